@@ -1,0 +1,78 @@
+# Everything a newcomer types. Python 3.11 or 3.12 and make are all it needs; set-up happens by itself.
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH
+export DAGSTER_DISABLE_TELEMETRY := yes
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export GX_ANALYTICS_ENABLED := false
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
+
+PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' >/dev/null 2>&1 && echo python3.11 || echo python3)
+BIN := .venv/bin
+SPARK_BIN := .venv-spark/bin
+CONFIG := data/pipeline.yaml
+OPPORTUNITIES ?= 5000
+SEED ?= 7
+SLOW := spark or postgres or browser or slow
+
+.PHONY: help setup setup-slow run test test-all check dagster mlflow bench sample format clean
+
+help: ## what there is to type
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
+
+setup: .venv/.ready ## the environment alone
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 12)))' || { echo "Python 3.11 or 3.12 is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 6; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "python3-venv is missing; on Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 6; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q -j 0 sales_pipeline dagster_project
+	@$(BIN)/python -c 'import lightgbm' 2>/dev/null || { echo "LightGBM cannot load (libgomp missing?); on Debian and Ubuntu: sudo apt-get install libgomp1" >&2; exit 6; }
+	@touch $@
+
+.venv-spark/.ready: requirements-spark.lock pyproject.toml
+	$(PYTHON) -m venv .venv-spark
+	$(SPARK_BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-spark.lock
+	$(SPARK_BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup-slow: .venv/.ready .venv-spark/.ready ## what the slow tests need on top
+
+data/landing/.ready: .venv/.ready
+	$(BIN)/sales-pipeline simulate data/landing --opportunities $(OPPORTUNITIES) --seed $(SEED)
+	@touch $@
+
+run: data/landing/.ready ## the main job on the sample export
+	$(BIN)/sales-pipeline run -c $(CONFIG)
+
+test: .venv/.ready ## all tests but the slow tiers
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ($(SLOW))"
+
+test-all: setup-slow ## the slow tiers too: Spark, browser, long runs
+	$(BIN)/python -m pytest -m "($(SLOW)) and not spark"
+	$(SPARK_BIN)/python -m pytest -m spark
+
+check: .venv/.ready ## ruff, mypy, import-linter, Dagster definitions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	SALES_PIPELINE_CONFIG=$(CONFIG) $(BIN)/dg check defs
+
+dagster: .venv/.ready ## the Dagster UI on http://127.0.0.1:3000
+	$(BIN)/sales-pipeline dagster -c $(CONFIG)
+
+mlflow: .venv/.ready ## the MLflow UI on http://127.0.0.1:5000
+	$(BIN)/sales-pipeline mlflow -c $(CONFIG)
+
+bench: .venv/.ready ## times and memory as ratios to a floor
+	$(BIN)/python -m tests.benchmarks.bench
+
+format: .venv/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## forget the sample's lake and exports
+	rm -rf data/lake data/landing

@@ -1,0 +1,1 @@
+"""The application: the library wrapped in Dagster, and the command line. Computes nothing itself."""

@@ -1,0 +1,171 @@
+"""Tables that stages hand to each other and that are not published.
+
+Belongs here: the declaration of hand-over tables. Wide feature tables follow the feature catalogue and are declared there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sales_pipeline.contracts.model import Column, Table
+
+C = Column
+_P: dict[str, Any] = {"unit": "0–1", "minimum": 0.0, "maximum": 1.0}
+
+ROW_LEDGER = Table(
+    "row_ledger",
+    "one row per physical record of an export file",
+    ("source_file", "source_record"),
+    (
+        C("source_file", "string", "sha256 of the file", required=True),
+        C(
+            "source_record",
+            "int64",
+            "number of the physical record, 1 for the first data record, 0 and below for records before it (header, preamble)",
+            required=True,
+        ),
+        C(
+            "line",
+            "int64",
+            "line of the file the record starts at, 1 for the first",
+            null_means="the format has no lines; or the strict reader read it, then line = record + header lines",
+        ),
+        C("file", "string", "file name within its export", required=True),
+        C("export_id", "string", "export", required=True),
+        C("canonical_table", "string", "table the file is mapped to", null_means="not mapped"),
+        C(
+            "outcome",
+            "string",
+            "what became of the record",
+            required=True,
+            allowed=("accepted", "duplicate_of", "quarantined", "structural"),
+        ),
+        C("reason", "string", "why; empty for accepted", required=True),
+        C("column", "string", "column at fault", null_means="the record as a whole"),
+        C("value", "string", "value at fault", null_means="no single value"),
+        C("duplicate_of", "string", "`sha256:record` of the record that was kept", null_means="not a duplicate"),
+    ),
+)
+
+CELL_ISSUES = Table(
+    "cell_issues",
+    "one row per cell of an accepted record whose value could not be used and was set to NULL",
+    ("source_file", "source_record", "column"),
+    (
+        C("source_file", "string", "sha256 of the file", required=True),
+        C("source_record", "int64", "number of the physical record", required=True),
+        C("file", "string", "file name", required=True),
+        C("canonical_table", "string", "canonical table", required=True),
+        C("column", "string", "canonical column", required=True),
+        C("value", "string", "value as found", null_means="empty"),
+        C("reason", "string", "why it could not be used", required=True),
+    ),
+)
+
+SPINE = Table(
+    "spine",
+    "one row per opportunity and as-of at which it was open: the state strictly before the as-of",
+    ("opportunity_id", "as_of"),
+    (
+        C("opportunity_id", "string", "opportunity", required=True),
+        C("as_of", "timestamp", "the instant the row holds for", unit="UTC", required=True),
+        C("source_system", "string", "CRM instance", required=True),
+        C("kind", "string", "opportunity or lead", required=True),
+        C("pipeline", "string", "sales process", null_means="only one pipeline"),
+        C("account_id", "string", "account", null_means="no account"),
+        C("contact_id", "string", "main contact", null_means="not recorded"),
+        C("owner_id", "string", "owner at as_of", null_means="none"),
+        C("product_id", "string", "main product", null_means="not recorded"),
+        C("stage", "string", "stage at as_of", null_means="none"),
+        C("currency", "string", "ISO 4217", required=True),
+        C("amount", "amount", "amount at as_of", null_means="none, or not recorded"),
+        C("crm_close_date", "date", "CRM close date at as_of", null_means="none, or not recorded"),
+        C("crm_probability", "float64", "CRM probability at as_of", null_means="none, or not versioned", **_P),
+        C("created_at", "timestamp", "creation", unit="UTC", null_means="not recorded"),
+        C("is_landmark", "boolean", "a past as-of used for training; false for the scoring as-of", required=True),
+    ),
+)
+
+OUTCOMES = Table(
+    "outcomes",
+    "one row per opportunity: what became of it, as known strictly before the as-of the table was built for",
+    ("opportunity_id",),
+    (
+        C("opportunity_id", "string", "opportunity", required=True),
+        C("account_id", "string", "account, for grouped splits", null_means="no account"),
+        C("created_at", "timestamp", "creation", unit="UTC", null_means="not recorded"),
+        C("is_won", "boolean", "won (true), lost (false)", null_means="still open: censored, not lost"),
+        C(
+            "closed_at",
+            "timestamp",
+            "when it closed",
+            unit="UTC",
+            null_means="still open, or the instant is not recorded",
+        ),
+        C("won_amount", "amount", "amount at the win", null_means="not won, or no amount"),
+        C("currency", "string", "ISO 4217", required=True),
+    ),
+)
+
+LEAK_VERDICTS = ("use", "constant", "identifier", "leak", "suspect", "never_use", "use_anyway", "unstable")
+
+LEAK_LEDGER = Table(
+    "leak_ledger",
+    "one row per candidate column: why it may or may not be used",
+    ("column",),
+    (
+        C("column", "string", "feature, or attribute as `attribute:<name>`", required=True),
+        C("verdict", "string", "what was decided", required=True, allowed=LEAK_VERDICTS),
+        C("is_used", "boolean", "whether the models may see it", required=True),
+        C(
+            "basis",
+            "string",
+            "statistics, semantics, configuration or shape",
+            required=True,
+            allowed=("statistics", "semantics", "configuration", "shape", "none"),
+        ),
+        C("reason", "string", "one sentence", required=True),
+        C("figure", "float64", "the figure behind the reason", null_means="no figure behind it"),
+        C("filled_open_share", "float64", "share filled among open", null_means="no open rows", **_P),
+        C("filled_closed_share", "float64", "share filled among closed", null_means="no closed rows", **_P),
+        C(
+            "auc_alone",
+            "float64",
+            "area under the ROC curve of the column alone, on closed rows",
+            null_means="one class only, or not computed",
+            **_P,
+        ),
+    ),
+)
+
+PREDICTIONS = Table(
+    "predictions",
+    "one row per spine row that was scored",
+    ("opportunity_id", "as_of"),
+    (
+        C("opportunity_id", "string", "opportunity", required=True),
+        C("as_of", "timestamp", "as-of of the row", unit="UTC", required=True),
+        C("win_probability", "float64", "ever won", null_means="abstained", **_P),
+        C("win_probability_low", "float64", "80 % interval", null_means="abstained", **_P),
+        C("win_probability_high", "float64", "80 % interval", null_means="abstained", **_P),
+        C("win_probability_30d", "float64", "won within 30 days", null_means="abstained, or no closing times", **_P),
+        C("win_probability_90d", "float64", "won within 90 days", null_means="abstained, or no closing times", **_P),
+        C("expected_amount", "float64", "expected amount if won", null_means="no won amounts known", minimum=0),
+        C("expected_amount_low", "float64", "80 % interval", null_means="as expected_amount", minimum=0),
+        C("expected_amount_high", "float64", "80 % interval", null_means="as expected_amount", minimum=0),
+        C("predicted_close_date", "date", "median closing day", null_means="abstained, or no closing times"),
+        C("predicted_close_date_low", "date", "10 % quantile", null_means="as predicted_close_date"),
+        C("predicted_close_date_high", "date", "90 % quantile", null_means="as predicted_close_date"),
+        C(
+            "slip_probability",
+            "float64",
+            "open past the CRM's close date",
+            null_means="no CRM close date, or no closing times",
+            **_P,
+        ),
+        C("reasons_up", "reasons", "up to three, largest first", required=True),
+        C("reasons_down", "reasons", "up to three, largest first", required=True),
+        C("evidence_level", "string", "what it rests on", required=True),
+        C("abstain_reason", "string", "why no probability", null_means="a probability is given"),
+    ),
+)

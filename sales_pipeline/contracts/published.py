@@ -1,0 +1,287 @@
+"""The published tables, contract v1: what a CRM administrator imports and a sales team acts on.
+
+Frozen: columns are only ever added at the end. Ids, numbers, dates, codes and text written by the pipeline; never names,
+e-mail addresses, phone numbers or notes of people.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sales_pipeline.contracts.model import Column, Table
+
+CONTRACT_VERSION = 1
+C = Column
+
+_SOURCE = C("source_system", "string", "the CRM instance the record comes from", required=True)
+_AS_OF = C(
+    "as_of",
+    "timestamp",
+    "the instant the row holds for; nothing from at or after it was used",
+    unit="UTC",
+    required=True,
+)
+_RUN = C("run_id", "string", "the run that wrote the row", required=True)
+_P: dict[str, Any] = {"unit": "0–1", "minimum": 0.0, "maximum": 1.0, "decimals": 6}
+
+GRADES = ("A", "B", "C", "D")
+TRENDS = ("improving", "steady", "declining", "new")
+EVIDENCE_LEVELS = ("rules", "rates", "small_model", "full_model")
+ACTIONS = ("call", "email", "meeting", "re_engage", "ask_decision", "update_close_date", "close_as_lost")
+CHANNELS = ("phone", "email", "meeting", "crm")
+LEFT_OUT_REASONS = (
+    "capacity",
+    "cool_down",
+    "hold_out",
+    "do_not_contact",
+    "already_planned",
+    "duplicate_account",
+    "no_gain",
+    "no_owner",
+    "inactive_owner",
+    "abstained",
+)
+
+SCORED_OPPORTUNITIES = Table(
+    "scored_opportunities",
+    "one row per opportunity open at as_of",
+    ("source_system", "opportunity_id"),
+    (
+        _SOURCE,
+        C("opportunity_id", "string", "identifier of the opportunity", required=True),
+        C("kind", "string", "opportunity or lead", required=True, allowed=("opportunity", "lead")),
+        C("pipeline", "string", "sales process", null_means="only one pipeline"),
+        C("account_id", "string", "account", null_means="no account"),
+        C("owner_id", "string", "owner at as_of", null_means="no owner"),
+        _AS_OF,
+        C("stage", "string", "stage at as_of", null_means="the CRM has no stage for it"),
+        C("currency", "string", "ISO 4217 code of all amounts in the row", required=True),
+        C("amount", "amount", "the CRM's amount at as_of", unit="currency", null_means="not recorded"),
+        C("crm_close_date", "date", "the CRM's close date at as_of", null_means="not recorded"),
+        C("crm_probability", "float64", "the CRM's own probability at as_of", null_means="not recorded", **_P),
+        C(
+            "win_probability",
+            "float64",
+            "probability that it is ever won",
+            null_means="abstained, see abstain_reason",
+            **_P,
+        ),
+        C("win_probability_low", "float64", "lower end of the 80 % interval", null_means="abstained", **_P),
+        C("win_probability_high", "float64", "upper end of the 80 % interval", null_means="abstained", **_P),
+        C(
+            "win_probability_30d",
+            "float64",
+            "probability that it is won within 30 days of as_of",
+            null_means="abstained, or no closing times known",
+            **_P,
+        ),
+        C(
+            "win_probability_90d",
+            "float64",
+            "probability that it is won within 90 days of as_of",
+            null_means="abstained, or no closing times known",
+            **_P,
+        ),
+        C(
+            "score",
+            "int64",
+            "round(100 x win_probability) held within 1–99; not a rank",
+            unit="1–99",
+            null_means="abstained",
+            minimum=1,
+            maximum=99,
+        ),
+        C("grade", "string", "band of win_probability, with hysteresis", null_means="abstained", allowed=GRADES),
+        C(
+            "trend",
+            "string",
+            "against the last published run, beyond its interval",
+            null_means="abstained",
+            allowed=TRENDS,
+        ),
+        C(
+            "previous_win_probability",
+            "float64",
+            "of the published run with the greatest earlier as-of",
+            null_means="not scored then",
+            **_P,
+        ),
+        C(
+            "expected_amount",
+            "amount",
+            "expected amount if won",
+            unit="currency",
+            null_means="no amounts of won opportunities known",
+            minimum=0,
+        ),
+        C(
+            "expected_amount_low",
+            "amount",
+            "lower end of the 80 % interval",
+            unit="currency",
+            null_means="as expected_amount",
+            minimum=0,
+        ),
+        C(
+            "expected_amount_high",
+            "amount",
+            "upper end of the 80 % interval",
+            unit="currency",
+            null_means="as expected_amount",
+            minimum=0,
+        ),
+        C(
+            "expected_value",
+            "amount",
+            "win_probability x expected_amount",
+            unit="currency",
+            null_means="one of the two is NULL",
+            minimum=0,
+        ),
+        C(
+            "predicted_close_date",
+            "date",
+            "median day on which it closes, won or lost",
+            null_means="abstained, or no closing times known",
+        ),
+        C("predicted_close_date_low", "date", "10 % quantile of that day", null_means="as predicted_close_date"),
+        C("predicted_close_date_high", "date", "90 % quantile of that day", null_means="as predicted_close_date"),
+        C(
+            "slip_probability",
+            "float64",
+            "probability of being open past the CRM's close date",
+            null_means="no CRM close date, or no closing times known",
+            **_P,
+        ),
+        C("reasons_up", "reasons", "up to three reasons that raise the probability, largest first", required=True),
+        C("reasons_down", "reasons", "up to three reasons that lower it, largest first", required=True),
+        C("evidence_level", "string", "what the score rests on", required=True, allowed=EVIDENCE_LEVELS),
+        C("abstain_reason", "string", "why no probability is given", null_means="a probability is given"),
+        C("model_name", "string", "registered model", required=True),
+        C("model_version", "string", "content digest of the model", required=True),
+        _RUN,
+    ),
+)
+
+FOLLOW_UP_QUEUE = Table(
+    "follow_up_queue",
+    "one row per follow-up worth doing, per owner in rank order",
+    ("queue_id",),
+    (
+        C(
+            "queue_id",
+            "string",
+            "hash of source, opportunity, action and episode: stays the same until done, expired or overtaken",
+            required=True,
+        ),
+        _SOURCE,
+        _AS_OF,
+        C("owner_id", "string", "who should do it", required=True),
+        C("rank", "int64", "order within the owner's day, 1 first", required=True, minimum=1),
+        C("opportunity_id", "string", "opportunity", required=True),
+        C("account_id", "string", "account", null_means="no account"),
+        C("contact_id", "string", "contact to address", null_means="none known: find one"),
+        C("action", "string", "what to do", required=True, allowed=ACTIONS),
+        C("channel", "string", "how", required=True, allowed=CHANNELS),
+        C("due_at", "timestamp", "do it before", unit="UTC", required=True),
+        C("expires_at", "timestamp", "worthless after", unit="UTC", required=True),
+        C("priority", "string", "high, normal or low", required=True, allowed=("high", "normal", "low")),
+        C(
+            "expected_gain",
+            "amount",
+            "value at stake, by gain_basis",
+            unit="currency",
+            null_means="no amounts known: ranked by probability alone",
+        ),
+        C(
+            "gain_basis",
+            "string",
+            "what expected_gain rests on",
+            required=True,
+            allowed=("value_at_risk_rules", "estimated_effect"),
+        ),
+        C("estimated_minutes", "int64", "selling time it takes", unit="minutes", required=True, minimum=1),
+        C("reason", "string", "why, in one plain sentence", required=True),
+        C("evidence", "string", "the figures behind the reason", required=True),
+        C(
+            "last_touch_at",
+            "timestamp",
+            "last contact before as_of",
+            unit="UTC",
+            null_means="never contacted, or activities not exported",
+        ),
+        C(
+            "attempt",
+            "int64",
+            "1 for the first time this follow-up is proposed in the episode",
+            required=True,
+            minimum=1,
+        ),
+        C("propensity", "float64", "probability with which this row was put in the queue", required=True, **_P),
+        C("policy", "string", "name and version of the policy", required=True),
+        _RUN,
+    ),
+)
+
+LEFT_OUT = Table(
+    "left_out",
+    "one row per open opportunity that is not in the queue",
+    ("source_system", "opportunity_id"),
+    (
+        _SOURCE,
+        C("opportunity_id", "string", "opportunity", required=True),
+        C("account_id", "string", "account", null_means="no account"),
+        C("owner_id", "string", "owner", null_means="no owner"),
+        _AS_OF,
+        C("reason", "string", "why it was left out", required=True, allowed=LEFT_OUT_REASONS),
+        C("detail", "string", "the figure or record behind the reason", required=True),
+        _RUN,
+    ),
+)
+
+ROW_LEDGER_SUMMARY = Table(
+    "row_ledger_summary",
+    "one row per export file, outcome and reason; records add up to the file's physical records",
+    ("file", "sha256", "outcome", "reason"),
+    (
+        C("file", "string", "file name within its export", required=True),
+        C("sha256", "string", "digest of the file", required=True),
+        C("export_id", "string", "export it belongs to", required=True),
+        C("canonical_table", "string", "table it was read into", null_means="not mapped to a table"),
+        C(
+            "outcome",
+            "string",
+            "accepted, duplicate_of, quarantined or structural",
+            required=True,
+            allowed=("accepted", "duplicate_of", "quarantined", "structural"),
+        ),
+        C("reason", "string", "why; empty text for accepted", required=True),
+        C("records", "int64", "physical records", required=True, minimum=0),
+        _RUN,
+    ),
+)
+
+FIELD_DICTIONARY = Table(
+    "field_dictionary",
+    "one row per column of the published tables",
+    ("table", "column"),
+    tuple(
+        C(name, "string", meaning, required=True)
+        for name, meaning in (
+            ("table", "published table"),
+            ("column", "column"),
+            ("type", "logical type"),
+            ("unit", "unit"),
+            ("meaning", "meaning"),
+            ("empty_means", "what an empty cell means"),
+            ("allowed", "allowed values"),
+            ("key", "yes for key columns"),
+        )
+    ),
+)
+
+PUBLISHED_TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (SCORED_OPPORTUNITIES, FOLLOW_UP_QUEUE, LEFT_OUT, ROW_LEDGER_SUMMARY, FIELD_DICTIONARY)
+}
+"""By name, in the order they are written."""

@@ -1,0 +1,1 @@
+"""The words of the field as values: identifiers, time, stages, money. No tables, no files, no settings."""

@@ -1,0 +1,14 @@
+"""Amounts of money: always decimal with two places, always in the record's own currency."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+CENT = Decimal("0.01")
+AMOUNT_PRECISION = 18
+AMOUNT_SCALE = 2
+
+
+def to_amount(value: float | int | str | Decimal) -> Decimal:
+    """Rounded half up to cents, as the SQL engines do for DECIMAL(18, 2)."""
+    return Decimal(str(value)).quantize(CENT, rounding=ROUND_HALF_UP)

@@ -1,0 +1,100 @@
+"""The seam: what a step may ask of an engine.
+
+Belongs here: the abstract engine and its template methods. Does not belong here: anything that knows DuckDB or Spark.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pyarrow as pa
+from sqlglot import exp
+
+from sales_pipeline.contracts.derive import sql_type
+from sales_pipeline.contracts.model import Table
+from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_tree, parse_model
+from sales_pipeline.lake.tables import TableRef, table_ref
+
+Source: TypeAlias = TableRef | Path | Sequence[Path] | pa.Table
+"""An input of a model: a table at rest, Parquet files (one or several of one schema), or a small table in memory."""
+
+
+@dataclass(frozen=True)
+class CsvDialect:
+    """A fixed way to read a delimited file: nothing is sniffed, nothing is skipped."""
+
+    delimiter: str = ","
+    quote: str = '"'
+
+
+class Engine(ABC):
+    """Runs SQL models. One instance per process and run; use as a context manager."""
+
+    dialect: str = DIALECT
+
+    def run(
+        self,
+        model: Path | exp.Query,
+        inputs: Mapping[str, Source],
+        output: Path,
+        *,
+        contract: Table | None = None,
+        parameters: Mapping[str, Scalar] | None = None,
+        order_by: Sequence[str] = (),
+    ) -> TableRef:
+        """Run one model over named inputs and write its result as one Parquet file.
+
+        With a contract the result has its columns, types and order, sorted by its key; without, `order_by` says the order
+        (a file without an order is not reproducible, so give one).
+        """
+        tree = compile_tree(parse_model(model) if isinstance(model, Path) else model, self.dialect, parameters)
+        if contract is not None:
+            tree = project(tree, contract)
+        elif order_by:
+            tree = (
+                exp.select("*")
+                .from_(tree.subquery("result"))
+                .order_by(*(exp.column(name, quoted=True) for name in order_by))
+            )
+        output.parent.mkdir(parents=True, exist_ok=True)
+        self._write(tree, inputs, output)
+        return table_ref(contract.name if contract is not None else output.stem, output)
+
+    def query(
+        self, model: Path | exp.Query, inputs: Mapping[str, Source], *, parameters: Mapping[str, Scalar] | None = None
+    ) -> pa.Table:
+        """Run one model and return its (small) result in memory."""
+        tree = compile_tree(parse_model(model) if isinstance(model, Path) else model, self.dialect, parameters)
+        return self._read(tree, inputs)
+
+    @abstractmethod
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None: ...
+
+    @abstractmethod
+    def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the engine holds."""
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def project(tree: exp.Query, contract: Table) -> exp.Query:
+    """The contract's columns in order, cast to its types, sorted by its key."""
+    columns = [
+        exp.alias_(
+            exp.cast(exp.column(column.name, quoted=True), sql_type(column), dialect=DIALECT), column.name, quoted=True
+        )
+        for column in contract.columns
+    ]
+    ordered = exp.select(*columns).from_(tree.subquery("result"))
+    return ordered.order_by(*(exp.column(name, quoted=True) for name in contract.key))

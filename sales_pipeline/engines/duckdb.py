@@ -1,0 +1,129 @@
+"""The embedded engine: DuckDB, out of core, on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlglot import exp
+
+from sales_pipeline.engines.base import CsvDialect, Engine, Source
+from sales_pipeline.engines.compiler import DIALECT, to_sql
+from sales_pipeline.errors import InputRejected
+from sales_pipeline.lake.tables import TableRef
+
+
+class DuckDBEngine(Engine):
+    """One in-memory database; tables at rest are Parquet files and never a `.db` file.
+
+    Parameters
+    ----------
+    threads
+        Fixed, so that equal runs give equal bytes.
+    memory_limit
+        DuckDB's own limit, such as "4GB"; what does not fit spills into `spill_directory`.
+    """
+
+    dialect = DIALECT
+
+    def __init__(self, *, threads: int = 2, memory_limit: str = "4GB", spill_directory: Path | None = None) -> None:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": threads,
+            "memory_limit": memory_limit,
+            "preserve_insertion_order": True,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        if spill_directory is not None:
+            spill_directory.mkdir(parents=True, exist_ok=True)
+            config["temp_directory"] = str(spill_directory)
+        self._connection = duckdb.connect(":memory:", config=config)
+        self._connection.execute("SET TimeZone = 'UTC'")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None:
+        with self._views(inputs):
+            target = exp.Literal.string(str(output)).sql(DIALECT)
+            self._connection.execute(
+                f"COPY ({to_sql(tree)}) TO {target} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+            )
+
+    def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:
+        with self._views(inputs):
+            return self._connection.sql(to_sql(tree)).to_arrow_table()
+
+    def _views(self, inputs: Mapping[str, Source]) -> _Views:
+        return _Views(self._connection, inputs)
+
+    def csv_to_parquet(self, source: Path, output: Path, columns: Sequence[str], dialect: CsvDialect) -> int:
+        """Read a delimited UTF-8 file strictly, as text, and write it as Parquet with `source_record` in front.
+
+        The first record is the header and is skipped; `columns` names the rest. No sniffing, no ignored errors, no NULL text: an
+        empty cell is an empty string. Returns the number of data records; raises InputRejected where DuckDB's strict reader fails.
+        """
+        names = [exp.column(name, quoted=True).sql(DIALECT) for name in columns]
+        struct = exp.Struct(
+            expressions=[
+                exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=exp.Literal.string("VARCHAR"))
+                for name in columns
+            ]
+        ).sql(DIALECT)
+        options = {
+            "delim": exp.Literal.string(dialect.delimiter),
+            "quote": exp.Literal.string(dialect.quote),
+            "escape": exp.Literal.string(dialect.quote),
+        }
+        rendered = ", ".join(f"{key} = {value.sql(DIALECT)}" for key, value in options.items())
+        scan = (
+            f"read_csv({exp.Literal.string(str(source)).sql(DIALECT)}, columns = {struct}, header = true, auto_detect = false, "
+            f"strict_mode = true, null_padding = false, ignore_errors = false, max_line_size = 16777216, "
+            f"force_not_null = [{', '.join(exp.Literal.string(name).sql(DIALECT) for name in columns)}], {rendered})"
+        )
+        query = f"SELECT row_number() OVER () AS source_record, {', '.join(names)} FROM {scan}"
+        try:
+            self._connection.execute(
+                f"COPY ({query}) TO {exp.Literal.string(str(output)).sql(DIALECT)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+            )
+        except duckdb.Error as error:
+            raise InputRejected(
+                "the file does not fit a strict reading", found=str(error).splitlines()[0], where=source.name
+            ) from error
+        return int(pq.read_metadata(output).num_rows)
+
+
+class _Views:
+    """Named inputs as views for the length of one statement."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, Source]) -> None:
+        self._connection = connection
+        self._inputs = inputs
+
+    def __enter__(self) -> None:
+        for name, source in self._inputs.items():
+            if isinstance(source, pa.Table):
+                self._connection.register(name, source)
+                continue
+            paths = (
+                [Path(source.path)]
+                if isinstance(source, TableRef)
+                else [source]
+                if isinstance(source, Path)
+                else list(source)
+            )
+            files = ", ".join(exp.Literal.string(str(path)).sql(DIALECT) for path in paths)
+            view = exp.to_identifier(name, quoted=True).sql(DIALECT)
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM read_parquet([{files}], union_by_name = true)"
+            )
+
+    def __exit__(self, *_: object) -> None:
+        for name, source in self._inputs.items():
+            if isinstance(source, pa.Table):
+                self._connection.unregister(name)
+            else:
+                self._connection.execute(f"DROP VIEW IF EXISTS {exp.to_identifier(name, quoted=True).sql(DIALECT)}")

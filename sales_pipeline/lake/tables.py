@@ -1,0 +1,87 @@
+"""Tables on disk: Parquet files under a contract, handed over between steps as a `TableRef`.
+
+Belongs here: writing and reading one table. Does not belong here: bulk transformation (engines) and meaning (contracts).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.model import Table
+
+# One row group size and codec everywhere, so that equal rows give equal bytes.
+PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "row_group_size": 122_880, "write_statistics": True}
+
+
+@dataclass(frozen=True)
+class TableRef:
+    """A table at rest: its name, its Parquet file, its row count and the sha256 of the file's bytes."""
+
+    name: str
+    path: str
+    rows: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TableRef:
+        """The inverse of `to_dict`."""
+        return cls(name=data["name"], path=data["path"], rows=int(data["rows"]), sha256=data["sha256"])
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, read in blocks."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def table_ref(name: str, path: Path) -> TableRef:
+    """A reference to a Parquet file that is there."""
+    return TableRef(name=name, path=str(path), rows=pq.read_metadata(path).num_rows, sha256=file_sha256(path))
+
+
+def conform(data: pa.Table, contract: Table) -> pa.Table:
+    """`data` under a contract: its columns in order, cast without loss, floats rounded, sorted by the key.
+
+    Raises KeyError when a column is missing and pyarrow.ArrowInvalid when a value does not fit its type or a required
+    column holds NULL.
+    """
+    schema = arrow_schema(contract)
+    columns: list[pa.ChunkedArray] = []
+    for column, target in zip(contract.columns, schema, strict=True):
+        values = data.column(column.name)
+        if column.decimals is not None and values.type == pa.float64():
+            values = pc.round(values, ndigits=column.decimals)
+        if values.type != target.type:
+            values = values.cast(target.type)
+        if column.required and values.null_count:
+            raise pa.ArrowInvalid(f"{contract.name}.{column.name} is required and holds {values.null_count} NULL")
+        columns.append(values)
+    table = pa.Table.from_arrays(columns, schema=schema)
+    return table.sort_by([(name, "ascending") for name in contract.key]).combine_chunks()
+
+
+def write_table(data: pa.Table, path: Path, contract: Table | None = None) -> TableRef:
+    """Write one table as Parquet, under its contract where one is given, and return the reference to it."""
+    table = conform(data, contract) if contract is not None else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, **PARQUET_OPTIONS)
+    return table_ref(contract.name if contract is not None else path.stem, path)
+
+
+def read_table(ref: TableRef | Path, columns: list[str] | None = None) -> pa.Table:
+    """The whole table in memory; for tables known to be small."""
+    path = Path(ref.path) if isinstance(ref, TableRef) else ref
+    return pq.read_table(path, columns=columns)

@@ -1,0 +1,186 @@
+"""One settings tree, and the only reader of the environment.
+
+Order of precedence: values given in code (command-line flags), environment variables `SALES_PIPELINE_…` (nested with `__`), the
+YAML file, defaults. Relative paths in the file are relative to the file.
+
+Belongs here: composing the packages' parameters. Does not belong here: their meaning (each package's `params.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from sales_pipeline import __version__
+from sales_pipeline.clean.params import CleanParams
+from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.errors import ConfigurationError
+from sales_pipeline.features.params import FeatureParams
+from sales_pipeline.follow_up.params import FollowUpParams
+from sales_pipeline.ingest.params import SourceMapping
+from sales_pipeline.models.params import TrainingParams
+from sales_pipeline.scoring.params import ScoringParams
+
+CONFIG_VARIABLE = "SALES_PIPELINE_CONFIG"
+CONFIG_NAMES = ("pipeline.yaml", "data/pipeline.yaml")
+
+
+class EngineSettings(BaseModel):
+    """The embedded engine's limits. `threads` is fixed so that equal runs give equal bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: int = Field(default=2, ge=1)
+    memory_limit: str = "4GB"
+
+
+class TrackingSettings(BaseModel):
+    """Where experiments are kept; without a `uri`, in the lake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str | None = None
+    experiment: str = "sales-pipeline"
+    model_name: str = "win-probability"
+    parent_run_id: str | None = None
+
+
+class AlertSettings(BaseModel):
+    """Where failures and stale data are told; without a URL they are log lines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    webhook_url: SecretStr | None = None
+
+
+class Settings(BaseSettings):
+    """Everything a run depends on besides the exports and the as-of."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SALES_PIPELINE_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    source_system: str = "crm"
+    exports: Path = Path("exports")
+    lake: Path = Path("lake")
+    time_zone: str = "UTC"
+    start_date: date = date(2020, 1, 1)
+    max_staleness_days: int = Field(default=7, ge=0)
+    mapping: SourceMapping
+    clean: CleanParams = CleanParams()
+    features: FeatureParams = FeatureParams()
+    training: TrainingParams = TrainingParams()
+    scoring: ScoringParams = ScoringParams()
+    follow_up: FollowUpParams = FollowUpParams()
+    engine: EngineSettings = EngineSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    alerts: AlertSettings = AlertSettings()
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mapping_inherits(cls, data: Any) -> Any:
+        """`source_system` and `time_zone` are said once, at the top, and hold for the mapping too."""
+        if isinstance(data, dict) and isinstance(data.get("mapping"), dict):
+            inherited = {name: data[name] for name in ("source_system", "time_zone") if name in data}
+            return {**data, "mapping": {**inherited, **data["mapping"]}}
+        return data
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first; the file arrives as init values and stands below it."""
+        return (env_settings, init_settings)
+
+    @property
+    def path(self) -> Path | None:
+        """The file the settings came from."""
+        return self._path
+
+    def result_digest(self) -> str:
+        """A digest of what a run's results depend on: mapping and parameters, not places, alerts or limits."""
+        parts = self.model_dump(
+            mode="json", include={"source_system", "time_zone", "mapping", "clean", "features", "scoring", "follow_up"}
+        )
+        return digest_of(parts)
+
+
+def find_config(path: Path | None = None) -> Path:
+    """The configuration file: the one given, else $SALES_PIPELINE_CONFIG, else pipeline.yaml or data/pipeline.yaml here."""
+    if path is None and CONFIG_VARIABLE in os.environ:
+        path = Path(os.environ[CONFIG_VARIABLE])
+    if path is None:
+        path = next((Path(name) for name in CONFIG_NAMES if Path(name).is_file()), None)
+    if path is None:
+        raise ConfigurationError(
+            "no configuration found",
+            expected=f"-c FILE, ${CONFIG_VARIABLE}, or one of {', '.join(CONFIG_NAMES)} in this folder",
+            fix="let `sales-pipeline init EXPORTS -o pipeline.yaml` write one",
+        )
+    if not path.is_file():
+        raise ConfigurationError("the configuration file is not there", expected="a YAML file", where=str(path))
+    return path
+
+
+def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of a file, with overrides given in code on top; ConfigurationError lists all problems at once."""
+    found = find_config(path)
+    data = _read_yaml(found)
+    base = found.resolve().parent
+    for name in ("exports", "lake"):
+        data[name] = str(base / str(data.get(name, name)))
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    try:
+        settings = Settings(**data)
+        if given:
+            settings = Settings.model_validate({**settings.model_dump(), **given})
+    except ValidationError as error:
+        problems = [
+            ConfigurationError(
+                f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}",
+                found=str(problem.get("input"))[:120],
+                where=str(found),
+            )
+            for problem in error.errors()
+        ]
+        raise ConfigurationError.all_of("the configuration is wrong", problems) from error
+    settings._path = found.resolve()
+    return settings
+
+
+def code_version() -> str:
+    """The version of this code that results depend on."""
+    return __version__
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "the configuration is not readable YAML", found=str(error).replace("\n", " "), where=str(path)
+        ) from error
+    if not isinstance(data, dict):
+        raise ConfigurationError("the configuration is not a mapping of names to values", found=type(data).__name__, where=str(path))
+    return data
+
+
