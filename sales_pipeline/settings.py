@@ -45,7 +45,10 @@ class EngineSettings(BaseModel):
 
 
 class TrackingSettings(BaseModel):
-    """Where experiments are kept; without a `uri`, in the lake."""
+    """Where experiments are kept; without a `uri`, in the lake.
+
+    Under `mlflow run` the variables that command sets (MLFLOW_RUN_ID, MLFLOW_TRACKING_URI) take the place of both.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +70,11 @@ class Settings(BaseSettings):
     """Everything a run depends on besides the exports and the as-of."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SALES_PIPELINE_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="SALES_PIPELINE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     source_system: str = "crm"
@@ -100,11 +107,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is the library's
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment first; the file arrives as init values and stands below it."""
         return (env_settings, init_settings)
@@ -146,6 +153,13 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     base = found.resolve().parent
     for name in ("exports", "lake"):
         data[name] = str(base / str(data.get(name, name)))
+    tracking = {
+        name: os.environ[variable]
+        for name, variable in (("parent_run_id", "MLFLOW_RUN_ID"), ("uri", "MLFLOW_TRACKING_URI"))
+        if os.environ.get(variable)
+    }
+    if tracking:
+        data["tracking"] = {**(data.get("tracking") or {}), **tracking}
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     try:
         settings = Settings(**data)
@@ -180,7 +194,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             "the configuration is not readable YAML", found=str(error).replace("\n", " "), where=str(path)
         ) from error
     if not isinstance(data, dict):
-        raise ConfigurationError("the configuration is not a mapping of names to values", found=type(data).__name__, where=str(path))
+        raise ConfigurationError(
+            "the configuration is not a mapping of names to values", found=type(data).__name__, where=str(path)
+        )
     return data
-
-

@@ -1,0 +1,419 @@
+"""`sales-pipeline`: the outermost layer. Runs the same jobs as the schedules, or calls one step of the library.
+
+Data goes to standard output, everything else to standard error. Heavy libraries are imported by the commands that need them,
+so that `--help` stays quick. Exit codes: 0 done, 1 run failed, 2 usage or configuration, 3 published with more
+quarantine than allowed, 4 audit blocked the publish, 5 input rejected, 6 environment, 7 another run holds the lock.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sales_pipeline.errors import ConfigurationError, EnvironmentProblem, SalesPipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sales_pipeline.settings import Settings
+
+EXIT_TOO_MUCH_QUARANTINE = 3
+
+app = typer.Typer(
+    name="sales-pipeline",
+    help="CRM exports in, scored opportunities and a follow-up queue out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(name="config", help="The configuration in force.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app)
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "-c", "--config", help="pipeline.yaml; default $SALES_PIPELINE_CONFIG, ./pipeline.yaml or data/pipeline.yaml"
+    ),
+]
+LakeFolder = Annotated[Path | None, typer.Option("--lake", help="lake folder, instead of the configuration's")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output")]
+
+
+def say(text: str = "") -> None:
+    """One line for people, on standard error."""
+    typer.echo(text, err=True)
+
+
+def put(text: str) -> None:
+    """One line of data, on standard output."""
+    typer.echo(text)
+
+
+def parse_day(text: str | None, option: str) -> date | None:
+    """A calendar day given on the command line."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{option} is not a day", expected="YYYY-MM-DD", found=text) from error
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """A plain table of text: columns aligned, nothing cut."""
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max([len(column), *(len(line[number]) for line in cells)]) for number, column in enumerate(columns)]
+    put("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
+    for line in cells:
+        put("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%MZ")
+    return str(value)
+
+
+def _settings(config: Path | None, **overrides: Any) -> Settings:
+    from sales_pipeline.settings import load_settings
+
+    return load_settings(
+        config, {name: Path(value).resolve() for name, value in overrides.items() if value is not None}
+    )
+
+
+def _lake_root(config: Path | None, lake: Path | None) -> Path:
+    return lake.resolve() if lake is not None else _settings(config).lake
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    context.obj = {"debug": debug}
+
+
+@app.command()
+def init(
+    exports: Annotated[Path, typer.Argument(help="folder or file of a CRM's export")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="where to write the configuration")] = Path(
+        "pipeline.yaml"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="overwrite the file")] = False,
+) -> None:
+    """Look at an export, recognise the CRM, and write pipeline.yaml with a comment on every guess."""
+    from sales_pipeline.ingest.guess import guess_mapping, render
+
+    if output.exists() and not force:
+        raise ConfigurationError(
+            "the configuration is there already", where=str(output), fix="name another file with -o, or add --force"
+        )
+    guessed = guess_mapping(exports)
+    output.write_text(render(guessed, exports, output), encoding="utf-8")
+    say(f"dialect: {guessed.dialect}; wrote {output}")
+    for question in guessed.questions:
+        say(f"  question: {question}")
+    say(f"next: read {output}, then `sales-pipeline check -c {output}`")
+
+
+@app.command()
+def check(
+    config: Config = None, exports: Annotated[Path | None, typer.Option("--exports", help="export folder")] = None
+) -> None:
+    """Configuration and exports against the mapping; writes nothing."""
+    from sales_pipeline.ingest.check import check as check_exports
+
+    settings = _settings(config, exports=exports)
+    findings = check_exports(settings.exports, settings.mapping)
+    for finding in findings:
+        put(f"{finding.level}: {finding.message}")
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        raise typer.Exit(5)
+
+
+@app.command()
+def run(
+    config: Config = None,
+    exports: Annotated[
+        Path | None, typer.Option("--exports", help="export folder, instead of the configuration's")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="day whose end is the as-of; default the newest recorded instant")
+    ] = None,
+    lake: LakeFolder = None,
+    make_current: Annotated[bool, typer.Option("--make-current", help="let CURRENT move back to an older day")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The main job: exports in, scored opportunities and follow-up queue published."""
+    _execute("scoring", config, exports, as_of, lake, make_current, as_json)
+
+
+@app.command()
+def train(
+    config: Config = None,
+    exports: Annotated[
+        Path | None, typer.Option("--exports", help="export folder, instead of the configuration's")
+    ] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="train on what was known by the end of this day")] = None,
+    lake: LakeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train and evaluate all candidates; the weekly job."""
+    _execute("training", config, exports, as_of, lake, False, as_json)
+
+
+def _execute(
+    job: str,
+    config: Path | None,
+    exports: Path | None,
+    as_of: str | None,
+    lake: Path | None,
+    make_current: bool,
+    as_json: bool,
+) -> None:
+    settings = _settings(config, exports=exports, lake=lake)
+    day = parse_day(as_of, "--as-of")
+    from dagster_project.run import execute
+
+    outcome = execute(settings, day, job=job, make_current=make_current, progress=say)
+    if as_json:
+        put(json.dumps(outcome.to_dict(), indent=1, sort_keys=True, default=str))
+    else:
+        for line in outcome.summary():
+            put(line)
+    if outcome.too_much_quarantine:
+        say(
+            f"published, but more records are quarantined than allowed ({outcome.quarantined_share:.1%}); see `sales-pipeline quarantine`"
+        )
+        raise typer.Exit(EXIT_TOO_MUCH_QUARANTINE)
+
+
+@app.command()
+def backtest(
+    config: Config = None,
+    exports: Annotated[Path | None, typer.Option("--exports", help="export folder")] = None,
+    lake: LakeFolder = None,
+    test_from: Annotated[str, typer.Option("--test-from", help="train only on what was known before this day")] = "",
+    test_to: Annotated[
+        str | None, typer.Option("--test-to", help="last day of the test period; default the export's end")
+    ] = None,
+    predictions: Annotated[Path | None, typer.Option("--predictions", help="write the predictions as CSV")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train on the past of a day, score what came after, and print how right it was."""
+    settings = _settings(config, exports=exports, lake=lake)
+    start = parse_day(test_from or None, "--test-from")
+    if start is None:
+        raise ConfigurationError("--test-from is needed", expected="YYYY-MM-DD", found="nothing")
+    from dagster_project.backtesting import run_backtest
+
+    result = run_backtest(settings, start, parse_day(test_to, "--test-to"), progress=say)
+    if predictions is not None:
+        result.write_predictions(predictions)
+        say(f"predictions: {predictions} ({result.rows} rows)")
+    if as_json:
+        put(json.dumps(result.to_dict(), indent=1, sort_keys=True, default=str))
+    else:
+        for line in result.summary():
+            put(line)
+
+
+@app.command()
+def fit(
+    file: Annotated[Path, typer.Argument(help="any flat table: CSV, TSV, Excel, Parquet")],
+    target: Annotated[str, typer.Option("--target", help="column to predict")],
+    task: Annotated[str | None, typer.Option("--task", help="classify or regress; default by the column")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="column that orders the rows in time")] = None,
+    use_anyway: Annotated[
+        list[str] | None, typer.Option("--use-anyway", help="a suspected column to use all the same")
+    ] = None,
+    never_use: Annotated[list[str] | None, typer.Option("--never-use", help="a column to leave out")] = None,
+    lake: Annotated[Path, typer.Option("--lake", help="lake that keeps the MLflow runs")] = Path("lake"),
+    seed: Annotated[int, typer.Option("--seed")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Select, train and compare all families on one flat table; figures printed and kept in MLflow."""
+    from dagster_project.fitting import run_fit
+
+    result = run_fit(
+        file,
+        target,
+        task=task,
+        time_column=time,
+        use_anyway=use_anyway or [],
+        never_use=never_use or [],
+        lake=lake.resolve(),
+        seed=seed,
+        progress=say,
+    )
+    if as_json:
+        put(json.dumps(result.to_dict(), indent=1, sort_keys=True, default=str))
+    else:
+        for line in result.summary():
+            put(line)
+
+
+@app.command()
+def tables(config: Config = None, lake: LakeFolder = None, as_json: AsJson = False) -> None:
+    """Names and paths of what is published now."""
+    from sales_pipeline.lake.layout import Lake
+    from sales_pipeline.lake.runs import require_current_run
+
+    current = require_current_run(Lake(_lake_root(config, lake)))
+    rows = [
+        {
+            "table": Path(name).stem,
+            "rows": current.manifest.get("rows", {}).get(Path(name).stem),
+            "path": str(current.path / name),
+        }
+        for name in sorted(current.manifest["files"])
+        if name.endswith(".parquet")
+    ]
+    if as_json:
+        put(
+            json.dumps(
+                {"schema_version": 1, "run_id": current.run_id, "as_of": current.as_of, "tables": rows}, indent=1
+            )
+        )
+    else:
+        print_rows(rows, ["table", "rows", "path"])
+
+
+@app.command()
+def show(
+    table: Annotated[str, typer.Argument(help="a published table")],
+    config: Config = None,
+    lake: LakeFolder = None,
+    rows: Annotated[int, typer.Option("-n", "--rows", help="how many rows")] = 20,
+    columns: Annotated[str | None, typer.Option("--columns", help="columns, separated by commas")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The first rows of a published table."""
+    from sales_pipeline.lake.layout import Lake
+    from sales_pipeline.lake.runs import require_current_run
+    from sales_pipeline.lake.tables import read_table
+
+    current = require_current_run(Lake(_lake_root(config, lake)))
+    path = current.path / f"{table}.parquet"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in current.path.glob("*.parquet")))
+        raise ConfigurationError("no such published table", expected=known, found=table)
+    data = read_table(path)
+    chosen = columns.split(",") if columns else data.column_names
+    if unknown := [name for name in chosen if name not in data.column_names]:
+        raise ConfigurationError("no such column", expected=", ".join(data.column_names), found=", ".join(unknown))
+    found = data.select(chosen).slice(0, rows).to_pylist()
+    if as_json:
+        put(json.dumps(found, indent=1, default=str))
+    else:
+        print_rows(found, chosen)
+        say(f"{min(rows, data.num_rows)} of {data.num_rows} rows, run {current.run_id}, as of {current.as_of}")
+
+
+@app.command()
+def quarantine(
+    config: Config = None,
+    lake: LakeFolder = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="folder to write repairable CSV files into")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Records and cells that could not be used: file, line, column, value and reason."""
+    from dagster_project.quarantining import quarantined
+
+    listing = quarantined(_settings(config, lake=lake))
+    if as_json:
+        put(json.dumps(listing.rows, indent=1, default=str))
+    else:
+        print_rows(listing.rows, ["file", "line", "column", "value", "reason"])
+        say(f"{len(listing.rows)} entries")
+    if output is not None:
+        for path in listing.write_repairable(output):
+            say(f"wrote {path}: repair it and drop it back into the exports folder")
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="folder to write into")],
+    opportunities: Annotated[int, typer.Option("--opportunities", "-n", help="how many", min=1)] = 5000,
+    seed: Annotated[int, typer.Option("--seed", help="the same seed gives the same bytes")] = 7,
+) -> None:
+    """Write a simulated CRM's Salesforce export, and the truth beside it."""
+    from sales_pipeline.simulation.params import WorldParams
+    from sales_pipeline.simulation.salesforce_export import write_export
+    from sales_pipeline.simulation.world import simulate as simulate_world
+
+    write_export(simulate_world(WorldParams(opportunities=opportunities, seed=seed)), out)
+    say(f"wrote {out / 'export'} and {out / 'truth'}: {opportunities} opportunities, seed {seed}")
+
+
+@app.command()
+def doctor(config: Config = None, lake: LakeFolder = None, as_json: AsJson = False) -> None:
+    """Check the environment, the lake and the configuration."""
+    from dagster_project.doctor import examine
+
+    findings = examine(config, lake)
+    if as_json:
+        put(json.dumps([finding.to_dict() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            put(f"{finding.level}: {finding.message}")
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(EnvironmentProblem.exit_code)
+
+
+@config_app.command("show")
+def config_show(config: Config = None) -> None:
+    """The settings in force, as YAML; secrets are not shown."""
+    import yaml
+
+    settings = _settings(config)
+    put(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
+    say(f"from {settings.path}")
+
+
+@app.command()
+def dagster(config: Config = None, port: Annotated[int, typer.Option("--port")] = 3000) -> None:
+    """The Dagster UI with its daemon, on loopback, over the lake's own state."""
+    from dagster_project.servers import serve_dagster
+
+    raise typer.Exit(serve_dagster(_settings(config), port, say))
+
+
+@app.command()
+def mlflow(config: Config = None, port: Annotated[int, typer.Option("--port")] = 5000) -> None:
+    """The MLflow UI, on loopback, over the lake's own runs and models."""
+    from dagster_project.servers import serve_mlflow
+
+    raise typer.Exit(serve_mlflow(_settings(config), port, say))
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """The entry point: an error of ours becomes its message and its exit code, any other a line that says how to see more."""
+    given = list(arguments) if arguments is not None else sys.argv[1:]
+    debug = "--debug" in given
+    try:
+        app(args=[item for item in given if item != "--debug"], standalone_mode=True)
+    except SalesPipelineError as error:
+        if debug:
+            raise
+        say(f"error: {error}")
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        say(f"error: {type(error).__name__}: {error}\n  what to do: run again with --debug to see where it happened")
+        sys.exit(1)
