@@ -169,3 +169,17 @@ PREDICTIONS = Table(
         C("abstain_reason", "string", "why no probability", null_means="a probability is given"),
     ),
 )
+
+BACKTEST_PREDICTIONS = Table(
+    "backtest_predictions",
+    "one row per opportunity and as-of at which it was scored, whose outcome is known by now",
+    ("opportunity_id", "as_of"),
+    (
+        C("opportunity_id", "string", "opportunity", required=True),
+        C("as_of", "timestamp", "as-of it was scored at", unit="UTC", required=True),
+        C("is_won", "int64", "1 won, 0 lost", required=True, minimum=0, maximum=1),
+        C("win_probability", "float64", "probability given then", required=True, decimals=6, **_P),
+        C("amount", "float64", "amount it was won with", null_means="lost, or not recorded", decimals=2),
+        C("expected_amount", "float64", "expected amount given then", null_means="no amounts known then", decimals=2),
+    ),
+)

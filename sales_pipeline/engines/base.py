@@ -57,7 +57,7 @@ class Engine(ABC):
         elif order_by:
             tree = (
                 exp.select("*")
-                .from_(tree.subquery("result"))
+                .from_(tree.subquery("result", copy=False))
                 .order_by(*(exp.column(name, quoted=True) for name in order_by))
             )
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -96,5 +96,5 @@ def project(tree: exp.Query, contract: Table) -> exp.Query:
         )
         for column in contract.columns
     ]
-    ordered = exp.select(*columns).from_(tree.subquery("result"))
+    ordered = exp.select(*columns).from_(tree.subquery("result", copy=False))
     return ordered.order_by(*(exp.column(name, quoted=True) for name in contract.key))

@@ -32,18 +32,49 @@ class ColumnSource:
     column: str
 
 
+@dataclass(frozen=True)
+class Macro:
+    """A macro's parameters and its body, in which no other macro is called any more."""
+
+    parameters: tuple[str, ...]
+    body: exp.Expr
+
+
 @functools.cache
-def macros(dialect: str) -> dict[str, tuple[tuple[str, ...], exp.Expression]]:
-    """Macro bodies by lower-case name, the engine's overrides applied."""
-    bodies = {} if dialect == DIALECT else dict(macros(DIALECT))
-    path = _MACROS / f"{dialect}.sql"
-    if path.is_file():
-        for statement in sqlglot.parse(path.read_text(encoding="utf-8"), read=DIALECT):
-            if isinstance(statement, exp.Create):
-                function = statement.this
-                names = tuple(parameter.name for parameter in function.expressions)
-                bodies[function.this.name.lower()] = (names, statement.expression)
-    return bodies
+def macros(dialect: str) -> dict[str, Macro]:
+    """The macros an engine compiles with, by lower-case name, its overrides applied and nested calls inlined."""
+    written: dict[str, tuple[tuple[str, ...], exp.Expr]] = {}
+    for name in dict.fromkeys((DIALECT, dialect)):
+        path = _MACROS / f"{name}.sql"
+        if path.is_file():
+            for statement in sqlglot.parse(path.read_text(encoding="utf-8"), read=DIALECT):
+                if isinstance(statement, exp.Create):
+                    function = statement.this
+                    parameters = tuple(parameter.name for parameter in function.expressions)
+                    _forget_positions(statement)
+                    written[function.this.name.lower()] = (parameters, statement.expression)
+    done: dict[str, Macro] = {}
+
+    def settle(name: str, callers: tuple[str, ...]) -> None:
+        if name in callers:
+            raise ConfigurationError("a macro calls itself", found=" > ".join((*callers, name)), where=f"{dialect}.sql")
+        parameters, body = written[name]
+        for call in list(body.find_all(exp.Anonymous)):
+            called = call.name.lower()
+            if called in written and called not in done:
+                settle(called, (*callers, name))
+        done[name] = Macro(parameters, _inline(body.copy(), done))
+
+    for name in written:
+        if name not in done:
+            settle(name, ())
+    return done
+
+
+def macro_text(dialect: str = DIALECT) -> str:
+    """The text of the macros an engine compiles with: part of the digest of everything that is computed with them."""
+    paths = [_MACROS / f"{name}.sql" for name in dict.fromkeys((DIALECT, dialect))]
+    return "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
 
 
 def literal(value: Scalar) -> exp.Expression:
@@ -66,36 +97,96 @@ def parse_model(path: Path) -> exp.Query:
     tree = sqlglot.parse_one(path.read_text(encoding="utf-8"), read=DIALECT)
     if not isinstance(tree, exp.Query):
         raise ConfigurationError("a SQL model is one SELECT", found=type(tree).__name__, where=str(path))
+    _forget_positions(tree)
     return tree
 
 
-def _expand(tree: exp.Expression, dialect: str) -> exp.Expression:
-    known = macros(dialect)
+def _forget_positions(tree: exp.Expr) -> exp.Expr:
+    """Drop where in the file each node stood: copying that costs more than copying the tree."""
+    for node in tree.walk():
+        node._meta = None
+        node.comments = None
+    return tree
 
-    def go(node: exp.Expression) -> exp.Expression:
-        if isinstance(node, exp.Anonymous) and node.name.lower() in known:
-            names, body = known[node.name.lower()]
-            if len(names) != len(node.expressions):
-                raise ConfigurationError(
-                    f"macro {node.name} takes {len(names)} arguments",
-                    found=f"{len(node.expressions)}: {node.sql(DIALECT)}",
-                )
-            arguments = {
-                name: exp.paren(value.copy()) if isinstance(value, exp.Binary | exp.Case) else value.copy()
-                for name, value in zip(names, (argument.transform(go) for argument in node.expressions), strict=True)
-            }
 
-            def substitute(part: exp.Expression) -> exp.Expression:
-                if isinstance(part, exp.Column) and not part.table and part.name in arguments:
-                    return arguments[part.name].copy()
-                return part
+_NEEDS_BRACKETS = (exp.Binary, exp.Case, exp.Not, exp.Between, exp.In, exp.Unary)
 
-            # Nested macros first, so that a macro's parameters are never mistaken for the caller's columns.
-            expanded = body.copy().transform(go).transform(substitute)
-            return exp.paren(expanded) if isinstance(expanded, exp.Binary) else expanded
-        return node
 
-    return tree.transform(go)
+def _inline(tree: exp.Expr, known: Mapping[str, Macro]) -> exp.Expr:
+    """`tree` with every call of a known macro replaced by the macro's body. Changes `tree`; calls among the arguments go first."""
+    calls = [node for node in tree.find_all(exp.Anonymous, bfs=False) if node.name.lower() in known]
+    for call in reversed(calls):
+        macro = known[call.name.lower()]
+        if len(macro.parameters) != len(call.expressions):
+            raise ConfigurationError(
+                f"macro {call.name} takes {len(macro.parameters)} arguments",
+                found=f"{len(call.expressions)}: {call.sql(DIALECT)}",
+            )
+        arguments = dict(zip(macro.parameters, call.expressions, strict=True))
+        body = _substitute(macro.body.copy(), arguments)
+        if isinstance(body, _NEEDS_BRACKETS):
+            body = exp.paren(body, copy=False)
+        if call is tree:
+            tree = body
+        else:
+            call.replace(body)
+    return tree
+
+
+def _substitute(body: exp.Expr, arguments: Mapping[str, exp.Expr]) -> exp.Expr:
+    """The body with arguments in place of its parameters; branches that constant arguments rule out are left out."""
+    holes = [c for c in body.find_all(exp.Column) if not c.table and c.name in arguments]
+    for hole in holes:
+        value = arguments[hole.name].copy()
+        if isinstance(value, _NEEDS_BRACKETS):
+            value = exp.paren(value, copy=False)
+        if hole is body:
+            return value
+        hole.replace(value)
+    return _prune(body)
+
+
+def _constant(node: exp.Expr) -> bool | None:
+    """The truth of a condition that compares literals, or None where it depends on data."""
+    if isinstance(node, exp.Paren):
+        return _constant(node.this)
+    if isinstance(node, exp.Boolean):
+        return bool(node.this)
+    if isinstance(node, exp.EQ | exp.NEQ) and isinstance(node.left, exp.Literal) and isinstance(node.right, exp.Literal):
+        return (node.left.this == node.right.this) == isinstance(node, exp.EQ)
+    if isinstance(node, exp.And | exp.Or):
+        decisive = isinstance(node, exp.Or)
+        left, right = _constant(node.left), _constant(node.right)
+        if decisive in (left, right):
+            return decisive
+        return None if left is None or right is None else not decisive
+    return None
+
+
+def _prune(body: exp.Expr) -> exp.Expr:
+    """Drop the branches of CASE that can never be taken."""
+    for case in list(body.find_all(exp.Case)):
+        if case.this is not None:
+            continue
+        kept: list[exp.Expr] = []
+        otherwise = case.args.get("default")
+        for branch in case.args["ifs"]:
+            truth = _constant(branch.this)
+            if truth is False:
+                continue
+            if truth is True:
+                otherwise = branch.args["true"]
+                break
+            kept.append(branch)
+        if kept:
+            case.set("ifs", kept)
+            case.set("default", otherwise)
+            continue
+        only = otherwise if otherwise is not None else exp.Null()
+        if case is body:
+            return only
+        case.replace(only)
+    return body
 
 
 def compile_tree(tree: exp.Query, dialect: str = DIALECT, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
@@ -112,8 +203,9 @@ def compile_tree(tree: exp.Query, dialect: str = DIALECT, parameters: Mapping[st
             return literal(given[name])
         return node
 
-    expanded = _expand(tree.copy().transform(bind), dialect)
-    assert isinstance(expanded, exp.Query)
+    expanded = _prune(_inline(tree.copy().transform(bind, copy=False), macros(dialect)))
+    if not isinstance(expanded, exp.Query):
+        raise ConfigurationError("a SQL model is one SELECT", found=type(expanded).__name__)
     return expanded
 
 
@@ -125,15 +217,22 @@ def to_sql(tree: exp.Expr, dialect: str = DIALECT) -> str:
 def column_lineage(tree: exp.Query, schema: Mapping[str, list[str]]) -> dict[str, tuple[ColumnSource, ...]]:
     """For each output column, the input columns it is computed from.
 
-    `schema` gives the columns of each input table. Parameters may be unbound.
+    `schema` gives the columns of each input table. Parameters may be unbound. A macro depends on its arguments, so it is not inlined.
     """
     bound = tree.copy().transform(lambda node: exp.Null() if isinstance(node, exp.Placeholder) else node)
-    expanded = _expand(bound, DIALECT)
+    expanded = _inline(bound, macros(DIALECT))
     types = {table: dict.fromkeys(columns, "VARCHAR") for table, columns in schema.items()}
     sources: dict[str, tuple[ColumnSource, ...]] = {}
-    for name in expanded.named_selects if isinstance(expanded, exp.Query) else []:
+    for name, root in sqlglot_lineage(None, bound, schema=types, dialect=DIALECT).items():
         found: set[tuple[str, str]] = set()
-        for node in sqlglot_lineage(name, expanded, schema=types, dialect=DIALECT).walk():
+        seen: set[int] = set()
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            waiting += node.downstream
             if isinstance(node.expression, exp.Table):
                 found.add((node.expression.name, node.name.rsplit(".", 1)[-1].strip('"')))
         sources[name] = tuple(ColumnSource(table, column) for table, column in sorted(found))

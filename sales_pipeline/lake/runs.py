@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """A run that was published: its id, its as-of (ISO text, which sorts by time), its folder and its manifest."""
+    """A run that was published: its id, its as-of (ISO text), its folder and its manifest."""
 
     run_id: str
     as_of: str
@@ -61,19 +62,43 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify_run(folder: Path) -> dict[str, Any]:
-    """The manifest, after every file's bytes were compared with it; EnvironmentProblem when one differs."""
+    """The manifest, after every file's bytes were compared with it; EnvironmentProblem when one differs.
+
+    Of a published run the manifest itself is compared with the digest its publication recorded, and a file nobody wrote
+    counts as a change too.
+    """
+    marker = _marker(folder.parent, folder.name)
+    if marker.is_file():
+        _require_digest(folder / MANIFEST, json.loads(marker.read_text(encoding="utf-8"))["manifest_sha256"])
     manifest = read_manifest(folder)
     for name, facts in manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or file_sha256(path) != facts["sha256"]:
-            raise EnvironmentProblem(
-                "a published file was changed or lost",
-                expected=f"sha256 {facts['sha256']}",
-                found="no such file" if not path.is_file() else f"sha256 {file_sha256(path)}",
-                where=str(path),
-                fix="restore the file from a backup, or run that day again into a new lake",
-            )
+        _require_digest(folder / name, facts["sha256"])
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    if unknown := sorted(found - set(manifest["files"]) - {MANIFEST}):
+        raise EnvironmentProblem(
+            "a run holds files it did not write",
+            expected=f"the {len(manifest['files'])} files of its manifest",
+            found=", ".join(unknown),
+            where=str(folder),
+            fix="move them elsewhere",
+        )
     return manifest
+
+
+def _require_digest(path: Path, sha256: str) -> None:
+    found = f"sha256 {file_sha256(path)}" if path.is_file() else "no such file"
+    if found != f"sha256 {sha256}":
+        raise EnvironmentProblem(
+            "a published file was changed or lost",
+            expected=f"sha256 {sha256}",
+            found=found,
+            where=str(path),
+            fix="restore the file from a backup, or run that day again into a new lake",
+        )
+
+
+def _marker(runs: Path, run_id: str) -> Path:
+    return runs / f"{run_id}.published"
 
 
 def publish_run(lake: Lake, run_id: str, *, make_current: bool = False) -> bool:
@@ -88,13 +113,14 @@ def publish_run(lake: Lake, run_id: str, *, make_current: bool = False) -> bool:
             "the run cannot be published", expected="a complete run folder", found="none", where=str(folder)
         )
     manifest = verify_run(folder)
-    marker = lake.runs / f"{run_id}.published"
+    marker = _marker(lake.runs, run_id)
     if not marker.exists():
-        write_bytes(marker, (json.dumps({"run_id": run_id, "as_of": manifest["as_of"]}) + "\n").encode())
+        facts = {"run_id": run_id, "as_of": manifest["as_of"], "manifest_sha256": file_sha256(folder / MANIFEST)}
+        write_bytes(marker, (json.dumps(facts) + "\n").encode())
     now = current_run(lake)
     if now is not None and now.run_id == run_id:
         return True
-    if now is not None and now.as_of > manifest["as_of"] and not make_current:
+    if now is not None and _instant(now.as_of) > _instant(manifest["as_of"]) and not make_current:
         return False
     write_bytes(lake.current, (run_id + "\n").encode())
     return True
@@ -106,8 +132,20 @@ def published_runs(lake: Lake) -> list[PublishedRun]:
     for marker in sorted(lake.runs.glob("*.published")):
         facts = json.loads(marker.read_text(encoding="utf-8"))
         folder = lake.runs / facts["run_id"]
+        if not (folder / MANIFEST).is_file():
+            raise EnvironmentProblem(
+                "a published run is not there",
+                expected=f"the folder {folder}",
+                found="no manifest in it",
+                where=str(marker),
+                fix="restore the folder from a backup",
+            )
         runs.append(PublishedRun(facts["run_id"], facts["as_of"], folder, read_manifest(folder)))
-    return sorted(runs, key=lambda run: (run.as_of, run.run_id))
+    return sorted(runs, key=lambda run: (_instant(run.as_of), run.run_id))
+
+
+def _instant(as_of: str) -> datetime:
+    return datetime.fromisoformat(as_of)
 
 
 def current_run(lake: Lake) -> PublishedRun | None:
@@ -142,5 +180,5 @@ def require_current_run(lake: Lake) -> PublishedRun:
 
 def previous_run(lake: Lake, as_of: str) -> PublishedRun | None:
     """The published run with the greatest as-of strictly earlier than the one given."""
-    earlier = [run for run in published_runs(lake) if run.as_of < as_of]
+    earlier = [run for run in published_runs(lake) if _instant(run.as_of) < _instant(as_of)]
     return earlier[-1] if earlier else None

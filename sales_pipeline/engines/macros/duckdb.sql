@@ -1,8 +1,10 @@
 -- Macros every SQL model may call. Written in DuckDB's dialect; an engine with other semantics overrides one in its own file.
 -- The compiler inlines them, so they never exist in a database.
 
--- text: trimmed of white space and U+00A0, NULL when nothing is left
+-- text: trimmed of white space, U+00A0 and U+3000, inner blanks folded to one, NULL when nothing is left
 CREATE MACRO clean_text(x) AS NULLIF(TRIM(REGEXP_REPLACE(x, '[\s\x{00A0}\x{3000}]+', ' ', 'g')), '');
+-- text as it is, without plain blanks around it, NULL when nothing is left
+CREATE MACRO trimmed(x) AS NULLIF(TRIM(x), '');
 -- a category: clean text in lower case
 CREATE MACRO norm(x) AS LOWER(clean_text(x));
 -- whole calendar days (UTC) from a to b; both engines count day boundaries because both sides are dates
@@ -13,3 +15,90 @@ CREATE MACRO latest(x, t) AS ARG_MAX_NULL(x, t);
 CREATE MACRO ratio(x, y) AS CAST(x AS DOUBLE) / NULLIF(CAST(y AS DOUBLE), 0);
 -- a share of won shrunken towards a prior with a weight in pseudo-counts
 CREATE MACRO shrunken(won, total, prior, weight) AS (CAST(won AS DOUBLE) + prior * weight) / (CAST(total AS DOUBLE) + weight);
+
+-- Days and instants. Years 1970 to 2099 only. `date_order` is 'ymd', 'mdy' or 'dmy' and decides about two numbers before a year;
+-- dots are always day first, and under 'ymd' slashes are month first. What is no such day or instant is NULL, never another one.
+CREATE MACRO is_month_first(x, date_order) AS (date_order = 'mdy' AND NOT SUBSTRING(x, 1, 6) LIKE '%.%') OR (date_order = 'ymd' AND SUBSTRING(x, 1, 6) LIKE '%/%');
+CREATE MACRO day_part(x, n) AS LPAD(REGEXP_EXTRACT(x, '^([0-9]+)[-/.]([0-9]+)[-/.]([0-9]+)', n), 2, '0');
+CREATE MACRO day_text(x, date_order) AS CASE
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]([T ,]|$)') THEN SUBSTRING(x, 1, 10)
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])[0-9]{4}([T ,]|$)') THEN SUBSTRING(x, 1, 4) || '-' || SUBSTRING(x, 5, 2) || '-' || SUBSTRING(x, 7, 2)
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])[-/.][0-9]{1,2}[-/.][0-9]{1,2}([T ,]|$)') THEN SUBSTRING(x, 1, 4) || '-' || day_part(x, 2) || '-' || day_part(x, 3)
+  WHEN REGEXP_MATCHES(x, '^[0-9]{1,2}[-/.][0-9]{1,2}[-/.](19[7-9][0-9]|20[0-9][0-9])([T ,]|$)') THEN REGEXP_EXTRACT(x, '^[0-9]+[-/.][0-9]+[-/.]([0-9]{4})', 1) || '-'
+    || CASE WHEN is_month_first(x, date_order) THEN day_part(x, 1) || '-' || day_part(x, 2) ELSE day_part(x, 2) || '-' || day_part(x, 1) END
+END;
+-- a day as written; of an instant the day it is written with
+CREATE MACRO parse_day(x, date_order) AS TRY_CAST(day_text(TRIM(x), date_order) AS DATE);
+CREATE MACRO time_part(x, n) AS REGEXP_EXTRACT(x, '^[0-9./-]{8,10}[T ,]+([01]?[0-9]|2[0-3]):([0-5][0-9])(:([0-5][0-9])([.][0-9]+)?)? ?([AaPp][Mm])? ?(Z|z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])?$', n);
+CREATE MACRO hour_text(x) AS LPAD(CASE
+  WHEN LOWER(time_part(x, 6)) = 'pm' THEN CAST(CAST(time_part(x, 1) AS INT) % 12 + 12 AS VARCHAR)
+  WHEN LOWER(time_part(x, 6)) = 'am' THEN CAST(CAST(time_part(x, 1) AS INT) % 12 AS VARCHAR)
+  ELSE time_part(x, 1)
+END, 2, '0');
+CREATE MACRO instant_text(x, date_order, zone) AS CASE
+  WHEN REGEXP_MATCHES(x, '^[0-9./-]{8,10}$') THEN day_text(x, date_order) || ' 00:00:00 ' || zone
+  WHEN REGEXP_MATCHES(x, '^[0-9./-]{8,10}[T ,]+([01]?[0-9]|2[0-3]):([0-5][0-9])(:([0-5][0-9])([.][0-9]+)?)? ?([AaPp][Mm])? ?(Z|z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])?$') THEN day_text(x, date_order) || ' ' || hour_text(x) || ':' || time_part(x, 2) || ':'
+    || COALESCE(NULLIF(time_part(x, 4), ''), '00') || time_part(x, 5) || COALESCE(NULLIF(UPPER(time_part(x, 7)), ''), ' ' || zone)
+END;
+-- an instant; what is written without an offset is read in `zone` (an IANA name), a day alone as its first instant
+CREATE MACRO parse_instant(x, date_order, zone) AS TRY_CAST(CASE
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?(Z|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])$') THEN x
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?$') THEN x || ' ' || zone
+  ELSE instant_text(TRIM(x), date_order, zone)
+END AS TIMESTAMPTZ);
+
+-- Numbers and money. `decimal_sign` is '.' or ',' and decides only where a text can be read both ways (1,234 and 1.234).
+CREATE MACRO plain_number(n, decimal_sign) AS CASE
+  WHEN REGEXP_MATCHES(n, '^[0-9]+$') THEN n
+  WHEN REGEXP_MATCHES(n, '^[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}[.][0-9]+$') THEN REPLACE(n, ',', '')
+  WHEN REGEXP_MATCHES(n, '^[0-9]{1,3}([.][0-9]{3})+,[0-9]+$') THEN REPLACE(REPLACE(n, '.', ''), ',', '.')
+  WHEN REGEXP_MATCHES(n, '^[0-9]{1,3}(,[0-9]{2,3})+,[0-9]{3}$') THEN REPLACE(n, ',', '')
+  WHEN REGEXP_MATCHES(n, '^[0-9]{1,3}([.][0-9]{3}){2,}$') THEN REPLACE(n, '.', '')
+  WHEN decimal_sign = '.' AND REGEXP_MATCHES(n, '^[0-9]{1,3},[0-9]{3}$') THEN REPLACE(n, ',', '')
+  WHEN decimal_sign = ',' AND REGEXP_MATCHES(n, '^[0-9]{1,3}[.][0-9]{3}$') THEN REPLACE(n, '.', '')
+  WHEN REGEXP_MATCHES(n, '^[0-9]+[.][0-9]+$') THEN n
+  WHEN REGEXP_MATCHES(n, '^[0-9]+,[0-9]+$') THEN REPLACE(n, ',', '.')
+END;
+-- without blanks and apostrophes
+CREATE MACRO bare_number(x) AS REGEXP_REPLACE(x, '[\s\x{00A0}\x{202F}\x{2009}\x{2019}'']+', '', 'g');
+-- digits and separators of a bare amount with one sign at most; NULL when other words stand in it (10k, 3 MIO, 5 %)
+CREATE MACRO amount_digits(b) AS CASE
+  WHEN REGEXP_MATCHES(b, '^[(]?[-+]?([A-Z]{0,3}\p{Sc}|[A-Z]{3}|eur|usd|gbp|chf|kr|Kr|Fr|Rs)?[-+]?[0-9][0-9.,]*(\p{Sc}|[A-Z]{3}|eur|usd|gbp|chf|kr|Fr|zł|Kč|Ft)?-?[)]?$')
+    AND NOT REGEXP_MATCHES(b, 'MIO|MRD|MLN|MIL|BLN|TSD|[-+].*[-+]') AND (b LIKE '(%') = (b LIKE '%)')
+  THEN REGEXP_REPLACE(b, '[^0-9.,]', '', 'g')
+END;
+CREATE MACRO signed_number(b, decimal_sign) AS CASE WHEN REGEXP_MATCHES(b, '[(-]') THEN '-' ELSE '' END || plain_number(amount_digits(b), decimal_sign);
+CREATE MACRO is_plain_number(x, decimal_sign) AS REGEXP_MATCHES(x, '^-?[0-9]+$') OR (decimal_sign = '.' AND REGEXP_MATCHES(x, '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]{1,2})?$'));
+-- money: currency sign or code before or after, thousands by , . ' or blank, brackets or a trailing minus for negatives
+CREATE MACRO parse_amount(x, decimal_sign) AS TRY_CAST(CASE
+  WHEN is_plain_number(x, decimal_sign) THEN x ELSE signed_number(bare_number(x), decimal_sign)
+END AS DECIMAL(18, 2));
+-- a number in the same notations, as a double
+CREATE MACRO parse_number(x, decimal_sign) AS TRY_CAST(CASE
+  WHEN is_plain_number(x, decimal_sign) THEN x ELSE signed_number(bare_number(x), decimal_sign)
+END AS DOUBLE);
+-- a yes or no
+CREATE MACRO parse_flag(x) AS CASE
+  WHEN LOWER(TRIM(x)) IN ('true', '1', 'yes', 'y', 't', 'on', '1.0') THEN TRUE
+  WHEN LOWER(TRIM(x)) IN ('false', '0', 'no', 'n', 'f', 'off', '0.0') THEN FALSE
+END;
+
+-- Salesforce ids to 18 characters (domain.identifiers.to_sfid18). Which of five characters are upper case is a pattern of five bits; each of
+-- the 32 patterns occurs once in a de Bruijn sequence, so its position finds the checksum character, and back.
+CREATE MACRO sf_upper_bits(x) AS TRANSLATE(x, 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789', '11111111111111111111111111000000000000000000000000000000000000');
+CREATE MACRO sf_check(bits) AS SUBSTRING('AQY245PX13OHTZMWLV0NGDRIUKFSJECB', STRPOS('000001111101110011010110001010010000', bits), 1);
+CREATE MACRO sf_bits(c) AS SUBSTRING('000001111101110011010110001010010000', STRPOS('AQY245PX13OHTZMWLV0NGDRIUKFSJECB', UPPER(c)), 5);
+CREATE MACRO sf_cased(x, k, bits, n) AS CASE WHEN SUBSTRING(bits, n, 1) = '1' THEN UPPER(SUBSTRING(x, k, 1)) ELSE LOWER(SUBSTRING(x, k, 1)) END;
+CREATE MACRO sf_cased5(x, k, bits) AS sf_cased(x, k, bits, 1) || sf_cased(x, k + 1, bits, 2) || sf_cased(x, k + 2, bits, 3) || sf_cased(x, k + 3, bits, 4) || sf_cased(x, k + 4, bits, 5);
+CREATE MACRO sfid18(x) AS CASE
+  WHEN LENGTH(x) = 15 AND REGEXP_MATCHES(x, '^[A-Za-z0-9]{15}$') THEN x || sf_check(sf_upper_bits(SUBSTRING(x, 1, 5))) || sf_check(sf_upper_bits(SUBSTRING(x, 6, 5))) || sf_check(sf_upper_bits(SUBSTRING(x, 11, 5)))
+  WHEN LENGTH(x) = 18 AND (x = UPPER(x) OR x = LOWER(x)) AND REGEXP_MATCHES(x, '^[A-Za-z0-9]{15}[A-Za-z0-5]{3}$')
+  THEN sf_cased5(x, 1, sf_bits(SUBSTRING(x, 16, 1))) || sf_cased5(x, 6, sf_bits(SUBSTRING(x, 17, 1))) || sf_cased5(x, 11, sf_bits(SUBSTRING(x, 18, 1))) || UPPER(SUBSTRING(x, 16, 3))
+  ELSE x
+END;
+-- an identifier: trimmed, and to 18 characters where `id_style` is 'salesforce'; NULL when empty
+CREATE MACRO parse_id(x, id_style) AS CASE WHEN id_style = 'salesforce' THEN sfid18(trimmed(x)) ELSE clean_text(x) END;
+
+-- What stands for "set to nothing" while states are filled forward
+CREATE MACRO no_amount() AS CAST(-999999999999999 AS DECIMAL(18, 2));
+CREATE MACRO no_day() AS CAST('1900-01-01' AS DATE);

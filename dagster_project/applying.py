@@ -1,0 +1,127 @@
+"""The three hand-overs of the apply step as tables at rest: predictions, scored opportunities, queue.
+
+Each is computed once per key and kept in the lake, so that a repeated day reads what it wrote.
+Belongs here: finding inputs and keeping results. Does not belong here: scores, rules (scoring, follow_up).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dagster_project.plan import RunPlan
+from sales_pipeline.contracts.internal import PREDICTIONS
+from sales_pipeline.contracts.model import Table
+from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, SCORED_OPPORTUNITIES
+from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import TableRef, read_table, table_ref, write_table
+
+if TYPE_CHECKING:
+    from sales_pipeline.clean.prepare import Canonical
+    from sales_pipeline.engines.base import Engine
+    from sales_pipeline.features.build import FeatureSet
+    from sales_pipeline.follow_up.params import FollowUpParams
+    from sales_pipeline.scoring.params import ScoringParams
+
+
+def predict_table(lake: Lake, features: "FeatureSet", plan: RunPlan) -> TableRef:
+    """PREDICTIONS of the scoring features by the plan's model."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        from sales_pipeline.models.predict import predict
+
+        return _write(folder, PREDICTIONS, predict(lake.models / plan.model_version, features))
+
+    key = digest_of("predictions", features.key, plan.model_version, plan.code_version)
+    return _kept(lake, "predictions", key, (PREDICTIONS,), build)[0]
+
+
+def scored_table(
+    lake: Lake, params: "ScoringParams", features: "FeatureSet", predicted: TableRef, plan: RunPlan
+) -> TableRef:
+    """SCORED_OPPORTUNITIES of the plan's run."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        from sales_pipeline.scoring.score import score
+
+        scored = score(
+            read_table(predicted),
+            read_table(features.spine),
+            previous_table(lake, plan, SCORED_OPPORTUNITIES),
+            params,
+            model_name=plan.model_name,
+            model_version=plan.model_version,
+            run_id=plan.run_id,
+        )
+        return _write(folder, SCORED_OPPORTUNITIES, scored)
+
+    return _kept(lake, "scored", plan.run_id, (SCORED_OPPORTUNITIES,), build)[0]
+
+
+def queue_tables(
+    lake: Lake,
+    params: "FollowUpParams",
+    scored: TableRef,
+    features: "FeatureSet",
+    canonical: "Canonical",
+    as_of: AsOf,
+    plan: RunPlan,
+    engine: "Engine",
+) -> tuple[TableRef, TableRef]:
+    """FOLLOW_UP_QUEUE and LEFT_OUT of the plan's run."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        from sales_pipeline.follow_up.queue import build_queue
+
+        queue = build_queue(
+            read_table(scored),
+            activities=canonical.tables["activities"],
+            planned=canonical.tables["planned_activities"],
+            contacts=canonical.tables["contacts"],
+            owners=canonical.tables["owners"],
+            previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
+            feedback=None,
+            as_of=as_of,
+            params=params,
+            run_id=plan.run_id,
+            engine=engine,
+            spine=read_table(features.spine),
+            exchange_rates=canonical.tables["exchange_rates"],
+        )
+        return _write(folder, FOLLOW_UP_QUEUE, queue.rows) | _write(folder, LEFT_OUT, queue.left_out)
+
+    queue_ref, left_out_ref = _kept(lake, "queue", plan.run_id, (FOLLOW_UP_QUEUE, LEFT_OUT), build)
+    return queue_ref, left_out_ref
+
+
+def previous_table(lake: Lake, plan: RunPlan, table: Table) -> pa.Table | None:
+    """A table of the plan's previous run, or None when there is no previous run."""
+    if plan.previous_run_id is None:
+        return None
+    return read_table(lake.runs / plan.previous_run_id / f"{table.name}.parquet")
+
+
+def scored_figures(ref: TableRef) -> dict[str, Any]:
+    """Counts by grade and by evidence level."""
+    return {"by grade": count_by(ref, "grade"), "by evidence level": count_by(ref, "evidence_level")}
+
+
+def count_by(ref: TableRef, column: str) -> dict[str, int]:
+    """Rows by value of a column, by value; NULL counts as `none`."""
+    counts = read_table(ref, [column]).column(0).value_counts().to_pylist()
+    return {str(row["values"]) if row["values"] is not None else "none": row["counts"] for row in _by_value(counts)}
+
+
+def _by_value(counts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(counts, key=lambda row: str(row["values"]))
+
+
+def _write(folder: Path, contract: Table, data: pa.Table) -> dict[str, Any]:
+    return {contract.name: write_table(data, folder / f"{contract.name}.parquet", contract).rows}
+
+
+def _kept(lake: Lake, stage: str, key: str, contracts: tuple[Table, ...], build: Any) -> list[TableRef]:
+    folder, _ = lake.step(stage, key, build)
+    return [table_ref(contract.name, folder / f"{contract.name}.parquet") for contract in contracts]

@@ -1,0 +1,190 @@
+"""Apply: open opportunities scored with the day's champion, the queue built, the run audited and published."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.assets.prepare import INDEX
+from dagster_project.build import REFS, asset_spec, column_schema, figures_metadata, table_metadata, table_spec
+from dagster_project.publication import Publication
+from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
+from sales_pipeline.contracts.internal import PREDICTIONS, ROW_LEDGER
+from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, SCORED_OPPORTUNITIES
+
+GROUP = "apply"
+QUEUE_INPUTS = ("activities", "planned_activities", "contacts", "owners", "exchange_rates")
+PUBLISH_RETRIES = 3
+PUBLISH_RETRY_SECONDS = 5
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """From the run's plan to its publication."""
+    common: dict[str, Any] = {"group_name": GROUP, "partitions_def": days, "io_manager_key": REFS}
+
+    @dg.asset(
+        description="The run's id and everything it is a digest of: exports, settings, code, champion, previous run.",
+        ins={"exports": dg.AssetIn("exports")},
+        deps=["champion"],
+        **common,
+    )
+    def run_plan(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[LakeResource],
+        model_store: dg.ResourceParam[ModelStoreResource],
+        exports: list[Any],
+    ) -> dg.MaterializeResult:
+        from dagster_project.plan import plan_run
+
+        as_of = lake.as_of(context.partition_key)
+        plan = plan_run(
+            lake.lake,
+            lake.settings,
+            as_of,
+            [one.export.export_id for one in exports],
+            lambda: model_store.store.champion(as_of),
+        )
+        return dg.MaterializeResult(
+            value=plan,
+            metadata=figures_metadata({"run": plan.run_id, "is a repeat": plan.is_repeat, **plan.manifest()}),
+        )
+
+    @dg.asset(
+        description=_sentence(PREDICTIONS.grain),
+        ins={"features": dg.AssetIn("scoring_features"), "plan": dg.AssetIn("run_plan")},
+        metadata={"dagster/column_schema": column_schema(PREDICTIONS)},
+        kinds={"parquet"},
+        **common,
+    )
+    def predictions(lake: dg.ResourceParam[LakeResource], features: Any, plan: Any) -> dg.MaterializeResult:
+        from dagster_project.applying import predict_table
+
+        ref = predict_table(lake.lake, features, plan)
+        return dg.MaterializeResult(value=ref, metadata=table_metadata(ref) | {"model version": plan.model_version})
+
+    @dg.asset(
+        description=f"{_sentence(SCORED_OPPORTUNITIES.grain)} Key: {', '.join(SCORED_OPPORTUNITIES.key)}.",
+        ins={
+            "features": dg.AssetIn("scoring_features"),
+            "predicted": dg.AssetIn("predictions"),
+            "plan": dg.AssetIn("run_plan"),
+        },
+        metadata={"dagster/column_schema": column_schema(SCORED_OPPORTUNITIES)},
+        kinds={"parquet"},
+        **common,
+    )
+    def scored_opportunities(
+        lake: dg.ResourceParam[LakeResource], features: Any, predicted: Any, plan: Any
+    ) -> dg.MaterializeResult:
+        from dagster_project.applying import scored_figures, scored_table
+
+        ref = scored_table(lake.lake, lake.settings.scoring, features, predicted, plan)
+        return dg.MaterializeResult(value=ref, metadata=table_metadata(ref) | figures_metadata(scored_figures(ref)))
+
+    @dg.multi_asset(
+        name="follow_up",
+        specs=[
+            table_spec(table, group=GROUP, days=days, deps=["scored_opportunities", "scoring_features", "run_plan", INDEX, *QUEUE_INPUTS])
+            for table in (FOLLOW_UP_QUEUE, LEFT_OUT)
+        ],
+        ins={
+            "scored": dg.AssetIn("scored_opportunities"),
+            "features": dg.AssetIn("scoring_features"),
+            "plan": dg.AssetIn("run_plan"),
+            "canonical": dg.AssetIn(INDEX),
+        },
+    )
+    def follow_up(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[LakeResource],
+        engine: dg.ResourceParam[EngineResource],
+        scored: Any,
+        features: Any,
+        plan: Any,
+        canonical: Any,
+    ) -> Iterator[dg.MaterializeResult]:
+        from dagster_project.applying import count_by, queue_tables
+
+        as_of = lake.as_of(context.partition_key)
+        queue, left_out = queue_tables(
+            lake.lake, lake.settings.follow_up, scored, features, canonical, as_of, plan, engine.get()
+        )
+        yield dg.MaterializeResult(
+            asset_key=FOLLOW_UP_QUEUE.name,
+            value=queue,
+            metadata=table_metadata(queue) | figures_metadata({"by action": count_by(queue, "action")}),
+        )
+        yield dg.MaterializeResult(
+            asset_key=LEFT_OUT.name,
+            value=left_out,
+            metadata=table_metadata(left_out) | figures_metadata({"by reason": count_by(left_out, "reason")}),
+        )
+
+    published_spec = asset_spec(
+        "published",
+        "The run made visible at once: every published table twice (Parquet and CSV), the dictionary, model card and manifest.",
+        group=GROUP,
+        days=days,
+        kinds=("parquet", "csv"),
+    )
+
+    @dg.multi_asset(
+        name="published",
+        specs=[published_spec],
+        ins={
+            "scored": dg.AssetIn("scored_opportunities"),
+            "queue": dg.AssetIn(FOLLOW_UP_QUEUE.name),
+            "left_out": dg.AssetIn(LEFT_OUT.name),
+            "ledger": dg.AssetIn(ROW_LEDGER.name),
+            "canonical": dg.AssetIn(INDEX),
+            "plan": dg.AssetIn("run_plan"),
+        },
+    )
+    def published(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[LakeResource],
+        engine: dg.ResourceParam[EngineResource],
+        scored: Any,
+        queue: Any,
+        left_out: Any,
+        ledger: Any,
+        canonical: Any,
+        plan: Any,
+    ) -> Iterator[dg.MaterializeResult]:
+        from dagster_project.publication import publish_tables
+
+        refs = {SCORED_OPPORTUNITIES.name: scored, FOLLOW_UP_QUEUE.name: queue, LEFT_OUT.name: left_out}
+        try:
+            publication: Publication = publish_tables(
+                lake.lake,
+                lake.settings,
+                plan,
+                refs,
+                ledger,
+                canonical,
+                engine.get(),
+                log={"dagster_run_id": context.run_id, "partition": context.partition_key},
+                make_current=lake.make_current,
+            )
+        except OSError as error:
+            # A full or busy disk may pass; nothing else in publishing gets better by trying again.
+            raise dg.RetryRequested(max_retries=PUBLISH_RETRIES, seconds_to_wait=PUBLISH_RETRY_SECONDS) from error
+        yield dg.MaterializeResult(
+            value=publication,
+            metadata=figures_metadata(
+                {
+                    "run": publication.run_id,
+                    "is new": publication.is_new,
+                    "is current": publication.is_current,
+                    "tables": publication.rows,
+                    "records": publication.records,
+                }
+            )
+            | {"folder": dg.MetadataValue.path(publication.path)},
+        )
+
+    return [run_plan, predictions, scored_opportunities, follow_up, published]

@@ -1,0 +1,84 @@
+"""Evaluate: out-of-time figures of all candidates, and the decision whether the new model takes the champion's place."""
+
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.build import REFS, check_specs, figures_metadata, markdown_table
+from dagster_project.checks import BASE_RATE_CHECK
+from dagster_project.resources import LakeResource, ModelStoreResource
+
+GROUP = "evaluate"
+CANDIDATE_COLUMNS = ("task", "name", "setting", "chosen", "log_loss", "brier", "auc", "calibration_error", "mae", "rmse", "r2")
+"""Figures are those of the untouched test window where there is one, else of the validation windows."""
+
+
+def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The champion after the day's training."""
+
+    @dg.asset(
+        description="The model in force after this training: the new one where it is better on the same untouched window, else the old.",
+        group_name=GROUP,
+        partitions_def=days,
+        io_manager_key=REFS,
+        kinds={"mlflow"},
+        ins={"features": dg.AssetIn("training_features"), "trained": dg.AssetIn("trained_model")},
+        check_specs=check_specs(
+            "champion",
+            (BASE_RATE_CHECK,),
+            days=days,
+            descriptions={BASE_RATE_CHECK: "the chosen model beats the base rate beyond noise; otherwise rates are used and said to be"},
+        ),
+    )
+    def champion(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[LakeResource],
+        model_store: dg.ResourceParam[ModelStoreResource],
+        features: Any,
+        trained: Any,
+    ) -> dg.MaterializeResult:
+        from dagster_project.training import restore
+        from sales_pipeline.models.promotion import decide
+
+        store = model_store.store
+        as_of = lake.as_of(context.partition_key)
+        model = restore(trained)
+        before = store.champion(as_of)
+        decision = decide(model, before.path if before else None, features, lake.settings.training)
+        after = store.register(model.path, model.card, as_of=as_of, run_id=model.run_id)
+        if decision.is_promoted:
+            store.promote(after, as_of=as_of, reason=decision.reason)
+        in_force = after if decision.is_promoted or before is None else before
+        win = model.card["win"]
+        return dg.MaterializeResult(
+            value=in_force,
+            metadata=figures_metadata(
+                {
+                    "model version": in_force.version,
+                    "is promoted": decision.is_promoted,
+                    "why": decision.reason,
+                    "out of time": win.get("test") or {},
+                }
+            )
+            | {"candidates": markdown_table(_candidates(model.card), CANDIDATE_COLUMNS)}
+            | model_store.link(model.run_id),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=BASE_RATE_CHECK,
+                    passed=win["has_skill"],
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description=str(win["why"]),
+                )
+            ],
+        )
+
+    return [champion]
+
+
+def _candidates(card: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"task": task, "name": row["name"], "setting": row["setting"], "chosen": "yes" if row.get("is_chosen") else ""}
+        | (row.get("test") or row.get("validation") or {})
+        for task in ("win", "amount")
+        for row in card[task].get("candidates", ())
+    ]

@@ -1,0 +1,39 @@
+"""The two jobs: scoring (daily) and training (weekly). They share everything up to the canonical tables.
+
+Belongs here: which assets run together. Does not belong here: when (`schedules`, `sensors`).
+"""
+
+import dagster as dg
+
+from dagster_project.hooks import tell_of_failure
+
+SCORING_JOB = "scoring_job"
+TRAINING_JOB = "training_job"
+PRIORITY_TAG = "dagster/priority"
+
+SHARED_GROUPS = ("collect", "prepare")
+SCORING_ASSETS = ("scoring_features",)
+SCORING_GROUPS = ("apply",)
+TRAINING_ASSETS = ("training_features", "leak_ledger")
+TRAINING_GROUPS = ("train", "evaluate")
+
+
+def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
+    """Both jobs. Of two runs that wait for the same day, training goes first."""
+    shared = dg.AssetSelection.groups(*SHARED_GROUPS)
+    return [
+        dg.define_asset_job(
+            SCORING_JOB,
+            selection=shared | dg.AssetSelection.assets(*SCORING_ASSETS) | dg.AssetSelection.groups(*SCORING_GROUPS),
+            description="Exports in, scored opportunities and follow-up queue published, with the champion of the day.",
+            hooks={tell_of_failure},
+            tags={PRIORITY_TAG: "0"},
+        ),
+        dg.define_asset_job(
+            TRAINING_JOB,
+            selection=shared | dg.AssetSelection.assets(*TRAINING_ASSETS) | dg.AssetSelection.groups(*TRAINING_GROUPS),
+            description="All candidates trained, evaluated out of time and compared; the better one promoted.",
+            hooks={tell_of_failure},
+            tags={PRIORITY_TAG: "1"},
+        ),
+    ]

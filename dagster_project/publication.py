@@ -1,0 +1,103 @@
+"""Publishing a day: the tables, documents and manifest put together, and what came of it.
+
+Belongs here: gathering what a run consists of. Does not belong here: the audit and the protocol (delivery, lake).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dagster_project.plan import RunPlan
+from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import TableRef, read_table
+
+if TYPE_CHECKING:
+    from sales_pipeline.clean.prepare import Canonical
+    from sales_pipeline.engines.base import Engine
+    from sales_pipeline.settings import Settings
+
+MODEL_CARD = "model_card.json"
+OUTCOMES = ("accepted", "duplicate_of", "quarantined", "structural")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What publishing did. `records` are physical records of the visible exports by outcome; `rows` published rows by table."""
+
+    run_id: str
+    as_of: str
+    path: str
+    is_new: bool
+    is_current: bool
+    model_name: str
+    model_version: str
+    records: dict[str, int]
+    rows: dict[str, int]
+    max_quarantined_share: float
+
+    @property
+    def quarantined_share(self) -> float:
+        """Quarantined records as a share of those that are not structural (headers, footers, empty lines)."""
+        data = sum(count for outcome, count in self.records.items() if outcome != "structural")
+        return self.records.get("quarantined", 0) / data if data else 0.0
+
+    @property
+    def too_much_quarantine(self) -> bool:
+        """Whether more is quarantined than the settings allow."""
+        return self.quarantined_share > self.max_quarantined_share
+
+
+def publish_tables(
+    lake: Lake,
+    settings: "Settings",
+    plan: RunPlan,
+    tables: Mapping[str, TableRef],
+    ledger: TableRef,
+    canonical: "Canonical",
+    engine: "Engine",
+    *,
+    log: Mapping[str, Any],
+    make_current: bool,
+) -> Publication:
+    """Write, audit and publish the plan's run; a run id that is published already changes nothing."""
+    from sales_pipeline.delivery.publish import publish, write_and_audit
+    from sales_pipeline.delivery.quarantine import row_ledger_summary
+    from sales_pipeline.models.bundle import read_bundle
+
+    is_new = not (lake.runs / f"{plan.run_id}.published").is_file()
+    summary = row_ledger_summary(ledger, plan.run_id, engine)
+    card = read_bundle(lake.models / plan.model_version).card
+    data = {name: read_table(ref) for name, ref in tables.items()} | {ROW_LEDGER_SUMMARY.name: summary}
+    path = write_and_audit(
+        lake,
+        plan.run_id,
+        data,
+        plan.manifest() | {"canonical_key": canonical.key},
+        {MODEL_CARD: (json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()},
+    )
+    is_current = publish(lake, plan.run_id, log=log, make_current=make_current)
+    return Publication(
+        run_id=plan.run_id,
+        as_of=plan.as_of,
+        path=str(path),
+        is_new=is_new,
+        is_current=is_current,
+        model_name=plan.model_name,
+        model_version=plan.model_version,
+        records=records_by_outcome(summary),
+        rows={name: table.num_rows for name, table in data.items()},
+        max_quarantined_share=settings.clean.max_quarantined_share,
+    )
+
+
+def records_by_outcome(summary: pa.Table) -> dict[str, int]:
+    """Physical records by outcome, from the ledger's summary; every outcome is named."""
+    return {
+        outcome: pc.sum(summary.filter(pc.field("outcome") == outcome).column("records")).as_py() or 0
+        for outcome in OUTCOMES
+    }

@@ -1,0 +1,1 @@
+"""Drivers of systems beside the pipeline, each behind a protocol of the library."""

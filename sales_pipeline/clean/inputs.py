@@ -1,0 +1,77 @@
+"""The raw tables of the visible exports as inputs of SQL models.
+
+Belongs here: which parts of which export are read, and what is empty. Does not belong here: what cleaning does with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.raw import RAW_TABLES
+from sales_pipeline.engines.base import Source
+
+if TYPE_CHECKING:
+    from sales_pipeline.ingest.exports import IngestedExport
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class RawInputs:
+    """Inputs by raw table name (all of RAW_TABLES, empty ones in memory), and what is known about files.
+
+    `sightings`: source_file, exported_at: the last export each file was part of. `files`: source_file, file.
+    `holding`: raw table name to the instants of the exports that hold it, oldest first.
+    """
+
+    tables: dict[str, Source]
+    rows: dict[str, int]
+    sightings: pa.Table
+    files: pa.Table
+    ledgers: tuple[Path, ...]
+    holding: dict[str, tuple[datetime, ...]]
+
+    def has(self, name: str) -> bool:
+        """Whether any export holds records of that raw table."""
+        return self.rows[name] > 0
+
+
+def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
+    """Collect the parts; a file that several exports share is read once and counts as seen in the last of them."""
+    tables: dict[str, Source] = {}
+    rows: dict[str, int] = {}
+    holding: dict[str, tuple[datetime, ...]] = {}
+    for name, contract in RAW_TABLES.items():
+        parts = {part.sha256: part for export in exports for part in export.tables.get(name, ()) if part.rows}
+        holding[name] = tuple(sorted({e.export.exported_at for e in exports if e.tables.get(name)}))
+        rows[name] = sum(part.rows for part in parts.values())
+        tables[name] = [Path(part.path) for part in parts.values()] or arrow_schema(contract).empty_table()
+    last_seen: dict[str, datetime] = {}
+    names: dict[str, str] = {}
+    for export in exports:
+        for file in export.export.files:
+            last_seen[file.sha256] = max(export.export.exported_at, last_seen.get(file.sha256, export.export.exported_at))
+            names.setdefault(file.sha256, file.member or file.name)
+    digests = sorted(last_seen)
+    return RawInputs(
+        tables=tables,
+        rows=rows,
+        sightings=pa.table(
+            {
+                "source_file": pa.array(digests, pa.string()),
+                "exported_at": pa.array([last_seen[d] for d in digests], _INSTANT),
+            }
+        ),
+        files=pa.table(
+            {"source_file": pa.array(digests, pa.string()), "file": pa.array([names[d] for d in digests], pa.string())}
+        ),
+        ledgers=tuple(Path(export.ledger.path) for export in exports),
+        holding=holding,
+    )

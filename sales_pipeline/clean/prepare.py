@@ -1,0 +1,307 @@
+"""Prepare: the raw tables of the visible exports become the canonical tables, once per set of exports, mapping and parameters.
+
+Belongs here: the order of the SQL models and what each is given. Does not belong here: the rules (sql/, engines/macros/), the ledger's
+arithmetic (`ledger`), words (`vocabulary`), validation (`validate`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sales_pipeline.clean import ledger, rules
+from sales_pipeline.clean.attributes import write_attributes
+from sales_pipeline.clean.inputs import RawInputs, raw_inputs
+from sales_pipeline.clean.params import CleanParams
+from sales_pipeline.clean.vocabulary import SQL, StageMap, learned_states, outcome_map, probability_scale, spellings, stage_map
+from sales_pipeline.contracts.canonical import CANONICAL_TABLES, FIELD_HISTORY
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.raw import RAW_TABLES
+from sales_pipeline.domain.identifiers import digest_bytes, digest_of
+from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.compiler import Scalar, macro_text, parse_model
+from sales_pipeline.errors import AuditBlocked, LedgerUnbalanced
+from sales_pipeline.ingest.params import SourceMapping
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import TableRef, write_table
+
+if TYPE_CHECKING:
+    from sales_pipeline.ingest.exports import IngestedExport
+
+STAGE = "canonical"
+VERSION = "1"
+"""Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
+
+_FIELDS = ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
+_FLAG = {"stage": "stage", "amount": "amount", "crm_close_date": "close_date", "crm_probability": "probability", "owner_id": "owner"}
+_ENTITIES = ("accounts", "contacts", "owners", "products")
+_STAGED = {
+    "accounts": "accounts", "contacts": "contacts", "owners": "owners", "products": "products", "opportunities": "opportunities",
+    "state_history": "opportunity_changes", "field_history": "opportunity_changes", "activities": "activities",
+    "opportunity_products": "opportunity_products", "quotas": "quotas", "cases": "cases", "exchange_rates": "exchange_rates",
+}  # fmt: skip
+"""Raw table (without `raw_`) to the canonical table it feeds, in the order of staging."""
+_WITH_DELETED_FLAG = ("accounts", "contacts", "owners", "products", "opportunities")
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """The canonical tables at rest.
+
+    `tables` holds every table of CANONICAL_TABLES (empty where the exports have nothing); `ledger` the final ROW_LEDGER; `cell_issues`
+    CELL_ISSUES; `rules` the count of what each rule touched; `facts` figures for the audit, JSON-able.
+    """
+
+    key: str
+    path: Path
+    tables: dict[str, TableRef]
+    ledger: TableRef
+    cell_issues: TableRef
+    rules: tuple[rules.RuleCount, ...]
+    facts: dict[str, Any]
+
+
+def prepare(
+    lake: Lake, exports: Sequence[IngestedExport], mapping: SourceMapping, params: CleanParams, engine: Engine
+) -> Canonical:
+    """Canonical tables of the visible exports (oldest first), read back where they were built before.
+
+    Raises AuditBlocked when stages are mostly unknown or too many opportunities are absent from a full extract, and LedgerUnbalanced
+    when a record is not accounted for.
+    """
+    key = digest_of(
+        VERSION,
+        engine.dialect,
+        macro_text(engine.dialect),
+        {path.name: digest_bytes(path.read_bytes()) for path in sorted(SQL.glob("*.sql"))},
+        mapping.model_dump(mode="json"),
+        params.model_dump(mode="json"),
+        [
+            (e.export.export_id, e.export.exported_at, e.ledger.sha256, {n: [p.sha256 for p in parts] for n, parts in sorted(e.tables.items())})
+            for e in exports
+        ],
+    )  # fmt: skip
+    folder, facts = lake.step(STAGE, key, lambda path: _Build(path, raw_inputs(exports), mapping, params, engine).run())
+    refs = {name: TableRef(name, str(folder / f"{name}.parquet"), f["rows"], f["sha256"]) for name, f in facts["tables"].items()}
+    return Canonical(
+        key=key,
+        path=folder,
+        tables={name: refs[name] for name in CANONICAL_TABLES},
+        ledger=refs["row_ledger"],
+        cell_issues=refs["cell_issues"],
+        rules=tuple(rules.RuleCount(**count) for count in facts["rules"]),
+        facts=facts["facts"],
+    )
+
+
+class _Build:
+    """One build of a canonical folder: staged tables in `work/`, which is removed at the end."""
+
+    def __init__(self, path: Path, raw: RawInputs, mapping: SourceMapping, params: CleanParams, engine: Engine) -> None:
+        self._path = path
+        self._work = path / "work"
+        self._raw = raw
+        self._mapping = mapping
+        self._params = params
+        self._engine = engine
+        self._refs: dict[str, TableRef] = {}
+        self._staged: dict[str, TableRef] = {}
+        self._inputs: dict[str, Source] = {"sightings": raw.sightings, "files": raw.files, **raw.tables}
+        self._parameters: dict[str, Scalar] = {
+            "source_system": mapping.source_system,
+            "id_style": "salesforce" if mapping.dialect == "salesforce" else "text",
+            "date_order": mapping.date_order,
+            "decimal_sign": mapping.decimal,
+            "zone": mapping.time_zone,
+            "currency": mapping.currency,
+            "kind": mapping.kind,
+            "has_outcome": mapping.outcome is not None,
+            "has_accounts": raw.has("raw_accounts"),
+            "probability_scale": 1.0,
+        }
+        self._facts: dict[str, Any] = {"raw_rows": raw.rows}
+
+    def run(self) -> dict[str, Any]:
+        self._work.mkdir()
+        self._parameters["probability_scale"] = probability_scale(
+            (self._raw.tables["raw_opportunities"], self._raw.tables["raw_state_history"]), self._engine
+        )
+        for name in _ENTITIES:
+            self._simple(name)
+        stages = self._opportunities()
+        self._changes(stages)
+        self._canonical("opportunities")
+        self._simple("activities", "activities", "planned_activities")
+        for name in ("opportunity_products", "quotas", "cases", "exchange_rates"):
+            self._simple(name)
+        self._refs["opportunity_attributes"] = write_attributes(
+            self._raw.tables["raw_opportunity_attributes"], self._inputs["opportunities"], self._mapping, self._params, self._parameters,
+            self._engine, self._path / "opportunity_attributes.parquet", self._work,
+        )  # fmt: skip
+        self._account_for()
+        counts = rules.count(self._staged, self._engine)
+        shutil.rmtree(self._work)
+        return {
+            "tables": {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in sorted(self._refs.items())},
+            "rules": [count.to_dict() for count in counts],
+            "facts": self._facts,
+        }
+
+    def _model(self, name: str, output: Path, **extra: Scalar) -> TableRef:
+        tree = parse_model(SQL / f"{name}.sql")
+        return self._engine.run(
+            tree, self._inputs, output, contract=CANONICAL_TABLES.get(name), parameters={**self._parameters, **extra}
+        )
+
+    def _stage(self, name: str) -> TableRef:
+        """Parse one raw table; checks that no record was lost or doubled by a join."""
+        raw = f"raw_{name}"
+        columns = RAW_TABLES[raw].column_names[4:] if self._raw.has(raw) else ()
+        self._inputs["spellings"] = spellings(name, self._raw.tables[raw], self._mapping, columns, self._engine)
+        ref = self._model(f"staged_{name}", self._work / f"staged_{name}.parquet")
+        if ref.rows != self._raw.rows[raw]:
+            raise LedgerUnbalanced(
+                "cleaning lost or doubled records",
+                expected=f"{self._raw.rows[raw]} records of {raw}",
+                found=f"{ref.rows}",
+                fix="this is a fault of the program: keep the export and report it",
+            )
+        self._staged[name] = ref
+        self._inputs[f"staged_{name}"] = ref
+        return ref
+
+    def _simple(self, name: str, *canonical: str) -> None:
+        """Stage a raw table and build what it alone feeds; where no export holds it, the tables are empty."""
+        if self._raw.has(f"raw_{name}"):
+            self._stage(name)
+            for table in canonical or (name,):
+                self._canonical(table)
+            return
+        for table in canonical or (name,):
+            contract = CANONICAL_TABLES[table]
+            self._keep(table, write_table(arrow_schema(contract).empty_table(), self._path / f"{table}.parquet", contract))
+
+    def _keep(self, name: str, ref: TableRef) -> None:
+        self._refs[name] = ref
+        self._inputs[name] = ref
+
+    def _canonical(self, name: str, **extra: Scalar) -> None:
+        self._keep(name, self._model(name, self._path / f"{name}.parquet", **extra))
+
+    def _helper(self, name: str, **extra: Scalar) -> None:
+        self._inputs[name] = self._model(name, self._work / f"{name}.parquet", **extra)
+
+    def _opportunities(self) -> StageMap:
+        """Stage the opportunities; which ids stand for which opportunity; which were removed."""
+        stages = stage_map(self._raw.tables["raw_stages"], self._mapping, self._engine)
+        self._inputs["stage_map"] = stages.table()
+        self._inputs["outcome_map"] = outcome_map(self._mapping)
+        staged = self._stage("opportunities")
+        self._refuse_unknown_stages(staged)
+        self._helper("opportunity_keys")
+        is_full = self._mapping.extract.get("opportunities", "full") == "full"
+        instants = self._raw.holding["raw_opportunities"] if is_full else ()
+        self._inputs["full_extracts"] = pa.table({"exported_at": pa.array(instants, pa.timestamp("us", tz="UTC"))})
+        self._helper("removals")
+        if len(instants) > 1:
+            self._refuse_absence(instants[-2], instants[-1])
+        return stages
+
+    def _refuse_unknown_stages(self, staged: TableRef) -> None:
+        unknown = self._engine.query(SQL / "unknown_stages.sql", {"staged_opportunities": staged}).to_pylist()
+        records = sum(int(row["records"]) for row in unknown)
+        self._facts["unknown_stage_records"] = records
+        if records > self._params.max_unknown_stage_share * max(staged.rows, 1):
+            names = ", ".join(f"{row['stage'] or '(empty)'} ({row['records']})" for row in unknown[:20])
+            raise AuditBlocked(
+                "most opportunities stand in a stage nobody says the meaning of",
+                expected=f"at most {self._params.max_unknown_stage_share:.0%} of {staged.rows} records with an unknown stage",
+                found=f"{records} records: {names}",
+                where="mapping.stages",
+                fix="name these stages under won, lost or open in mapping.stages, or name the column that says won in mapping.outcome",
+            )
+
+    def _refuse_absence(self, previous: object, newest: object) -> None:
+        figures = self._engine.query(
+            SQL / "absent_share.sql", {"staged_opportunities": self._staged["opportunities"]},
+            parameters={"previous": previous, "newest": newest},  # type: ignore[dict-item]
+        ).to_pylist()[0]  # fmt: skip
+        absent, total = int(figures["absent"] or 0), int(figures["opportunities"])
+        self._facts["absent_opportunities"] = absent
+        if total and absent > self._params.max_absent_share * total:
+            raise AuditBlocked(
+                "the newest full extract lacks many opportunities of the one before",
+                expected=f"at most {self._params.max_absent_share:.0%} of {total} absent",
+                found=f"{absent} absent",
+                where="the opportunities of the newest export",
+                fix="export again if the file is cut short; if only changes are exported, set mapping.extract.opportunities to delta",
+            )
+
+    def _changes(self, stages: StageMap) -> None:
+        """Stage both histories, settle which fields they version, and write the states over time."""
+        learned = {} if stages.is_listed else learned_states(self._staged["opportunities"], self._engine)
+        self._inputs["stage_map"] = stages.table(learned)
+        self._parameters["stages_are_listed"] = stages.is_listed
+        self._stage("state_history")
+        self._stage("field_history")
+        snapshot = self._engine.query(
+            SQL / "opportunity_changes_facts.sql", {"staged_state_history": self._staged["state_history"]}
+        ).to_pylist()[0]
+        tracked = set(
+            self._engine.query(SQL / "tracked_fields.sql", {"staged_field_history": self._staged["field_history"]})
+            .column("field")
+            .to_pylist()
+        )
+        flags: dict[str, Scalar] = {f"snapshots_have_{_FLAG[f]}": bool(snapshot[f]) for f in _FIELDS}
+        versioned = {field: bool(snapshot[field]) or field in tracked for field in _FIELDS}
+        flags |= {f"{_FLAG[f]}_is_versioned": versioned[f] for f in _FIELDS}
+        self._canonical("opportunity_changes", **flags)
+        history = pa.table(
+            {
+                "field": list(_FIELDS),
+                "is_versioned": [versioned[f] for f in _FIELDS],
+                "basis": ["history" if versioned[f] else "none" for f in _FIELDS],
+            }
+        )
+        self._refs["field_history"] = write_table(history, self._path / "field_history.parquet", FIELD_HISTORY)
+
+    def _account_for(self) -> None:
+        """Cell issues and the final ledger."""
+        self._helper("orphan_accounts")
+        self._helper("converted_leads")
+        self._refs["cell_issues"] = ledger.write_cell_issues(
+            {f"staged_{name}": (_STAGED[name], ref) for name, ref in self._staged.items()},
+            {"orphan_accounts": self._inputs["orphan_accounts"]},
+            self._raw.files,
+            self._engine,
+            self._path / "cell_issues.parquet",
+        )
+        exceptions = [
+            ledger.exceptions_of(
+                f"staged_{name}", keeps_deleted=name == "opportunities", has_deleted_flag=name in _WITH_DELETED_FLAG
+            )
+            for name in self._staged
+        ]
+        columns = ("source_file", "source_record", "outcome", "reason", "problem_column", "problem_value", "duplicate_of")
+        exceptions.append(ledger.select_from("converted_leads", columns))
+        accepted = [ledger.accepted_of(f"staged_{name}") for name in self._staged] if self._feeds_several() else []
+        self._refs["row_ledger"] = ledger.write_ledger(
+            self._raw.ledgers, exceptions, accepted, self._inputs, self._engine, self._path / "row_ledger.parquet"
+        )
+
+    def _feeds_several(self) -> bool:
+        """Whether records of one file went into several raw tables."""
+        seen: set[str] = set()
+        for name, source in self._raw.tables.items():
+            if self._raw.has(name) and name != "raw_opportunity_attributes":
+                files = set(self._engine.query(SQL / "raw_files.sql", {"raw": source}).column("source_file").to_pylist())
+                if seen & files:
+                    return True
+                seen |= files
+        return False
+

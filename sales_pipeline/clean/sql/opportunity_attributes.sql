@@ -1,0 +1,27 @@
+-- one row per opportunity and filled unmapped column, typed by the whole column
+WITH figures AS (
+  SELECT attribute, COUNT(*) AS cells, COUNT(DISTINCT text_key) AS levels, COUNT(number_value) AS numbers, COUNT(day_value) AS days, COUNT(flag_value) AS flags,
+    COUNT(CASE WHEN has_leading_zero THEN 1 END) AS leading_zeros, COUNT(CASE WHEN number_value <> FLOOR(number_value) THEN 1 END) AS fractions,
+    CAST(SUM(LENGTH(text_value)) AS DOUBLE) / COUNT(*) AS mean_length
+  FROM attribute_values GROUP BY attribute
+), kinds AS (
+  SELECT attribute, CASE
+      WHEN flags = cells THEN 'boolean'
+      WHEN days = cells THEN 'date'
+      WHEN levels > $identifier_share * cells AND cells > $identifier_rows AND fractions = 0 AND (numbers < cells OR leading_zeros > 0) AND mean_length <= $text_length THEN 'identifier'
+      WHEN numbers = cells AND leading_zeros = 0 THEN 'number'
+      WHEN mean_length > $text_length OR levels > $text_levels THEN 'text'
+      ELSE 'category'
+    END AS kind
+  FROM figures
+), spelled AS (
+  SELECT attribute, text_key, text_value, COUNT(*) AS cells FROM attribute_values GROUP BY attribute, text_key, text_value
+), ranked AS (
+  SELECT attribute, text_key, text_value AS spelling, ROW_NUMBER() OVER (PARTITION BY attribute, text_key ORDER BY cells DESC, text_value) AS place FROM spelled
+)
+SELECT $source_system AS source_system, v.opportunity_id, v.attribute, k.kind,
+  CASE WHEN k.kind = 'category' THEN r.spelling ELSE v.text_value END AS text_value,
+  CASE k.kind WHEN 'number' THEN v.number_value WHEN 'boolean' THEN CAST(v.flag_value AS DOUBLE) WHEN 'date' THEN CAST(days_between('1970-01-01', v.day_value) AS DOUBLE) END AS number_value
+FROM attribute_values AS v
+JOIN kinds AS k ON k.attribute = v.attribute
+JOIN ranked AS r ON r.attribute = v.attribute AND r.text_key = v.text_key AND r.place = 1

@@ -1,0 +1,159 @@
+"""What words of the source mean: stages, outcomes, spellings of categories, the scale of probabilities.
+
+Belongs here: small in-memory tables the SQL models join, made from the mapping and from the distinct values of the raw tables.
+Does not belong here: anything per record.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from sqlglot import exp
+
+from sales_pipeline.domain.stages import State
+from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.ingest.params import SourceMapping
+
+SQL = Path(__file__).parent / "sql"
+
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "accounts": ("industry", "country", "account_type"),
+    "owners": ("team",),
+    "products": ("family",),
+    "opportunities": ("pipeline", "lead_source", "opportunity_type"),
+}
+"""Columns whose spellings are brought to one; `mapping.synonyms` may respell identifiers too."""
+
+_STAGE_SCHEMA = pa.schema([("key", pa.string()), ("state", pa.string()), ("label", pa.string())])
+_OUTCOME_SCHEMA = pa.schema([("key", pa.string()), ("state", pa.string())])
+_SPELLING_SCHEMA = pa.schema([("field", pa.string()), ("found", pa.string()), ("value", pa.string())])
+
+
+def fold(text: str) -> str:
+    """Blanks folded and case lowered, as the macro `norm` does."""
+    return " ".join(text.split()).lower()
+
+
+@dataclass(frozen=True)
+class StageMap:
+    """States and labels by folded stage name or id. `is_listed`: the source or the mapping lists its stages, so others are unknown."""
+
+    states: Mapping[str, str]
+    labels: Mapping[str, str]
+    is_listed: bool
+
+    def table(self, learned: Mapping[str, str] | None = None) -> pa.Table:
+        """Columns key, state, label; `learned` states fill in where nothing is listed."""
+        states = {**(learned or {}), **self.states}
+        keys = sorted({*states, *self.labels})
+        return pa.table([keys, [states.get(k) for k in keys], [self.labels.get(k) for k in keys]], schema=_STAGE_SCHEMA)
+
+
+def stage_map(raw_stages: Source, mapping: SourceMapping, engine: Engine) -> StageMap:
+    """The mapping's stages, then those of the stage table; a stage's id and its label both lead to it."""
+    rows = engine.query(SQL / "stage_list.sql", {"raw_stages": raw_stages}).to_pylist()
+    configured = {
+        fold(name): state.value
+        for state, names in (
+            (State.WON, mapping.stages.won),
+            (State.LOST, mapping.stages.lost),
+            (State.OPEN, mapping.stages.open),
+        )
+        for name in names
+    }
+    states: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    for row in rows:
+        label = row["label"] or row["stage"]
+        state = configured.get(fold(label)) or configured.get(fold(row["stage"])) or row["state"]
+        for name in (row["stage"], label):
+            labels.setdefault(fold(name), label)
+            if state is not None:
+                states.setdefault(fold(name), state)
+    states.update(configured)
+    return StageMap(states, labels, is_listed=bool(states))
+
+
+def outcome_map(mapping: SourceMapping) -> pa.Table:
+    """Values of the outcome column that close an opportunity."""
+    rule = mapping.outcome
+    pairs = (
+        {} if rule is None else {fold(v): "lost" for v in rule.lost} | {fold(v): "won" for v in rule.won}
+    )
+    return pa.table([list(pairs), list(pairs.values())], schema=_OUTCOME_SCHEMA)
+
+
+def learned_states(staged_opportunities: Source, engine: Engine) -> dict[str, str]:
+    """By folded stage name: the state most of its opportunities are in (ties: open, lost, won)."""
+    rows = engine.query(SQL / "stage_states.sql", {"staged_opportunities": staged_opportunities}).to_pylist()
+    best: dict[str, tuple[int, int, str]] = {}
+    for row in rows:
+        rank = (int(row["records"]), ("won", "lost", "open").index(row["state"]), row["state"])
+        best[row["stage_key"]] = max(best.get(row["stage_key"], rank), rank)
+    return {key: rank[2] for key, rank in best.items()}
+
+
+def _distinct(engine: Engine, raw: Source, columns: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
+    """Per column its distinct texts and how often each occurs."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for column in columns:
+        value = exp.column(column, quoted=True)
+        cleaned = exp.func("clean_text", value, dialect="duckdb")
+        query = (
+            exp.select(exp.alias_(cleaned, "found"), exp.alias_(exp.Count(this=exp.Star()), "records"))
+            .from_("raw")
+            .where(value.copy().is_(exp.Null()).not_())
+            .group_by(exp.Literal.number(1))
+        )
+        rows = engine.query(query, {"raw": raw}).to_pylist()
+        found[column] = [(row["found"], int(row["records"])) for row in rows if row["found"] is not None]
+    return found
+
+
+def spellings_of(
+    values: Iterable[tuple[str, int]], synonyms: Mapping[str, str], *, fold_case: bool = True
+) -> dict[str, str]:
+    """Texts that are respelled: synonyms first, then each folded text to its most frequent spelling (ties: the smallest)."""
+    counted = list(values)
+    meant = {fold(key): value for key, value in synonyms.items()}
+    weights: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for text, records in counted:
+        spelled = meant.get(fold(text), text)
+        weights[fold(spelled)][spelled] += records
+    best = {key: min(options, key=lambda s: (-options[s], s)) for key, options in weights.items()}
+    # A synonym's own spelling wins: the user wrote it.
+    best.update({fold(value): value for value in synonyms.values()} if fold_case else {})
+    respelled: dict[str, str] = {}
+    for text, _ in counted:
+        spelled = meant.get(fold(text), text)
+        value = best[fold(spelled)] if fold_case else spelled
+        if value != text:
+            respelled[text] = value
+    return respelled
+
+
+def spellings(table: str, raw: Source, mapping: SourceMapping, columns: Iterable[str], engine: Engine) -> pa.Table:
+    """Columns field, found, value for the texts of one raw table that are respelled; `columns` are those the table holds.
+
+    Categories fold case; other columns are respelled only by the mapping's synonyms.
+    """
+    categories = CATEGORIES.get(table, ())
+    named = [c for c in columns if c in categories or c in mapping.synonyms]
+    rows: list[tuple[str, str, str]] = []
+    for column, values in _distinct(engine, raw, named).items():
+        respelled = spellings_of(values, mapping.synonyms.get(column, {}), fold_case=column in categories)
+        rows.extend((column, found, value) for found, value in sorted(respelled.items()))
+    columns_ = list(zip(*rows, strict=True)) if rows else [(), (), ()]
+    return pa.table([pa.array(part, pa.string()) for part in columns_], schema=_SPELLING_SCHEMA)
+
+
+def probability_scale(sources: Iterable[Source], engine: Engine) -> float:
+    """100 where any probability is written as a percentage (greater than 1 or with a sign), else 1."""
+    for source in sources:
+        if engine.query(SQL / "probability_scale.sql", {"raw": source}).column("is_percentage")[0].as_py():
+            return 100.0
+    return 1.0

@@ -1,0 +1,84 @@
+"""The quarantine for people: what could not be used, where it stands, and a file to mend and drop back in.
+
+Belongs here: tables and files about refused records. Does not belong here: deciding what is refused (ingest, clean).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.model import Column, Table
+from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
+from sales_pipeline.engines.base import Engine
+from sales_pipeline.lake.tables import TableRef, conform
+
+_SQL = Path(__file__).parent / "sql"
+REASON_COLUMN = "quarantine_reason"
+"""Column the repairable file has in addition; ingest ignores it like any other unmapped column named in `never_use`."""
+
+QUARANTINE = Table(
+    "quarantine",
+    "one row per quarantined record, and one per unusable cell of an accepted record",
+    ("source_file", "source_record", "scope", "column"),
+    (
+        Column("file", "string", "file name within its export", required=True),
+        Column("source_file", "string", "sha256 of the file", required=True),
+        Column("source_record", "int64", "number of the physical record, 1 for the first data record", required=True),
+        Column(
+            "line", "int64", "line the record starts at", null_means="the format has no lines, or one line per record"
+        ),
+        Column("canonical_table", "string", "table the file is mapped to", null_means="not mapped"),
+        Column("column", "string", "column at fault", null_means="the record as a whole"),
+        Column("value", "string", "value at fault", null_means="empty, or the record as a whole"),
+        Column("reason", "string", "why it could not be used", required=True),
+        Column(
+            "scope",
+            "string",
+            "record: the whole record is left out; cell: the record is used with that cell empty",
+            required=True,
+            allowed=("record", "cell"),
+        ),
+    ),
+)
+"""Not published: it shows values of the export as they stand."""
+
+
+def quarantine_table(ledger: TableRef, cell_issues: TableRef, engine: Engine) -> pa.Table:
+    """QUARANTINE from the final row ledger and the cell issues, sorted by file, record and column."""
+    found = engine.query(_SQL / "quarantine.sql", {"row_ledger": ledger, "cell_issues": cell_issues})
+    return conform(found.select(QUARANTINE.column_names).cast(_nullable(QUARANTINE)), QUARANTINE)
+
+
+def row_ledger_summary(ledger: TableRef, run_id: str, engine: Engine) -> pa.Table:
+    """The published ROW_LEDGER_SUMMARY; its records add up to the records of the ledger."""
+    found = engine.query(_SQL / "row_ledger_summary.sql", {"row_ledger": ledger}, parameters={"run_id": run_id})
+    return conform(found, ROW_LEDGER_SUMMARY)
+
+
+def repairable_csv(
+    header: Sequence[str], records: Iterable[tuple[int, Sequence[str]]], reasons: Mapping[int, str]
+) -> bytes:
+    """The quarantined records of one export file with their original columns and, last, why each was refused.
+
+    `records` are (record number, cells as they stand); only those in `reasons` are written. A record with more cells than the
+    header keeps them all, after the reason's column, so that nothing is lost; one with fewer is filled with empty cells. UTF-8, LF.
+    """
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*header, REASON_COLUMN])
+    for number, cells in records:
+        if number in reasons:
+            padded = [*cells[: len(header)], *[""] * (len(header) - len(cells))]
+            writer.writerow([*padded, reasons[number], *cells[len(header) :]])
+    return buffer.getvalue().encode("utf-8")
+
+
+def _nullable(contract: Table) -> pa.Schema:
+    """The contract's types without its nullability, which engines do not declare."""
+    return pa.schema([field.with_nullable(True) for field in arrow_schema(contract)])

@@ -1,0 +1,20 @@
+-- Family planned: activities the CRM knew of strictly before the as-of that were still to come then. Those that have been done since are
+-- taken from activities; the plans that remain alone would tell the past apart from the present.
+WITH plans AS (
+  SELECT opportunity_id, logged_at, due_at FROM planned_activities
+  WHERE opportunity_id IS NOT NULL AND logged_at IS NOT NULL AND due_at IS NOT NULL
+  UNION ALL
+  SELECT opportunity_id, logged_at, occurred_at AS due_at FROM activities
+  WHERE opportunity_id IS NOT NULL AND logged_at < occurred_at
+), counted AS (
+  SELECT s.opportunity_id, s.as_of, COUNT(p.due_at) AS planned_activity_count, MIN(p.due_at) AS next_due_at
+  FROM spine AS s
+  LEFT JOIN plans AS p ON p.opportunity_id = s.opportunity_id AND p.logged_at < s.as_of AND p.due_at >= s.as_of
+  GROUP BY s.opportunity_id, s.as_of
+)
+SELECT
+  opportunity_id,
+  as_of,
+  planned_activity_count,
+  days_between(as_of - INTERVAL '1' MICROSECOND, next_due_at) AS days_to_next_planned_activity
+FROM counted

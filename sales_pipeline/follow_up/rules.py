@@ -1,0 +1,268 @@
+"""Which follow-up an opportunity calls for, if any: documented rules, first match wins, one plain sentence each.
+
+| order | rule              | holds when                                                               | action            |
+| ----- | ----------------- | ------------------------------------------------------------------------ | ----------------- |
+| 1     | unanswered        | the customer spoke last, `reply_after_days` to `stale_days` ago          | call              |
+| 2     | stale             | no contact for `stale_days` and win probability below `lost_probability` | close_as_lost     |
+| 3     | close_date_passed | the CRM's close date lies before as_of                                   | update_close_date |
+| 4     | decision_due      | a late stage, or a likely win whose close date is near                   | ask_decision      |
+| 5     | first_contact     | activities are exported and show no contact                              | call or email     |
+| 6     | gone_quiet        | no contact for `quiet_days`                                              | re_engage         |
+| 7     | no_next_step      | nothing of the above and nothing planned                                 | email             |
+
+A rule that would contact somebody is passed over while its channel is refused, the person is in cool-down or a next step
+is planned; when no later rule holds, that is why the opportunity is left out.
+
+Belongs here: pure functions of one situation. Does not belong here: weighing opportunities against each other (allocation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.domain.money import to_amount
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.follow_up.params import FollowUpParams
+from sales_pipeline.follow_up.situation import Situation
+
+CRM_ACTIONS = ("update_close_date", "close_as_lost")
+"""Actions that touch the record and nobody's time but the owner's."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A follow-up an opportunity calls for. `expected_gain` is in the record's currency, None where no amount is known."""
+
+    situation: Situation
+    rule: str
+    action: str
+    channel: str
+    priority: str
+    minutes: int
+    risk_share: float
+    expected_gain: Decimal | None
+    reason: str
+    evidence: str
+
+    @property
+    def contacts_someone(self) -> bool:
+        """Whether the action is a contact with the customer."""
+        return self.action not in CRM_ACTIONS
+
+
+@dataclass(frozen=True)
+class Omission:
+    """An opportunity that is not in the queue, and why (one of LEFT_OUT_REASONS)."""
+
+    situation: Situation
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class _Rule:
+    name: str
+    action: str
+    channel: str
+    priority: str
+    sentence: Callable[[Situation, AsOf, FollowUpParams], str | None]
+    """The reason where the rule holds, None where it does not."""
+
+
+def judge(situation: Situation, as_of: AsOf, params: FollowUpParams) -> Proposal | Omission:
+    """The follow-up this opportunity calls for by itself, or why it calls for none."""
+    if situation.owner_id is None:
+        return Omission(situation, "no_owner", "No owner is recorded")
+    if not situation.is_owner_active:
+        return Omission(situation, "inactive_owner", f"Owner {situation.owner_id} is not active: reassign first")
+    if situation.win_probability is None:
+        return Omission(situation, "abstained", situation.abstain_reason or "No win probability is given")
+    blocked: Omission | None = None
+    for rule in _RULES:
+        sentence = rule.sentence(situation, as_of, params)
+        if sentence is None:
+            continue
+        outcome = _propose(rule, sentence, situation, as_of, params)
+        if isinstance(outcome, Proposal):
+            return outcome
+        blocked = blocked or outcome
+    return blocked or Omission(situation, "no_gain", "No rule finds anything to do")
+
+
+def is_held_out(situation: Situation, params: FollowUpParams) -> bool:
+    """Whether the seeded draw keeps this opportunity out of the queue; the same every day."""
+    drawn = int(digest_of("hold_out", params.hold_out_seed, situation.source_system, situation.opportunity_id), 16)
+    return drawn / 16**16 < params.hold_out_share
+
+
+def _propose(
+    rule: _Rule, sentence: str, situation: Situation, as_of: AsOf, params: FollowUpParams
+) -> Proposal | Omission:
+    action, channel = rule.action, rule.channel
+    if channel != "crm":
+        if rule.name == "first_contact" and (situation.win_probability or 0.0) < params.phone_probability:
+            action, channel = "email", "email"
+        open_channel = _open_channel(channel, situation, params)
+        if open_channel is None:
+            return Omission(situation, "do_not_contact", _refusal(situation))
+        if open_channel != channel:
+            action = {"call": "email", "email": "call"}.get(action, action)
+            channel = open_channel
+        if rule.name != "unanswered" and (waiting := _cool_down(situation, as_of, params)) is not None:
+            return Omission(situation, "cool_down", waiting)
+        if situation.next_step_id is not None:
+            return Omission(situation, "already_planned", _planned(situation))
+    share = getattr(params.risk_shares, rule.name)
+    gain = None if situation.expected_value is None else to_amount(situation.expected_value * Decimal(str(share)))
+    if gain is not None and gain < Decimal(str(params.min_expected_gain)):
+        return Omission(situation, "no_gain", f"Expected gain is {gain} {situation.currency}")
+    return Proposal(
+        situation=situation,
+        rule=rule.name,
+        action=action,
+        channel=channel,
+        priority=rule.priority,
+        minutes=getattr(params.minutes, action),
+        risk_share=share,
+        expected_gain=gain,
+        reason=sentence,
+        evidence=_evidence(situation, share),
+    )
+
+
+def _open_channel(wanted: str, situation: Situation, params: FollowUpParams) -> str | None:
+    def is_open(consent: bool | None) -> bool:
+        return consent is True or (consent is None and not params.requires_recorded_consent)
+
+    consents = {"email": situation.email_allowed, "phone": situation.call_allowed}
+    order = sorted(consents, key=lambda channel: channel != wanted)
+    return next((channel for channel in order if is_open(consents[channel])), None)
+
+
+def _refusal(situation: Situation) -> str:
+    if situation.email_allowed is False and situation.call_allowed is False:
+        return f"Contact {situation.contact_id} accepts neither e-mails nor calls"
+    return "No consent to e-mails or calls is recorded"
+
+
+def _cool_down(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
+    for label, last in (
+        ("Last contact about it", situation.last_outbound_at),
+        (f"Last contact with contact {situation.contact_id}", situation.person_last_outbound_at),
+    ):
+        if last is not None and as_of.instant - last < timedelta(days=params.cool_down_days):
+            return f"{label} was on {last.date().isoformat()}, within {params.cool_down_days} days"
+    return None
+
+
+def _planned(situation: Situation) -> str:
+    due = "without a due date" if situation.next_step_due_at is None else f"due {situation.next_step_due_at.date()}"
+    return f"Planned activity {situation.next_step_id}, {due}"
+
+
+def _evidence(situation: Situation, share: float) -> str:
+    figures = [f"win probability {situation.win_probability:.2f}"]
+    if situation.expected_value is not None:
+        figures.append(f"expected value {situation.expected_value} {situation.currency}, of which {share:.0%} at risk")
+    if situation.crm_close_date is not None:
+        figures.append(f"close date {situation.crm_close_date.isoformat()}")
+    if situation.last_touch_at is not None:
+        figures.append(f"last contact {situation.last_touch_at.date().isoformat()}")
+    elif situation.has_activities:
+        figures.append("no contact recorded")
+    else:
+        figures.append("activities not exported")
+    return "; ".join(figures)
+
+
+def days_since(instant: datetime | None, as_of: AsOf) -> int | None:
+    """Whole days of 24 hours from an instant to as_of."""
+    return None if instant is None else (as_of.instant - instant).days
+
+
+def _days_ahead(situation: Situation, as_of: AsOf, params: FollowUpParams) -> int | None:
+    """Calendar days from the last day as_of sees to the close date; negative when it has passed."""
+    return None if situation.crm_close_date is None else (situation.crm_close_date - as_of.day(params.time_zone)).days
+
+
+def _count(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"
+
+
+def _unanswered(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
+    waiting = days_since(situation.last_inbound_at, as_of)
+    if situation.last_inbound_at is None or situation.last_inbound_at != situation.last_touch_at or waiting is None:
+        return None
+    if waiting < params.reply_after_days or waiting >= params.stale_days:
+        return None
+    ago = "today" if waiting == 0 else f"{_count(waiting)} ago"
+    return f"The customer was last in touch {ago} and nobody has answered."
+
+
+def _stale(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
+    if situation.win_probability is None or situation.win_probability >= params.lost_probability:
+        return None
+    chance = f"the chance of winning is {situation.win_probability:.0%}"
+    if situation.has_activities:
+        silent = days_since(situation.last_touch_at or situation.created_at, as_of)
+        if silent is None or silent < params.stale_days:
+            return None
+        return f"Nobody has been in touch for {_count(silent)} and {chance}."
+    ahead = _days_ahead(situation, as_of, params)
+    if ahead is None or -ahead < params.stale_days:
+        return None
+    return f"The close date passed {_count(-ahead)} ago and {chance}."
+
+
+def _close_date_passed(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
+    ahead = _days_ahead(situation, as_of, params)
+    if ahead is None or ahead >= 0:
+        return None
+    return f"The close date in the CRM passed {_count(-ahead)} ago and the opportunity is still open."
+
+
+def _decision_due(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
+    ahead = _days_ahead(situation, as_of, params)
+    if situation.stage is not None and situation.stage.casefold() in {name.casefold() for name in params.late_stages}:
+        return f"The opportunity is in the late stage {situation.stage}: ask for the decision."
+    if ahead is None or not 0 <= ahead <= params.decision_days:
+        return None
+    if (situation.win_probability or 0.0) < params.decision_probability:
+        return None
+    when = "today" if ahead == 0 else f"in {_count(ahead)}"
+    return f"The close date is {when} and the chance of winning is {situation.win_probability:.0%}."
+
+
+def _first_contact(situation: Situation, as_of: AsOf, _params: FollowUpParams) -> str | None:
+    if not situation.has_activities or situation.last_touch_at is not None:
+        return None
+    age = days_since(situation.created_at, as_of)
+    if age is None:
+        return "Nobody has contacted the customer about it yet."
+    return f"Nobody has contacted the customer about it since it was created {_count(age)} ago."
+
+
+def _gone_quiet(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
+    silent = days_since(situation.last_touch_at, as_of)
+    if silent is None or silent < params.quiet_days:
+        return None
+    return f"The last contact was {_count(silent)} ago."
+
+
+def _no_next_step(_situation: Situation, _as_of: AsOf, _params: FollowUpParams) -> str | None:
+    return "No next step is planned."
+
+
+_RULES = (
+    _Rule("unanswered", "call", "phone", "high", _unanswered),
+    _Rule("stale", "close_as_lost", "crm", "low", _stale),
+    _Rule("close_date_passed", "update_close_date", "crm", "low", _close_date_passed),
+    _Rule("decision_due", "ask_decision", "phone", "high", _decision_due),
+    _Rule("first_contact", "call", "phone", "normal", _first_contact),
+    _Rule("gone_quiet", "re_engage", "email", "normal", _gone_quiet),
+    _Rule("no_next_step", "email", "email", "normal", _no_next_step),
+)

@@ -1,0 +1,349 @@
+"""From the files of one export to its raw tables, its ledger and its facts.
+
+Belongs here: the order of work over one export's files. Does not belong here: reading a file (`reader`), a column's rule (`columns`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.internal import ROW_LEDGER
+from sales_pipeline.contracts.raw import RAW_TABLES
+from sales_pipeline.engines.base import Engine
+from sales_pipeline.errors import ConfigurationError, InputRejected, LedgerUnbalanced
+from sales_pipeline.ingest.columns import Columns, Lookup, LookupTable, Rule, clean, evaluate, missing_tokens, squash
+from sales_pipeline.ingest.columns import FirstOf as _FirstOf
+from sales_pipeline.ingest.dialects.spec import (
+    DialectSpec,
+    TableSpec,
+    attribute_positions,
+    choose,
+    hold_header,
+    object_name,
+    positions,
+)
+from sales_pipeline.ingest.params import SourceMapping
+from sales_pipeline.ingest.reader import FileReading, StrictReader, column_name, read_file, read_header, staged_batches
+from sales_pipeline.ingest.recorded import newest_instant, recorded_positions
+from sales_pipeline.lake.tables import PARQUET_OPTIONS
+
+NOT_MAPPED = "file is not mapped to a table"
+_FREE_TEXT_LENGTH = 80
+_WRITER = {name: value for name, value in PARQUET_OPTIONS.items() if name != "row_group_size"}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A table file of an export as it lies unpacked: its name (with its archive's, where it has one), digest, size and path."""
+
+    name: str
+    sha256: str
+    bytes: int
+    path: Path
+    member: str | None = None
+    container: str = ""
+
+    @property
+    def base_name(self) -> str:
+        """The file's own name, without folders."""
+        return self.name.rsplit("/", 1)[-1]
+
+
+@dataclass
+class ReadFile:
+    """A file, how it is to be read, and what was read."""
+
+    file: SourceFile
+    specs: tuple[TableSpec, ...]
+    is_lookup: bool
+    reading: FileReading
+    newest: datetime | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def read_files(
+    files: Iterable[SourceFile], mapping: SourceMapping, specs: DialectSpec, *, engine: Engine, work: Path
+) -> list[ReadFile]:
+    """Every file read once, in order of its digest; staged columns lie below `work`."""
+    if not isinstance(engine, StrictReader):
+        raise ConfigurationError("this engine cannot read delimited files", found=type(engine).__name__)
+    read: list[ReadFile] = []
+    for number, file in enumerate(sorted(files, key=lambda file: (file.sha256, file.name))):
+        folder = work / f"{number:05d}"
+        folder.mkdir(parents=True)
+        read.append(_read(file, mapping, specs, engine, folder))
+    return read
+
+
+def _read(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engine: Any, folder: Path) -> ReadFile:
+    sheet = next((spec.sheet for spec in specs.tables if spec.sheet and spec.fits(file.base_name, ())), None)
+    is_lookup = object_name(file.base_name) in specs.lookups
+    try:
+        header = read_header(file.path, encoding=mapping.encoding, label=file.name, sheet=sheet)
+    except InputRejected:
+        if is_lookup or choose(specs, file.base_name, ()):
+            raise
+        header = ()
+    chosen = choose(specs, file.base_name, header)
+    warnings = [warning for spec in chosen if header for warning in hold_header(spec, header, file.name)]
+    reading = read_file(
+        file.path,
+        label=file.name,
+        encoding=mapping.encoding,
+        sheet=sheet,
+        engine=engine,
+        folder=folder,
+        is_used=bool(chosen) or is_lookup,
+    )
+    one = ReadFile(file, chosen, is_lookup, reading)
+    one.facts = {"warnings": sorted(set(warnings)), "header": list(reading.header)}
+    if chosen and reading.facts["records"] > 20 and reading.facts["accepted"] * 2 < reading.facts["records"]:
+        raise _unreadable(one)
+    if reading.staged is not None:
+        for spec in chosen:
+            columns = Columns(positions(spec, reading.header), spec.is_squashed, {})
+            newest = newest_instant(
+                reading.staged,
+                recorded_positions(spec, columns),
+                date_order=mapping.date_order,
+                zone_name=mapping.time_zone,
+                engine=engine,
+            )
+            one.newest = max(filter(None, (one.newest, newest)), default=None)
+    return one
+
+
+def _unreadable(one: ReadFile) -> InputRejected:
+    ledger = one.reading.ledger
+    bad = ledger.filter(pc.equal(ledger.column("outcome"), "quarantined"))
+    first = bad.slice(0, 1).to_pylist()
+    return InputRejected(
+        "most records of a file cannot be read",
+        expected=f"records of {len(one.reading.header)} fields like the header, set apart by {one.reading.facts.get('delimiter')!r}",
+        found=f"{bad.num_rows} of {ledger.num_rows} records are not; the first: {first[0]['reason'] if first else 'blank'}",
+        where=f"{one.file.name}, line {first[0]['line'] if first else 1}",
+        fix="see whether the delimiter or the header line is another than it seems, and export again",
+    )
+
+
+def write_raw(
+    read: Sequence[ReadFile], mapping: SourceMapping, folder: Path, *, export_id: str, exported_at: datetime
+) -> dict[str, list[Path]]:
+    """The raw tables of the export, one part per file and table; paths by raw table name. Adds to the files' facts."""
+    lookups = _lookups(read)
+    missing = missing_tokens(mapping.missing)
+    parts: dict[str, list[Path]] = {}
+    for number, one in enumerate(read):
+        for spec in one.specs:
+            if one.reading.staged is None:
+                continue
+            columns = Columns(
+                positions(spec, one.reading.header),
+                spec.is_squashed,
+                {rule: lookups.get(rule, _NO_LOOKUP) for rule in _lookup_rules(spec.columns.values())},
+                exported_at.strftime("%Y-%m-%d %H:%M:%S"),
+            )
+            lineage = (one.file.sha256, export_id, exported_at)
+            path = folder / f"raw_{spec.table}" / f"{number:05d}.parquet"
+            path.parent.mkdir(exist_ok=True)
+            _write_table(one, spec, columns, missing, lineage, path)
+            parts.setdefault(f"raw_{spec.table}", []).append(path)
+            used = {position for rule in spec.columns.values() for position in columns.used(rule)}
+            taken, left = attribute_positions(spec, one.reading.header, used)
+            if taken:
+                path = folder / "raw_opportunity_attributes" / f"{number:05d}.parquet"
+                path.parent.mkdir(exist_ok=True)
+                left |= _write_attributes(one, spec, columns, taken, missing, lineage, path)
+                parts.setdefault("raw_opportunity_attributes", []).append(path)
+            one.facts.setdefault("tables", []).append(spec.table)
+            one.facts["mapped_columns"] = sorted(
+                {column for column, rule in spec.columns.items() if _is_there(rule, columns)} | set(one.facts.get("mapped_columns", ()))
+            )
+            one.facts["attributes"] = sorted(set(taken) - set(left))
+            one.facts["not_taken"] = dict(sorted(left.items()))
+    return parts
+
+
+def write_derived(
+    parts: dict[str, list[Path]], specs: DialectSpec, folder: Path, engine: Engine
+) -> None:
+    """Raw tables that the export holds only inside another one; adds them to `parts`."""
+    for derived in specs.derived:
+        name, source = f"raw_{derived.table}", f"raw_{derived.source}"
+        if name not in parts and source in parts:
+            path = folder / name / "derived.parquet"
+            engine.run(derived.model, {derived.source: parts[source]}, path, contract=RAW_TABLES[name])
+            parts[name] = [path]
+
+
+def _is_there(rule: Rule, columns: Columns) -> bool:
+    return bool(columns.used(rule)) or not getattr(rule, "headers", ())
+
+
+def _write_table(
+    one: ReadFile, spec: TableSpec, columns: Columns, missing: pa.Array, lineage: tuple[str, str, datetime], path: Path
+) -> None:
+    contract = RAW_TABLES[f"raw_{spec.table}"]
+    schema = arrow_schema(contract)
+    needed = sorted({position for rule in spec.columns.values() for position in columns.used(rule)})
+    with pq.ParquetWriter(path, schema, **_WRITER) as writer:
+        for numbers, staged in staged_batches(one.reading, needed):
+            count = len(numbers)
+            values = {position: clean(column, missing) for position, column in staged.items()}
+            arrays = [*_lineage(numbers, lineage, count)]
+            for name in contract.column_names[4:]:
+                rule = spec.columns.get(name)
+                array = pa.nulls(count, pa.string()) if rule is None else evaluate(rule, columns, values, count)
+                arrays.append(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array)
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def _lineage(numbers: pa.Array, lineage: tuple[str, str, datetime], count: int) -> Iterator[pa.Array]:
+    sha256, export_id, exported_at = lineage
+    yield pa.repeat(pa.scalar(sha256, pa.string()), count)
+    yield numbers
+    yield pa.repeat(pa.scalar(export_id, pa.string()), count)
+    yield pa.repeat(pa.scalar(exported_at, pa.timestamp("us", "UTC")), count)
+
+
+def _write_attributes(
+    one: ReadFile,
+    spec: TableSpec,
+    columns: Columns,
+    taken: dict[str, int],
+    missing: pa.Array,
+    lineage: tuple[str, str, datetime],
+    path: Path,
+) -> dict[str, str]:
+    """The filled cells of the unmapped columns, column by column; returns the columns left out because they hold free text."""
+    schema = arrow_schema(RAW_TABLES["raw_opportunity_attributes"])
+    assert one.reading.staged is not None
+    staged = pq.ParquetFile(one.reading.staged)
+    rule = spec.columns["opportunity_id"]
+    ids = pa.chunked_array(
+        [
+            pa.concat_arrays([evaluate(rule, columns, {p: clean(c, missing) for p, c in values.items()}, len(numbers))])
+            for numbers, values in staged_batches(one.reading, columns.used(rule))
+        ],
+        pa.string(),
+    ).combine_chunks()
+    left: dict[str, str] = {}
+    with pq.ParquetWriter(path, schema, **_WRITER) as writer:
+        for name, position in taken.items():
+            values = clean(staged.read([column_name(position)]).column(0).combine_chunks(), missing)
+            length = pc.mean(pc.utf8_length(values)).as_py()
+            if length is not None and length > _FREE_TEXT_LENGTH:
+                left[name] = "free text: long on average"
+                continue
+            filled = pc.is_valid(values)
+            values = values.filter(filled)
+            count = len(values)
+            arrays = [*_lineage(one.reading.numbers.filter(filled), lineage, count)]
+            arrays += [ids.filter(filled), pa.repeat(pa.scalar(name, pa.string()), count), values]
+            if count:
+                writer.write_batch(pa.record_batch(arrays, schema=schema))
+    return left
+
+
+_NO_LOOKUP: LookupTable = (pa.array([], pa.string()), pa.array([], pa.string()))
+
+
+def _lookup_rules(rules: Iterable[Rule]) -> list[Lookup]:
+    found: list[Lookup] = []
+    for rule in rules:
+        if isinstance(rule, Lookup):
+            found.append(rule)
+        elif isinstance(rule, _FirstOf):
+            found += _lookup_rules(rule.rules)
+    return found
+
+
+def _lookups(read: Sequence[ReadFile]) -> dict[Lookup, LookupTable]:
+    """Keys and values of every lookup the files' specs need, from the files of the object named."""
+    needed = {rule for one in read for spec in one.specs for rule in _lookup_rules(spec.columns.values())}
+    tables: dict[Lookup, LookupTable] = {}
+    empty = missing_tokens(())
+    for rule in needed:
+        pieces = []
+        for one in read:
+            if object_name(one.file.base_name) != rule.object or one.reading.staged is None:
+                continue
+            places = {squash(cell): position for position, cell in reversed(list(enumerate(one.reading.header)))}
+            key = next((places[squash(name)] for name in rule.key if squash(name) in places), None)
+            value = next((places[squash(name)] for name in rule.value if squash(name) in places), None)
+            if key is not None and value is not None:
+                staged = pq.read_table(one.reading.staged, columns=list({column_name(key), column_name(value)}))
+                pieces.append(
+                    pa.table(
+                        {
+                            "key": clean(staged.column(column_name(key)).combine_chunks(), empty),
+                            "value": clean(staged.column(column_name(value)).combine_chunks(), empty),
+                        }
+                    )
+                )
+        if pieces:
+            smallest = pa.concat_tables(pieces).group_by("key").aggregate([("value", "min")]).sort_by("key")
+            smallest = smallest.filter(pc.is_valid(smallest.column("key")))
+            tables[rule] = (smallest.column("key").combine_chunks(), smallest.column("value_min").combine_chunks())
+    return tables
+
+
+def write_ledger(read: Sequence[ReadFile], path: Path, *, export_id: str) -> None:
+    """One row per record of every file; LedgerUnbalanced where a file's outcomes do not add up to its records."""
+    schema = arrow_schema(ROW_LEDGER)
+    with pq.ParquetWriter(path, schema, **_WRITER) as writer:
+        for one in read:
+            ledger, count = one.reading.ledger, one.reading.ledger.num_rows
+            is_used = bool(one.specs) or one.is_lookup
+            _hold_count(one, is_used)
+            outcome, reason = ledger.column("outcome"), ledger.column("reason")
+            if not is_used:
+                accepted = pc.equal(outcome, "accepted")
+                outcome = pc.if_else(accepted, "structural", outcome)
+                reason = pc.if_else(accepted, NOT_MAPPED, reason)
+            table = one.specs[0].table if one.specs else None
+            nothing = pa.nulls(count, pa.string())
+            columns = {
+                "source_file": pa.repeat(pa.scalar(one.file.sha256, pa.string()), count),
+                "source_record": ledger.column("source_record"),
+                "line": ledger.column("line"),
+                "file": pa.repeat(pa.scalar(one.file.name, pa.string()), count),
+                "export_id": pa.repeat(pa.scalar(export_id, pa.string()), count),
+                "canonical_table": pa.repeat(pa.scalar(table, pa.string()), count),
+                "outcome": outcome,
+                "reason": reason,
+                "column": nothing,
+                "value": ledger.column("value"),
+                "duplicate_of": nothing,
+            }
+            if count:
+                writer.write_table(pa.table(columns, schema=schema), row_group_size=PARQUET_OPTIONS["row_group_size"])
+
+
+def _hold_count(one: ReadFile, is_used: bool) -> None:
+    ledger = one.reading.ledger
+    accepted = pc.sum(pc.equal(ledger.column("outcome"), "accepted"), min_count=0).as_py() or 0
+    records, readable = one.reading.facts["records"], one.reading.facts["accepted"]
+    numbered = len(one.reading.numbers) if is_used else readable
+    if ledger.num_rows != records or accepted != readable or numbered != readable:
+        raise LedgerUnbalanced(
+            "the ledger of a file does not add up to its records",
+            expected=f"{records} records, {readable} of them accepted",
+            found=f"{ledger.num_rows} in the ledger, {accepted} accepted, {numbered} handed on",
+            where=one.file.name,
+        )
+
+
+def drop_staged(work: Path) -> None:
+    """Remove the files read between; only raw tables and the ledger stay."""
+    shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,307 @@
+"""Exports: kept in the lake for ever as they came, ingested once per mapping, and chosen by as-of.
+
+`exports/files/<sha256>` holds every landed file once, `exports/<export_id>.json` says which of them make an export. What is read out
+of them lies in `ingested/<key>/`, and depends on the export, the mapping and this package's version of reading.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.base import Engine
+from sales_pipeline.errors import ConfigurationError, InputRejected
+from sales_pipeline.ingest.assemble import ReadFile, SourceFile, drop_staged, read_files, write_derived, write_ledger, write_raw
+from sales_pipeline.ingest.dialects.spec import DialectSpec, resolve
+from sales_pipeline.ingest.landing import LandedExport, landed_exports, members, open_archive, unpack
+from sales_pipeline.ingest.params import SourceMapping
+from sales_pipeline.lake.durable import write_bytes
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import TableRef, file_sha256, table_ref
+
+READING_VERSION = 1
+"""Raised whenever the same bytes and mapping would be read differently."""
+
+_NAMED_DAY = re.compile(r"(20\d\d|19[7-9]\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """A table file of an export: the landed file's name, its own sha256 and size, and its name inside the ZIP where it came in one."""
+
+    name: str
+    sha256: str
+    bytes: int
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a CRM wrote at one moment. `exported_at` lies strictly after everything recorded in it."""
+
+    export_id: str
+    exported_at: datetime
+    files: tuple[ExportFile, ...]
+
+
+@dataclass(frozen=True)
+class IngestedExport:
+    """An export as raw tables (by raw table name, in parts of one file each), its ledger and its facts.
+
+    `facts["files"]` has, per file: records, accepted, encoding, delimiter, lane, header, tables, mapped_columns, attributes, not_taken, warnings,
+    newest_recorded_at. `facts["warnings"]` speaks of the export as a whole.
+    """
+
+    export: Export
+    tables: dict[str, tuple[TableRef, ...]]
+    ledger: TableRef
+    facts: dict[str, Any]
+
+
+def collect(lake: Lake, landing: Path, mapping: SourceMapping, engine: Engine) -> list[IngestedExport]:
+    """Keep the landing folder's exports, ingest what is new, and return every kept export of this source, oldest first.
+
+    Raises InputRejected where an export is not complete, not safe or does not fit the mapping, LedgerUnbalanced where records are not
+    all accounted for. Files never change in the lake, and a second call with nothing new reads what the first one wrote.
+    """
+    for landed in landed_exports(landing):
+        _keep(lake, landed, mapping.source_system)
+    specs = resolve(mapping)
+    ingested = [_ingest(lake, kept, mapping, specs, engine) for kept in _kept(lake, mapping.source_system)]
+    return sorted(ingested, key=lambda one: (one.export.exported_at, one.export.export_id))
+
+
+def visible(exports: Sequence[IngestedExport], as_of: AsOf) -> list[IngestedExport]:
+    """The exports a run sees: those exported up to its as-of; where there is none, the earliest one (cut by what it recorded before)."""
+    seen = [one for one in exports if one.export.exported_at <= as_of.instant]
+    return seen or list(exports[:1])
+
+
+def newest_recorded_instant(exports: Sequence[IngestedExport]) -> datetime:
+    """The newest instant recorded in any of the exports; where none records any, the newest `exported_at`."""
+    found = [
+        datetime.fromisoformat(text) for one in exports if (text := one.facts.get("newest_recorded_at")) is not None
+    ]
+    return max(found) if found else max(one.export.exported_at for one in exports) - timedelta(microseconds=1)
+
+
+def _keep(lake: Lake, landed: LandedExport, source_system: str) -> None:
+    files = [{"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size} for path in landed.files]
+    export_id = digest_of(source_system, [[file["name"], file["sha256"]] for file in files])
+    target = lake.exports / f"{export_id}.json"
+    if target.exists():
+        return
+    for path, file in zip(landed.files, files, strict=True):
+        if path.suffix.lower() == ".zip":
+            open_archive(path).close()
+        kept = lake.exports / "files" / str(file["sha256"])
+        if not kept.exists():
+            _copy(path, kept, str(file["sha256"]))
+    entry = {"export_id": export_id, "source_system": source_system, "label": landed.label, "files": files}
+    write_bytes(target, (json.dumps(entry, sort_keys=True, indent=1) + "\n").encode())
+
+
+def _copy(path: Path, kept: Path, sha256: str) -> None:
+    """Copy a landed file under its digest; InputRejected where its bytes changed meanwhile."""
+    from sales_pipeline.lake.durable import fsync_directory, fsync_file
+
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    temporary = kept.with_name(f".{kept.name}.tmp")
+    shutil.copyfile(path, temporary)
+    if file_sha256(temporary) != sha256:
+        temporary.unlink()
+        raise InputRejected("a file is still being written", where=str(path), fix="run again when the transfer is done")
+    fsync_file(temporary)
+    temporary.replace(kept)
+    fsync_directory(kept.parent)
+
+
+def _kept(lake: Lake, source_system: str) -> list[dict[str, Any]]:
+    entries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(lake.exports.glob("*.json"))]
+    return [entry for entry in entries if entry["source_system"] == source_system]
+
+
+def _ingest(
+    lake: Lake, kept: dict[str, Any], mapping: SourceMapping, specs: DialectSpec, engine: Engine
+) -> IngestedExport:
+    key = digest_of(READING_VERSION, kept["export_id"], mapping.model_dump(mode="json"))
+    folder, facts = lake.step(
+        "ingested", key, lambda target: _build(target, kept, lake.exports / "files", mapping, specs, engine)
+    )
+    export = Export(
+        kept["export_id"],
+        datetime.fromisoformat(facts["exported_at"]),
+        tuple(ExportFile(**file) for file in facts["export_files"]),
+    )
+    tables = {
+        name: tuple(table_ref(name, folder / part) for part in parts) for name, parts in facts["tables"].items()
+    }
+    return IngestedExport(export, tables, table_ref("row_ledger", folder / "row_ledger.parquet"), facts)
+
+
+def _build(
+    folder: Path, kept: dict[str, Any], store: Path, mapping: SourceMapping, specs: DialectSpec, engine: Engine
+) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        work = Path(temporary)
+        files, also_named = _distinct(_unpacked(kept, store, mapping, work / "unpacked"))
+        read = read_files(files, mapping, specs, engine=engine, work=work / "staged")
+        _require_opportunities(read, mapping, specs)
+        newest = max(filter(None, (one.newest for one in read)), default=None)
+        exported_at, warnings = _exported_at(kept, mapping, newest)
+        parts = write_raw(read, mapping, folder, export_id=kept["export_id"], exported_at=exported_at)
+        write_derived(parts, specs, folder, engine)
+        write_ledger(read, folder / "row_ledger.parquet", export_id=kept["export_id"])
+        drop_staged(work / "staged")
+    return {
+        "exported_at": exported_at.isoformat(),
+        "newest_recorded_at": newest.isoformat() if newest else None,
+        "label": kept["label"],
+        "export_files": [
+            asdict(ExportFile(one.file.container or one.file.name, one.file.sha256, one.file.bytes, one.file.member))
+            for one in read
+        ],
+        "tables": {name: [str(path.relative_to(folder)) for path in paths] for name, paths in sorted(parts.items())},
+        "files": {one.file.name: _file_facts(one) for one in read},
+        "warnings": [*warnings, *also_named, *_overlaps(read)],
+    }
+
+
+def _file_facts(one: ReadFile) -> dict[str, Any]:
+    newest = one.newest.isoformat() if one.newest else None
+    return {**one.reading.facts, **one.facts, "sha256": one.file.sha256, "newest_recorded_at": newest}
+
+
+def _unpacked(kept: dict[str, Any], store: Path, mapping: SourceMapping, folder: Path) -> Iterator[SourceFile]:
+    """Every table file of an export, out of its ZIPs."""
+    folder.mkdir(parents=True)
+    for number, file in enumerate(kept["files"]):
+        path = store / file["sha256"]
+        suffix = Path(file["name"]).suffix.lower()
+        if suffix != ".zip":
+            linked = folder / f"{number:05d}{suffix}"
+            linked.symlink_to(path.resolve())
+            yield SourceFile(file["name"], file["sha256"], file["bytes"], linked)
+            continue
+        left = mapping.limits.max_bytes
+        with open_archive(path) as archive:
+            for place, entry in enumerate(members(archive, file["name"], mapping.limits)):
+                target = folder / f"{number:05d}_{place:05d}{Path(entry.filename).suffix.lower()}"
+                sha256, size = unpack(archive, entry, target, name=file["name"], limit=left)
+                left -= size
+                yield SourceFile(
+                    f"{file['name']}/{entry.filename}", sha256, size, target, member=entry.filename, container=file["name"]
+                )
+
+
+def _distinct(files: Iterator[SourceFile]) -> tuple[list[SourceFile], list[str]]:
+    """Files of equal bytes are one file under several names: it is read once, and the names are told."""
+    first: dict[str, SourceFile] = {}
+    told: list[str] = []
+    for file in files:
+        if file.sha256 in first:
+            told.append(f"{file.name} has the same bytes as {first[file.sha256].name}: read once")
+        else:
+            first[file.sha256] = file
+    return list(first.values()), told
+
+
+def _require_opportunities(read: Sequence[ReadFile], mapping: SourceMapping, specs: DialectSpec) -> None:
+    wanted = {"opportunities"}
+    if not any(spec.table == "opportunities" for one in read for spec in one.specs):
+        wanted |= {derived.source for derived in specs.derived if derived.table == "opportunities"}
+    mapped = [one for one in read if any(spec.table in wanted for spec in one.specs)]
+    delta = mapping.extract.get("opportunities") == "delta"
+    if mapped and (delta or any(one.reading.facts["accepted"] for one in mapped)):
+        return
+    if not mapped:
+        raise InputRejected(
+            "the export has no file with opportunities",
+            expected=", ".join(glob for part in mapping.tables.get("opportunities", ()) for glob in part.files)
+            or f"a file of opportunities as {mapping.dialect} writes it",
+            found=", ".join(sorted(one.file.base_name for one in read)[:30]) or "no table file",
+            where=mapping.source_system,
+            fix="name the file under mapping.tables.opportunities.files, or choose another dialect",
+        )
+    records = sum(one.reading.facts["records"] for one in mapped)
+    raise InputRejected(
+        "the file of opportunities holds none",
+        expected="a header and at least one record",
+        found="an empty file" if not records else f"{records} records, none of them readable data (header only?)",
+        where=", ".join(one.file.name for one in mapped),
+        fix="export again; an empty export would remove every opportunity",
+    )
+
+
+def _exported_at(kept: dict[str, Any], mapping: SourceMapping, newest: datetime | None) -> tuple[datetime, list[str]]:
+    just_after = newest + timedelta(microseconds=1) if newest else None
+    if mapping.exported_at == "newest":
+        if just_after is None:
+            raise InputRejected(
+                "the export does not say when it was written",
+                expected="a mapped column that records instants (created, modified, changed, logged)",
+                found="none with a readable instant",
+                where=", ".join(file["name"] for file in kept["files"][:10]),
+                fix="set mapping.exported_at to `file_name` or to an instant such as 2026-06-30T00:00:00Z",
+            )
+        return just_after, []
+    if mapping.exported_at == "file_name":
+        stated = _named_instant(kept, mapping)
+    else:
+        try:
+            stated = datetime.fromisoformat(mapping.exported_at)
+        except ValueError as error:
+            raise ConfigurationError(
+                "exported_at cannot be read",
+                expected="newest, file_name or an ISO instant",
+                found=mapping.exported_at,
+                where="mapping.exported_at",
+            ) from error
+        stated = (stated if stated.tzinfo else stated.replace(tzinfo=UTC)).astimezone(UTC)
+    if just_after is not None and just_after > stated:
+        return just_after, [
+            f"the export records {newest}, later than its stated instant {stated}: it counts as exported just after that"
+        ]
+    return stated, []
+
+
+def _named_instant(kept: dict[str, Any], mapping: SourceMapping) -> datetime:
+    """The end of the latest day named by the files or their folder, in the mapping's zone."""
+    days: list[date] = []
+    for name in (kept["label"], *(file["name"] for file in kept["files"])):
+        for match in _NAMED_DAY.finditer(name):
+            try:
+                days.append(date(int(match[1]), int(match[2]), int(match[3])))
+            except ValueError:
+                continue
+    if not days:
+        raise InputRejected(
+            "no file name says when the export was written",
+            expected="a day such as 2026-06-30 or 20260630 in a name",
+            found=", ".join(file["name"] for file in kept["files"][:10]),
+            where=kept["label"],
+            fix="rename the file, or set mapping.exported_at to `newest` or an instant",
+        )
+    return AsOf.end_of_day(max(days), mapping.time_zone).instant
+
+
+def _overlaps(read: Sequence[ReadFile]) -> list[str]:
+    """Tables that stand in several files: their records are united, and of equal keys the latest wins in cleaning."""
+    names: dict[str, list[str]] = {}
+    for one in read:
+        for spec in one.specs:
+            names.setdefault(spec.table, []).append(one.file.name)
+    return [
+        f"{table} stands in {len(found)} files ({', '.join(sorted(found))}): records are united, of equal keys the latest wins"
+        for table, found in sorted(names.items())
+        if len(found) > 1
+    ]

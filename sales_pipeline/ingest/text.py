@@ -1,0 +1,174 @@
+"""From the bytes of a text file to UTF-8 with LF line ends, by a strict ladder of encodings.
+
+Byte order mark, strict UTF-8, the configured encoding, strict GB18030 (only where what comes out is plausible Chinese), in this order;
+else the file is rejected. Nothing is decided by guessing alone, and no byte is replaced.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sales_pipeline.errors import ConfigurationError, InputRejected
+
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_BLOCK = 1 << 22
+_PLAUSIBLE_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoding and how it was settled: `bom`, `strict`, `configured`. `skip` is the length of the byte order mark."""
+
+    name: str
+    basis: str
+    skip: int = 0
+
+
+def settle_encoding(path: Path, configured: str | None, *, label: str) -> Encoding:
+    """The encoding of a file by the ladder; InputRejected, naming the line, where none fits."""
+    with path.open("rb") as handle:
+        start = handle.read(4)
+    for mark, name in _BOMS:
+        if start.startswith(mark):
+            encoding = Encoding(name, "byte order mark", len(mark))
+            offset = _first_fault(path, encoding)
+            if offset is None:
+                return encoding
+            raise InputRejected(
+                "the file's bytes do not fit its byte order mark",
+                expected=name,
+                found=f"a byte that is none of it at byte {offset}",
+                where=f"{label}, line {_line_of(path, offset)}",
+                fix="export the file again, or save it anew as UTF-8",
+            )
+    fault = _first_fault(path, Encoding("utf-8", "strict"))
+    if fault is None:
+        return Encoding("utf-8", "strict")
+    tried = ["UTF-8"]
+    if configured:
+        try:
+            codecs.lookup(configured)
+        except LookupError as error:
+            raise ConfigurationError(
+                "unknown encoding", expected="a name such as cp1252", found=configured, where="mapping.encoding"
+            ) from error
+        tried.append(configured)
+        if _first_fault(path, Encoding(configured, "configured")) is None:
+            return Encoding(configured, "configured")
+    tried.append("GB18030")
+    if _is_plausible_chinese(path):
+        return Encoding("gb18030", "strict")
+    is_mixed = _holds_utf8(path)
+    raise InputRejected(
+        "the file mixes encodings" if is_mixed else "the file's encoding is not known",
+        expected=", ".join(tried) + " throughout",
+        found=("UTF-8 letters, and then " if is_mixed else "") + f"the byte 0x{_byte_at(path, fault):02x} that is none of UTF-8",
+        where=f"{label}, line {_line_of(path, fault)}",
+        fix="export the file again as UTF-8"
+        if is_mixed
+        else "export the file again as UTF-8, or name its encoding in mapping.encoding (often cp1252)",
+    )
+
+
+def write_text(source: Path, target: Path, encoding: Encoding) -> Path:
+    """The file as UTF-8 without byte order mark, every line end LF, the last line ended; `source` itself where it is that already."""
+    if encoding.name == "utf-8" and not encoding.skip and _is_ready(source):
+        return source
+    decoder = codecs.getincrementaldecoder(encoding.name)("strict")
+    is_utf8 = encoding.name == "utf-8"
+    last = b""
+    with target.open("wb") as out:
+        held = b""
+        for block in (*_blocks_after(source, encoding.skip), b""):
+            data = block if is_utf8 else decoder.decode(block, final=not block).encode()
+            data = held + data
+            held = b"\r" if block and data.endswith(b"\r") else b""
+            if held:
+                data = data[:-1]
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            out.write(data)
+            last = data[-1:] or last
+        if last not in (b"\n", b""):
+            out.write(b"\n")
+    return target
+
+
+def _blocks_after(path: Path, skip: int) -> Iterator[bytes]:
+    with path.open("rb") as handle:
+        handle.seek(skip)
+        while block := handle.read(_BLOCK):
+            yield block
+
+
+def _is_ready(path: Path) -> bool:
+    last = b""
+    for block in _blocks_after(path, 0):
+        if b"\r" in block:
+            return False
+        last = block[-1:]
+    return last in (b"\n", b"")
+
+
+def _first_fault(path: Path, encoding: Encoding) -> int | None:
+    """Offset of the first byte the encoding cannot read, None where it reads all."""
+    decoder = codecs.getincrementaldecoder(encoding.name)("strict")
+    at = encoding.skip
+    for block in (*_blocks_after(path, encoding.skip), b""):
+        pending = len(decoder.getstate()[0])
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            return at - pending + error.start
+        at += len(block)
+    return None
+
+
+def _is_plausible_chinese(path: Path) -> bool:
+    """Whether the file is strict GB18030 and nearly all that is not ASCII in it lies in the common set GB 2312.
+
+    GB18030 reads nearly any pair of bytes, western accents before a letter among them; those pairs fall outside GB 2312.
+    """
+    decoder = codecs.getincrementaldecoder("gb18030")("strict")
+    foreign = common = 0
+    for block in (*_blocks_after(path, 0), b""):
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError:
+            return False
+        letters = "".join(character for character in text if character > "\x7f") if not text.isascii() else ""
+        foreign += len(letters)
+        common += len(letters.encode("gb2312", "ignore")) // 2
+    return foreign > 0 and common >= _PLAUSIBLE_SHARE * foreign
+
+
+def _holds_utf8(path: Path) -> bool:
+    """Whether some line that is not ASCII is UTF-8 nevertheless."""
+    with path.open("rb") as handle:
+        for line in handle:
+            if not line.isascii():
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError:
+                    continue
+                return True
+    return False
+
+
+def _line_of(path: Path, offset: int) -> int:
+    with path.open("rb") as handle:
+        return handle.read(offset).count(b"\n") + 1
+
+
+def _byte_at(path: Path, offset: int) -> int:
+    with path.open("rb") as handle:
+        handle.seek(offset)
+        return (handle.read(1) or b"\0")[0]

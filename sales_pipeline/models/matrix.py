@@ -1,0 +1,258 @@
+"""The border to pandas: features and attributes at rest become one frame, with the keys and outcomes beside it.
+
+Belongs here: reading, pivoting, aligning, naming. Does not belong here: anything learnt from the rows (`encoding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.features.catalogue import FEATURES
+from sales_pipeline.lake.tables import TableRef, read_table
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Kind = Literal["number", "boolean", "category"]
+
+DAY = 86_400_000_000
+"""Microseconds of a day."""
+ATTRIBUTE_PREFIX = "attribute:"
+
+
+class FeatureTables(Protocol):
+    """What training and scoring need of a feature set (`features.build.FeatureSet` is one)."""
+
+    @property
+    def key(self) -> str:
+        """Digest of everything the set depends on."""
+        ...
+
+    @property
+    def as_of(self) -> AsOf:
+        """The instant it was built for."""
+        ...
+
+    @property
+    def spine(self) -> TableRef:
+        """SPINE."""
+        ...
+
+    @property
+    def features(self) -> TableRef:
+        """The spine's keys and one column per catalogue feature."""
+        ...
+
+    @property
+    def attributes(self) -> TableRef:
+        """OPPORTUNITY_ATTRIBUTES of the spine's opportunities."""
+        ...
+
+    @property
+    def outcomes(self) -> TableRef:
+        """OUTCOMES as known before `as_of`."""
+        ...
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Reason by feature the data set cannot have."""
+        ...
+
+    @property
+    def has_history(self) -> bool:
+        """Whether stages of the past are known."""
+        ...
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """One column of a matrix's frame, and how a reason speaks of it (`{value}` stands for the formatted value)."""
+
+    name: str
+    kind: Kind
+    label: str
+    unit: str = ""
+    up_text: str = ""
+    down_text: str = ""
+    missing_text: str = ""
+    is_date: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return dict(self.__dict__)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows of a spine, twice: what models see, and what they are keyed and judged by.
+
+    frame
+        One row per spine row: float64 for numbers and booleans (NaN: missing), text for categories (None: missing).
+    keys
+        Same rows: opportunity_id, account_id, owner_id, product_id, stage, currency (text, None: missing), amount, as_of_us,
+        created_us, crm_close_us (the end of that day), is_won (1/0), closed_us, won_amount (float64, NaN: missing or, for outcomes, still open).
+        `_us` are microseconds since 1970-01-01 UTC, which float64 holds exactly.
+    """
+
+    frame: pd.DataFrame
+    keys: pd.DataFrame
+    columns: tuple[SourceColumn, ...]
+
+    def take(self, rows: Indices) -> Matrix:
+        """Those rows, in that order."""
+        return Matrix(
+            self.frame.iloc[rows].reset_index(drop=True), self.keys.iloc[rows].reset_index(drop=True), self.columns
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as estimators see them: the numeric matrix, the source column each of its columns comes from, and the keys."""
+
+    x: Floats
+    keys: pd.DataFrame
+    groups: Indices
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, rows: Indices) -> Encoded:
+        """Those rows, in that order."""
+        return Encoded(self.x[rows], self.keys.iloc[rows].reset_index(drop=True), self.groups)
+
+
+def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None) -> Matrix:
+    """The matrix of a feature set, sorted by (opportunity_id, as_of).
+
+    `usable` names catalogue features and attributes (as `attribute:<name>`); None takes every catalogue feature that is there and no
+    attribute. Names without a column (absent tables) give an all-missing column, so that a model trained on a richer export still scores.
+    """
+    spine = read_table(features.spine).sort_by([("opportunity_id", "ascending"), ("as_of", "ascending")])
+    wide = read_table(features.features).sort_by([("opportunity_id", "ascending"), ("as_of", "ascending")])
+    if wide.num_rows != spine.num_rows:
+        raise ValueError(f"features hold {wide.num_rows} rows, their spine {spine.num_rows}")
+    keys = _keys(spine, read_table(features.outcomes))
+    catalogue = {feature.name: feature for feature in FEATURES}
+    if usable is None:
+        usable = [name for name in wide.column_names if name in catalogue]
+    columns: list[SourceColumn] = []
+    data: dict[str, npt.NDArray[Any]] = {}
+    for name in usable:
+        if name.startswith(ATTRIBUTE_PREFIX) or name not in catalogue:
+            continue
+        feature = catalogue[name]
+        kind: Kind = feature.type
+        columns.append(
+            SourceColumn(
+                name, kind, feature.meaning, feature.unit, feature.up_text, feature.down_text, feature.missing_text
+            )
+        )
+        data[name] = _values(wide.column(name), kind) if name in wide.column_names else _missing(kind, len(keys))
+    wanted = [name.removeprefix(ATTRIBUTE_PREFIX) for name in usable if name.startswith(ATTRIBUTE_PREFIX)]
+    if wanted:
+        found, values = _attributes(read_table(features.attributes), wanted, keys)
+        columns.extend(found)
+        data.update(values)
+    return Matrix(pd.DataFrame(data, index=range(len(keys))), keys, tuple(columns))
+
+
+def align(matrix: Matrix, columns: Sequence[SourceColumn]) -> Matrix:
+    """The matrix with exactly those columns, in that order; a column it lacks is all missing."""
+    data = {
+        column.name: matrix.frame[column.name].to_numpy()
+        if column.name in matrix.frame
+        else _missing(column.kind, len(matrix))
+        for column in columns
+    }
+    return Matrix(pd.DataFrame(data, index=range(len(matrix))), matrix.keys, tuple(columns))
+
+
+def _missing(kind: Kind, rows: int) -> npt.NDArray[Any]:
+    return np.full(rows, None, dtype=object) if kind == "category" else np.full(rows, np.nan)
+
+
+def _values(column: pa.ChunkedArray, kind: Kind) -> npt.NDArray[Any]:
+    if kind == "category":
+        return np.asarray(column.cast(pa.string()).to_numpy(zero_copy_only=False), dtype=object)
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.int32())
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _micros(column: pa.ChunkedArray) -> Floats:
+    return np.asarray(
+        column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).cast(pa.float64()).to_numpy(zero_copy_only=False),
+        dtype=np.float64,
+    )
+
+
+def _keys(spine: pa.Table, outcomes: pa.Table) -> pd.DataFrame:
+    def text(name: str) -> npt.NDArray[Any]:
+        return np.asarray(spine.column(name).to_numpy(zero_copy_only=False), dtype=object)
+
+    close_days = spine.column("crm_close_date").cast(pa.int32()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    keys = pd.DataFrame(
+        {
+            **{
+                name: text(name)
+                for name in ("opportunity_id", "account_id", "owner_id", "product_id", "stage", "currency")
+            },
+            "amount": _values(spine.column("amount"), "number"),
+            "as_of_us": _micros(spine.column("as_of")),
+            "created_us": _micros(spine.column("created_at")),
+            "crm_close_us": (np.asarray(close_days, dtype=np.float64) + 1) * DAY,
+        }
+    )
+    result = pd.DataFrame(
+        {
+            "opportunity_id": np.asarray(
+                outcomes.column("opportunity_id").to_numpy(zero_copy_only=False), dtype=object
+            ),
+            "is_won": _values(outcomes.column("is_won"), "boolean"),
+            "closed_us": _micros(outcomes.column("closed_at")),
+            "won_amount": _values(outcomes.column("won_amount"), "number"),
+        }
+    )
+    return keys.merge(result, on="opportunity_id", how="left", validate="many_to_one")
+
+
+def _attributes(
+    table: pa.Table, wanted: Sequence[str], keys: pd.DataFrame
+) -> tuple[list[SourceColumn], dict[str, npt.NDArray[Any]]]:
+    """Attributes pivoted: one value per opportunity. A date becomes its distance before the as-of, in days."""
+    columns: list[SourceColumn] = []
+    values: dict[str, npt.NDArray[Any]] = {}
+    for attribute in wanted:
+        part = table.filter(pc.equal(table.column("attribute"), attribute))
+        kind = part.column("kind")[0].as_py() if part.num_rows else "text"
+        if kind in ("text", "identifier"):
+            continue
+        ids = part.column("opportunity_id").to_numpy(zero_copy_only=False)
+        name = ATTRIBUTE_PREFIX + attribute
+        label = attribute.removesuffix("__c").replace("_", " ").strip()
+        if kind == "category":
+            known = pd.Series(
+                np.asarray(part.column("text_value").to_numpy(zero_copy_only=False), dtype=object), index=ids
+            )
+            columns.append(SourceColumn(name, "category", label))
+            texts = known.reindex(keys["opportunity_id"]).to_numpy(dtype=object)
+            values[name] = np.array([None if pd.isna(text) else text for text in texts], dtype=object)
+            continue
+        numbers = pd.Series(_values(part.column("number_value"), "number"), index=ids)
+        found = numbers.reindex(keys["opportunity_id"]).to_numpy(dtype=np.float64)
+        if kind == "date":
+            found = keys["as_of_us"].to_numpy(dtype=np.float64) / DAY - found
+        columns.append(SourceColumn(name, "boolean" if kind == "boolean" else "number", label, is_date=kind == "date"))
+        values[name] = found
+    return columns, values

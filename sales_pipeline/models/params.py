@@ -1,0 +1,79 @@
+"""What may be chosen about training. Light: no heavy import, so that settings and `--help` stay quick."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+WinFamily = Literal[
+    "base_rate", "stage_rate", "logistic_regression", "decision_tree", "linear_svm", "rbf_svm", "gradient_boosting"
+]
+AmountFamily = Literal[
+    "median", "crm_amount", "linear_regression", "decision_tree", "svr_linear", "svr_rbf", "gradient_boosting"
+]
+
+WIN_FAMILIES: tuple[WinFamily, ...] = (
+    "base_rate",
+    "stage_rate",
+    "logistic_regression",
+    "decision_tree",
+    "linear_svm",
+    "rbf_svm",
+    "gradient_boosting",
+)
+"""From the simplest to the least simple: among candidates that cannot be told apart the earlier one is chosen."""
+
+AMOUNT_FAMILIES: tuple[AmountFamily, ...] = (
+    "median",
+    "crm_amount",
+    "linear_regression",
+    "decision_tree",
+    "svr_linear",
+    "svr_rbf",
+    "gradient_boosting",
+)
+"""From the simplest to the least simple."""
+
+
+class TrainingParams(BaseModel):
+    """How models are trained, chosen and judged. Counts are opportunities unless they say rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=7, ge=0)
+    threads: int = Field(
+        default=2, ge=1, description="threads of gradient boosting; fixed, so that sums are repeatable"
+    )
+
+    win_families: tuple[WinFamily, ...] = WIN_FAMILIES
+    amount_families: tuple[AmountFamily, ...] = AMOUNT_FAMILIES
+
+    min_closed_for_model: int = Field(default=40, ge=2, description="below: shrunken rates only")
+    min_closed_for_full: int = Field(default=200, ge=2, description="below: rates and a small logistic regression")
+    min_won_amounts: int = Field(default=30, ge=2, description="below: the median of won amounts")
+    validation_windows: int = Field(default=3, ge=1, le=12)
+    test_share: float = Field(default=0.15, gt=0.0, lt=0.5, description="of matured landmark rows")
+    calibration_share: float = Field(default=0.2, gt=0.0, lt=0.5, description="of the rows before the test window")
+    validation_share: float = Field(default=0.4, gt=0.0, lt=0.8, description="of the rows before the test window")
+    maturity_quantile: float = Field(
+        default=0.75, gt=0.0, lt=1.0, description="of the time to close: younger landmarks are left out"
+    )
+    max_maturity_share: float = Field(default=0.2, gt=0.0, lt=0.5, description="of the history, at most")
+
+    max_training_rows: int = Field(
+        default=30_000, ge=1000, description="landmark rows; more are thinned by opportunity"
+    )
+    max_kernel_rows: int = Field(default=5_000, ge=200, description="rows a kernel machine is fitted on")
+    nystroem_components: int = Field(default=150, ge=10)
+    max_columns: int = Field(default=40, ge=1, description="source columns a model may use, the most important ones")
+    max_categories: int = Field(
+        default=12, ge=2, description="values of a category with their own column; the rest is other"
+    )
+    min_category_rows: int = Field(default=20, ge=1)
+    boosting_rounds: int = Field(default=120, ge=10)
+
+    prior_strength: float = Field(default=20.0, gt=0.0, description="pseudo-observations rates are shrunken with")
+    min_isotonic_rows: int = Field(default=2_000, ge=100, description="below: the logistic calibrator")
+    noise_z: float = Field(default=1.645, ge=0.0, description="standard errors a gain over the base rate must exceed")
+    bootstrap_rounds: int = Field(default=200, ge=20)

@@ -1,0 +1,234 @@
+"""Which rows may teach and which may judge: time-ordered windows over landmarks.
+
+For a split instant S a training row must have its landmark before S less the maturity, and its outcome known strictly before S. A row that is
+judged has its landmark at or after S, so an opportunity still open at S cannot stand on both sides. The same rule holds between
+the calibration window and the test window: everything used before the test starts was known before it starts.
+
+    |  training  ·maturity· | validation 1 | validation 2 | validation 3 | calibration ·maturity· | test ·maturity· | as-of
+
+Belongs here: row indices. Does not belong here: models, figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sales_pipeline.models.matrix import DAY, Floats, Indices
+from sales_pipeline.models.params import TrainingParams
+
+MIN_CLASS_ROWS = 5
+"""Rows of each class a side of a split needs to teach or judge anything."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Row indices of one train-and-judge pair."""
+
+    name: str
+    train: Indices
+    judge: Indices
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All windows of a training.
+
+    `folds` are the validation folds; `calibration` is trained on before the calibration window and judged in it; `test`
+    holds the untouched last window. `final` are the rows the chosen recipe is fitted on in the end. `facts` goes into the model card.
+    """
+
+    folds: tuple[Fold, ...]
+    calibration: Fold | None
+    test: Indices
+    final: Indices
+    is_time_ordered: bool
+    maturity_days: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def maturity_days(keys: pd.DataFrame, as_of_us: float, params: TrainingParams) -> float:
+    """How old a landmark must be to count: the stated quantile of its time to close, by Kaplan and Meier.
+
+    Landmarks younger than that would show their fast outcomes only. Never more than a stated share of the history. 0 when no closing times are known.
+    """
+    days, closed = remaining_days(keys, as_of_us)
+    if not closed.any():
+        return 0.0
+    times, survival = kaplan_meier(days, closed)
+    reached = np.flatnonzero(survival <= 1 - params.maturity_quantile)
+    quantile = float(times[reached[0]]) if len(reached) else float(times[-1])
+    span = (as_of_us - float(keys["as_of_us"].min())) / DAY
+    return float(min(quantile, params.max_maturity_share * span))
+
+
+def remaining_days(keys: pd.DataFrame, as_of_us: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Days from each landmark to its closing, or to the as-of where it has not closed (second value False: censored).
+
+    Rows that closed at an unknown instant are left out.
+    """
+    landmark = keys["as_of_us"].to_numpy(dtype=np.float64)
+    closed_us = keys["closed_us"].to_numpy(dtype=np.float64)
+    closed = np.isfinite(closed_us)
+    use = closed | keys["is_won"].isna().to_numpy()
+    end = np.where(closed, closed_us, as_of_us)
+    return np.maximum((end - landmark) / DAY, 0.0)[use], closed[use]
+
+
+def kaplan_meier(days: Floats, observed: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Event times and the share still open right after each (Kaplan and Meier, 1958)."""
+    times, first = np.unique(days[observed], return_inverse=True)
+    if not len(times):
+        return np.zeros(0), np.zeros(0)
+    events = np.bincount(first, minlength=len(times)).astype(np.float64)
+    at_risk = len(days) - np.searchsorted(np.sort(days), times, side="left")
+    survival: Floats = np.cumprod(1.0 - events / at_risk).astype(np.float64)
+    return times, survival
+
+
+def plan_windows(keys: pd.DataFrame, as_of_us: float, params: TrainingParams) -> Plan:
+    """The windows of a training over all landmark rows of `keys` (labelled and still open ones)."""
+    landmark = keys["as_of_us"].to_numpy(dtype=np.float64)
+    labelled = keys["is_won"].notna().to_numpy()
+    if len(np.unique(landmark[labelled])) < 4:
+        return _without_time(keys, labelled, params)
+    age = maturity_days(keys, as_of_us, params)
+    closed_us = keys["closed_us"].to_numpy(dtype=np.float64)
+    known_us = np.where(np.isfinite(closed_us), closed_us, landmark)
+    win = keys["is_won"].to_numpy(dtype=np.float64)
+    opportunity = keys["opportunity_id"].to_numpy(dtype=object)
+    mature = labelled & (landmark <= as_of_us - age * DAY) & (known_us < as_of_us)
+
+    def rows(chosen: npt.NDArray[np.bool_]) -> Indices:
+        found = np.flatnonzero(chosen)
+        return found[np.lexsort((opportunity[found].astype(str), landmark[found]))].astype(np.int64)
+
+    def teaching(split_us: float, judged: Indices) -> Indices:
+        mask = mature & (landmark <= split_us - age * DAY) & (landmark < split_us) & (known_us < split_us)
+        return rows(mask & ~np.isin(opportunity, np.unique(opportunity[judged].astype(str))))
+
+    def both_classes(part: Indices, least: int = MIN_CLASS_ROWS) -> bool:
+        won = float(win[part].sum())
+        return won >= least and len(part) - won >= least
+
+    final = rows(mature)
+    facts: dict[str, Any] = {
+        "time_ordered": True,
+        "maturity_days": round(age, 1),
+        "maturity_rule": (
+            f"landmarks younger than the {params.maturity_quantile:.0%} quantile of the time to close are left out, "
+            "or recent cohorts would show their fast outcomes only; opportunities still open are censored, not lost"
+        ),
+        "immature_rows": int((labelled & ~mature).sum()),
+        "censored_rows": int((~labelled).sum()),
+    }
+    if len(final) < 4:
+        return Plan((), None, np.zeros(0, dtype=np.int64), final, True, age, facts)
+    test_from = _snap(landmark[final], 1 - params.test_share)
+    test = rows(mature & (landmark >= test_from))
+    before = rows(mature & (landmark <= test_from - age * DAY) & (landmark < test_from) & (known_us < test_from))
+    windows: list[dict[str, Any]] = [_window("test", test_from, None, test)]
+    folds: list[Fold] = []
+    calibration: Fold | None = None
+    if len(before) >= 4:
+        calibration_from = _snap(landmark[before], 1 - params.calibration_share)
+        judged = before[landmark[before] >= calibration_from]
+        taught = teaching(calibration_from, judged)
+        if both_classes(taught) and both_classes(judged):
+            calibration = Fold("calibration", taught, judged)
+            windows.append(_window("calibration", calibration_from, test_from - age * DAY, judged))
+        shares = np.linspace(
+            1 - params.calibration_share - params.validation_share,
+            1 - params.calibration_share,
+            params.validation_windows + 1,
+        )
+        edges = [_snap(landmark[before], share) for share in shares]
+        for number, (start, end) in enumerate(pairwise(edges), start=1):
+            judged = before[(landmark[before] >= start) & (landmark[before] < end)]
+            taught = teaching(start, judged)
+            if both_classes(taught) and both_classes(judged, 2):
+                folds.append(Fold(f"validation {number}", taught, judged))
+                windows.append(_window(f"validation {number}", start, end, judged))
+    facts["windows"] = sorted(windows, key=lambda window: str(window["from"]))
+    if not both_classes(test, 2):
+        test = np.zeros(0, dtype=np.int64)
+    return Plan(tuple(folds), calibration, test, final, True, age, facts)
+
+
+def _snap(instants: Floats, share: float) -> float:
+    """The landmark instant at that share of the rows: windows begin at landmarks."""
+    ordered = np.sort(instants)
+    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
+
+
+def _window(name: str, start: float, end: float | None, rows: Indices) -> dict[str, Any]:
+    def iso(instant: float | None) -> str | None:
+        return None if instant is None else datetime.fromtimestamp(instant / 1e6, UTC).isoformat(timespec="seconds")
+
+    return {"name": name, "from": iso(start), "to": iso(end), "rows": len(rows)}
+
+
+def grouped_folds(groups: npt.NDArray[Any], folds: int, seed: int) -> Indices:
+    """A fold number per row; rows of one group share it. Only for tables that have no time at all."""
+    names, codes = np.unique(groups.astype(str), return_inverse=True)
+    numbers = np.random.default_rng(seed).permutation(len(names)) % folds
+    return numbers[codes].astype(np.int64)
+
+
+def _without_time(keys: pd.DataFrame, labelled: npt.NDArray[np.bool_], params: TrainingParams) -> Plan:
+    """Grouped random folds (by account, else by opportunity): the only honest split where nothing has a date."""
+    rows = np.flatnonzero(labelled).astype(np.int64)
+    account = keys["account_id"].to_numpy(dtype=object)[rows]
+    opportunity = keys["opportunity_id"].to_numpy(dtype=object)[rows]
+    groups = np.where(pd.isna(account), opportunity, account)
+    number = grouped_folds(groups, 5, params.seed)
+    win = keys["is_won"].to_numpy(dtype=np.float64)
+
+    def usable(part: Indices) -> bool:
+        return 2 <= float(win[part].sum()) <= len(part) - 2
+
+    validation = Fold("random fold 1", rows[number >= 3], rows[number == 2])
+    calibration = Fold("calibration fold", rows[number >= 2], rows[number == 1])
+    test = rows[number == 0]
+    facts = {
+        "time_ordered": False,
+        "warning": "no dates: grouped RANDOM folds were used instead of time; the figures flatter the model",
+        "maturity_days": 0.0,
+        "maturity_rule": "none: no dates",
+        "immature_rows": 0,
+        "censored_rows": int((~labelled).sum()),
+    }
+    return Plan(
+        tuple(fold for fold in (validation,) if usable(fold.train) and usable(fold.judge)),
+        calibration if usable(calibration.train) and usable(calibration.judge) else None,
+        test if usable(test) else np.zeros(0, dtype=np.int64),
+        rows,
+        False,
+        0.0,
+        facts,
+    )
+
+
+def thin_by_opportunity(rows: Indices, opportunity: npt.NDArray[Any], most: int, seed: int) -> Indices:
+    """At most about `most` rows, by leaving out whole opportunities at random (seeded); order is kept."""
+    if len(rows) <= most:
+        return rows
+    names, codes = np.unique(opportunity[rows].astype(str), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    share = np.cumsum(np.bincount(codes)[order])
+    kept = np.zeros(len(names), dtype=bool)
+    kept[order[share <= most]] = True
+    return rows[kept[codes]]
+
+
+def time_stratified(rows: int, most: int) -> Indices:
+    """Evenly spaced positions of rows in time order: every period keeps its share."""
+    if rows <= most:
+        return np.arange(rows, dtype=np.int64)
+    return np.unique(np.linspace(0, rows - 1, most).round().astype(np.int64))

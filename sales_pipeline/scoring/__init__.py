@@ -1,0 +1,1 @@
+"""Apply: the scored table from predictions: score, grade, trend, expected value."""

@@ -1,0 +1,160 @@
+"""`make bench`: wall and CPU seconds, peak memory, and the CPU ratio to a floor measured in the same run.
+
+The floor is DuckDB reading the export's CSV files once, as text, and writing Parquet. Every stage runs in a fresh process on a
+lake in which the stages before it are done, so that a figure is that stage's alone plus its imports.
+
+    python -m tests.benchmarks.bench [--sizes 5000,100000] [--seed 7] [--keep FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CONFIG = """source_system: bench
+exports: export
+lake: lake
+start_date: 2024-01-01
+mapping:
+  dialect: salesforce
+  currency: USD
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured process."""
+
+    wall: float
+    cpu: float
+    peak_mb: float
+
+
+def measured(arguments: list[str], folder: Path) -> Figure:
+    """Run a process to its end; its own and its children's CPU, and the largest resident set among them."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        arguments, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "BENCH_FOLDER": str(folder)}
+    )
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 3):
+        sys.stderr.write(output.decode(errors="replace"))
+        raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}")
+    return Figure(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def floor(folder: Path) -> None:
+    """Read every CSV once as text, write Parquet."""
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": 2})
+    (folder / "floor").mkdir(exist_ok=True)
+    for path in sorted((folder / "csv").glob("*.csv")):
+        connection.execute(
+            f"COPY (SELECT * FROM read_csv('{path}', all_varchar = true, ignore_errors = true, null_padding = true, quote = '\"', strict_mode = false)) "
+            f"TO '{folder / 'floor' / path.stem}.parquet' (FORMAT parquet, COMPRESSION zstd)"
+        )
+
+
+def stage(name: str, folder: Path) -> None:
+    """One stage on the lake of the folder, everything before it taken from the lake."""
+    from dagster_project.resources import open_engine
+    from sales_pipeline.clean.prepare import prepare
+    from sales_pipeline.domain.time import AsOf
+    from sales_pipeline.features.build import build
+    from sales_pipeline.features.leaks import leak_ledger
+    from sales_pipeline.ingest.exports import collect, newest_recorded_instant, visible
+    from sales_pipeline.lake.layout import Lake
+    from sales_pipeline.settings import load_settings
+
+    settings = load_settings(folder / "pipeline.yaml")
+    lake = Lake(settings.lake)
+    with open_engine(settings) as engine:
+        exports = collect(lake, settings.exports, settings.mapping, engine)
+        if name == "ingest":
+            return
+        as_of = AsOf.end_of_day(AsOf(newest_recorded_instant(exports)).day())
+        canonical = prepare(lake, visible(exports, as_of), settings.mapping, settings.clean, engine)
+        if name == "clean":
+            return
+        if name == "scoring features":
+            build(lake, canonical, as_of, purpose="scoring", params=settings.features, engine=engine)
+            return
+        training = build(lake, canonical, as_of, purpose="training", params=settings.features, engine=engine)
+        if name == "training features":
+            return
+        ledger = leak_ledger(lake, canonical, training, settings.mapping, engine)
+        from sales_pipeline.models.train import train
+
+        trained = train(training, ledger, settings.training, models=lake.models)
+        if name == "training":
+            return
+        from sales_pipeline.models.predict import predict
+
+        predict(trained.path, build(lake, canonical, as_of, purpose="scoring", params=settings.features, engine=engine))
+
+
+STAGES = ("ingest", "clean", "scoring features", "training features", "training", "prediction")
+
+
+def bench(size: int, seed: int, folder: Path, say: Callable[[str], Any]) -> list[tuple[str, Figure]]:
+    """All figures of one size."""
+    python = [sys.executable, "-m", "tests.benchmarks.bench"]
+    command = str(Path(sys.executable).parent / "sales-pipeline")
+    figures = [("simulate", measured([command, "simulate", str(folder), "--opportunities", str(size), "--seed", str(seed)], folder))]
+    (folder / "csv").mkdir()
+    for archive in sorted((folder / "export").glob("*.ZIP")):
+        with zipfile.ZipFile(archive) as opened:
+            for member in opened.namelist():
+                (folder / "csv" / f"{archive.stem}_{member}").write_bytes(opened.read(member))
+    (folder / "pipeline.yaml").write_text(CONFIG, encoding="utf-8")
+    figures.append(("floor", measured([*python, "--floor"], folder)))
+    for name in STAGES:
+        say(f"{size:>9,} {name}")
+        figures.append((name, measured([*python, "--stage", name], folder)))
+    say(f"{size:>9,} whole job")
+    figures.append(("whole job", measured([command, "run", "-c", str(folder / "pipeline.yaml"), "--lake", str(folder / "lake2")], folder)))
+    return figures
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="5000,100000")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--floor", action="store_true")
+    parser.add_argument("--stage")
+    given = parser.parse_args()
+    if given.floor or given.stage:
+        folder = Path(os.environ["BENCH_FOLDER"])
+        floor(folder) if given.floor else stage(given.stage, folder)
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    print(f"{'opportunities':>13}  {'stage':<18}  {'wall s':>7}  {'CPU s':>7}  {'peak MB':>8}  {'CPU/floor':>9}")
+    for size in (int(part) for part in given.sizes.split(",")):
+        with tempfile.TemporaryDirectory(dir=given.keep) as name:
+            figures = bench(size, given.seed, Path(name), lambda text: print(text, file=sys.stderr, flush=True))
+        base = dict(figures)["floor"].cpu
+        for label, figure in figures:
+            print(f"{size:>13,}  {label:<18}  {figure.wall:>7.1f}  {figure.cpu:>7.1f}  {figure.peak_mb:>8.0f}  {figure.cpu / base:>9.1f}", flush=True)
+    help_figure = measured([str(Path(sys.executable).parent / "sales-pipeline"), "--help"], Path.cwd())
+    print(f"{'':>13}  {'--help':<18}  {help_figure.wall:>7.2f}  {help_figure.cpu:>7.2f}  {help_figure.peak_mb:>8.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Every feature of every spine row against the brute-force reference, and: what happens at or after an as-of changes nothing."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.features.build import FeatureSet, Purpose, build
+from sales_pipeline.features.catalogue import FEATURES
+from sales_pipeline.features.params import FeatureParams
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import read_table
+from tests.support.histories import write_rows
+from tests.support.reference_features import World
+from tests.support.worlds import AS_OF, START, STEP_DAYS, worlds
+
+PARAMS = FeatureParams(landmark_every_days=STEP_DAYS, max_landmarks_per_opportunity=100)
+WEIGHTS = {
+    "owner": PARAMS.owner_prior_weight,
+    "account": PARAMS.account_prior_weight,
+    "product": PARAMS.product_prior_weight,
+}
+COMMON = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+Rows = dict[str, list[dict[str, Any]]]
+Key = tuple[str, datetime]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[DuckDBEngine]:
+    with DuckDBEngine(threads=1) as engine:
+        yield engine
+
+
+class Bench:
+    """Builds feature sets of small worlds in a folder that is emptied each time."""
+
+    def __init__(self, folder: Path, engine: DuckDBEngine) -> None:
+        self.folder, self.engine = folder, engine
+
+    def build(self, rows: Rows, purpose: Purpose, as_of: datetime = AS_OF) -> FeatureSet:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        tables = write_rows(self.folder / "canonical", rows)
+        return build(
+            Lake(self.folder / "lake"), tables, AsOf(as_of), purpose=purpose, params=PARAMS, engine=self.engine
+        )
+
+    def cells(self, rows: Rows, purpose: Purpose, as_of: datetime = AS_OF) -> dict[Key, dict[str, Any]]:
+        found = self.build(rows, purpose, as_of)
+        return {(row.pop("opportunity_id"), row.pop("as_of")): row for row in read_table(found.features).to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, engine: DuckDBEngine) -> Bench:
+    return Bench(tmp_path_factory.mktemp("bench") / "world", engine)
+
+
+def equal(found: Any, expected: Any) -> bool:
+    if isinstance(expected, int | float | Decimal) and not isinstance(expected, bool) and found is not None:
+        return float(found) == pytest.approx(float(expected), rel=1e-9, abs=1e-9)
+    return bool(found == expected)
+
+
+def compare(found: FeatureSet, world: World) -> None:
+    for row in read_table(found.features).to_pylist():
+        expected = world.features(row["opportunity_id"], row["as_of"])
+        for feature in FEATURES:
+            wanted = None if feature.name in found.absent else expected[feature.name]
+            assert equal(row[feature.name], wanted), (
+                f"{row['opportunity_id']} at {row['as_of']}: {feature.name} is {row[feature.name]!r}, expected {wanted!r}"
+            )
+
+
+def test_the_reference_knows_every_feature() -> None:
+    rows: Rows = {"opportunities": [{"opportunity_id": "O0", "created_at": START}]}
+    assert set(World(rows, WEIGHTS).features("O0", AS_OF)) == {feature.name for feature in FEATURES}
+
+
+@settings(COMMON, max_examples=25)
+@given(rows=worlds())
+def test_training_rows_equal_the_reference(rows: Rows, bench: Bench) -> None:
+    found = bench.build(rows, "training")
+    world = World(rows, WEIGHTS)
+    if found.mode == "grid":
+        spine = {(row["opportunity_id"], row["as_of"]) for row in read_table(found.spine).to_pylist()}
+        assert spine == world.landmarks(AS_OF, STEP_DAYS)
+    compare(found, world)
+    for row in read_table(found.outcomes).to_pylist():
+        assert (row["is_won"], row["closed_at"]) == world.outcome(row["opportunity_id"], AS_OF)
+
+
+@settings(COMMON, max_examples=15)
+@given(rows=worlds(), day=st.sampled_from([28, 56, 84, 112]))
+def test_scoring_rows_equal_the_reference(rows: Rows, day: int, bench: Bench) -> None:
+    as_of = START + timedelta(days=day)
+    found = bench.build(rows, "scoring", as_of)
+    world = World(rows, WEIGHTS)
+    spine = {row["opportunity_id"] for row in read_table(found.spine).to_pylist()}
+    assert spine == {name for name in world.opportunities if world.is_open(name, as_of)}
+    compare(found, world)
+
+
+def with_future(rows: Rows, as_of: datetime, shift: timedelta) -> Rows:
+    """The world with more of everything from `as_of + shift` on: each opportunity is reopened, moved and won, with activity."""
+    rows, at = copy.deepcopy(rows), as_of + shift
+    last = {row["opportunity_id"]: row for row in rows["opportunity_changes"]}
+    for number, row in enumerate(rows["opportunities"]):
+        before = last.get(row["opportunity_id"])
+        if before is None or before["changed_at"] > at:
+            continue
+        for step, (stage, state) in enumerate((("Proposal", "open"), ("Closed Won", "won")), start=1):
+            change = dict(before, changed_at=at, sequence=100 + step, stage=stage, state=state, is_creation=False)
+            rows["opportunity_changes"].append(
+                change | {"amount": Decimal("5.00"), "owner_id": "U2", "crm_close_date": at.date()}
+            )
+        row |= {
+            "stage": "Closed Won",
+            "state": "won",
+            "closed_at": at,
+            "modified_at": at,
+            "amount": Decimal("5.00"),
+            "owner_id": "U2",
+        }
+        row |= {"crm_close_date": at.date(), "crm_probability": 1.0}
+        rows["activities"].append(
+            {
+                "activity_id": f"F{number}",
+                "opportunity_id": row["opportunity_id"],
+                "kind": "call",
+                "direction": "inbound",
+            }
+            | {"occurred_at": as_of - timedelta(days=3), "logged_at": at, "contact_id": "C9"}
+        )
+    return rows
+
+
+@settings(COMMON, max_examples=10)
+@given(rows=worlds(versioned=("stage", "amount", "crm_close_date", "crm_probability", "owner_id")))
+def test_what_happens_at_or_after_the_as_of_changes_nothing(rows: Rows, bench: Bench) -> None:
+    rows = dict(rows, opportunities=[row for row in rows["opportunities"] if row["created_at"] is not None])
+    before = bench.cells(rows, "scoring")
+    at_the_instant = bench.cells(with_future(rows, AS_OF, timedelta()), "scoring")
+    assert at_the_instant == before
+    just_before = bench.cells(with_future(rows, AS_OF, -timedelta(microseconds=1)), "scoring")
+    assert not before or just_before != before, "a change just before the as-of must show"
+
+
+def without_future(rows: Rows, as_of: datetime) -> Rows:
+    """Only what was recorded strictly before `as_of`; last seen values are those of then."""
+    rows = copy.deepcopy(rows)
+    kept = [row for row in rows["opportunity_changes"] if row["changed_at"] < as_of]
+    last = {row["opportunity_id"]: row for row in kept}
+    opportunities = []
+    for row in rows["opportunities"]:
+        known = last.get(row["opportunity_id"])
+        if known is None:
+            continue
+        row |= {
+            name: known[name] for name in ("stage", "state", "amount", "crm_close_date", "crm_probability", "owner_id")
+        }
+        closed = [change for change in kept if change["opportunity_id"] == row["opportunity_id"]]
+        since = None
+        for change in reversed(closed):
+            if change["state"] != known["state"] or known["state"] == "open":
+                break
+            since = change["changed_at"]
+        if row["removed_at"] is not None and row["removed_at"] >= as_of:
+            row["removed_at"] = None
+        opportunities.append(row | {"closed_at": since, "modified_at": known["changed_at"]})
+    return rows | {
+        "opportunities": opportunities,
+        "opportunity_changes": kept,
+        "activities": [row for row in rows["activities"] if max(row["occurred_at"], row["logged_at"]) < as_of],
+        "planned_activities": [
+            *(row for row in rows["planned_activities"] if row["logged_at"] is not None and row["logged_at"] < as_of),
+            *(
+                {"activity_id": f"D{row['activity_id']}", "opportunity_id": row["opportunity_id"], "kind": row["kind"]}
+                | {"due_at": row["occurred_at"], "logged_at": row["logged_at"]}
+                for row in rows["activities"]
+                if row["logged_at"] < as_of <= row["occurred_at"]
+            ),
+        ],
+    }
+
+
+@settings(COMMON, max_examples=10)
+@given(rows=worlds(versioned=("stage", "amount", "crm_close_date", "crm_probability", "owner_id")))
+def test_removing_the_future_changes_nothing(rows: Rows, bench: Bench) -> None:
+    rows = dict(rows, opportunities=[row for row in rows["opportunities"] if row["created_at"] is not None])
+    as_of = START + timedelta(days=84)
+    past = without_future(rows, as_of)
+    found, expected = bench.build(rows, "scoring", as_of), None
+    whole = {(row["opportunity_id"]): row for row in read_table(found.features).to_pylist()}
+    absent = set(found.absent)
+    found = bench.build(past, "scoring", as_of)
+    expected = {(row["opportunity_id"]): row for row in read_table(found.features).to_pylist()}
+    assert whole.keys() == expected.keys()
+    present = [feature.name for feature in FEATURES if feature.name not in absent | set(found.absent)]
+    for opportunity_id, row in whole.items():
+        assert {name: row[name] for name in present} == {name: expected[opportunity_id][name] for name in present}
