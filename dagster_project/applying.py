@@ -57,7 +57,8 @@ def scored_table(
         )
         return _write(folder, SCORED_OPPORTUNITIES, scored)
 
-    return _kept(lake, "scored", plan.run_id, (SCORED_OPPORTUNITIES,), build)[0]
+    key = digest_of("scored", plan.run_id, predicted.sha256, features.spine.sha256)
+    return _kept(lake, "scored", key, (SCORED_OPPORTUNITIES,), build)[0]
 
 
 def queue_tables(
@@ -92,7 +93,8 @@ def queue_tables(
         )
         return _write(folder, FOLLOW_UP_QUEUE, queue.rows) | _write(folder, LEFT_OUT, queue.left_out)
 
-    queue_ref, left_out_ref = _kept(lake, "queue", plan.run_id, (FOLLOW_UP_QUEUE, LEFT_OUT), build)
+    key = digest_of("queue", plan.run_id, scored.sha256, canonical.key)
+    queue_ref, left_out_ref = _kept(lake, "queue", key, (FOLLOW_UP_QUEUE, LEFT_OUT), build)
     return queue_ref, left_out_ref
 
 

@@ -57,15 +57,23 @@ class BacktestReport:
             f"trained on what was known before {self.test_from}; scored what was open then and every 28 days to {self.test_to}",
             f"  rows: {figures['scored']} scored, {figures['closed']} closed since, {figures['still_open']} still open, {figures['abstained']} abstained",
         ]
-        for name, label in (("win", "model, all rows"), ("win_first", "model, first row each"), ("base_rate", "base rate")):
+        for name, label in (
+            ("win", "model, all rows"),
+            ("win_first", "model, first row each"),
+            ("base_rate", "base rate"),
+        ):
             shown = ", ".join(f"{key} {value:.4g}" for key, value in figures[name].items() if isinstance(value, float))
             lines.append(f"  {label}: {shown}")
         if "amount" in figures:
-            lines.append("  amount if won: " + ", ".join(f"{key} {value:.4g}" for key, value in figures["amount"].items()))
+            lines.append(
+                "  amount if won: " + ", ".join(f"{key} {value:.4g}" for key, value in figures["amount"].items())
+            )
         return lines
 
 
-def run_backtest(settings: "Settings", start: date, end: date | None, *, progress: Callable[[str], None]) -> BacktestReport:
+def run_backtest(
+    settings: "Settings", start: date, end: date | None, *, progress: Callable[[str], None]
+) -> BacktestReport:
     """Train as of the start of `start`, score from then on, compare with what is known by the end of `end`.
 
     Without `end`, the day of the newest recorded instant. Raises what the steps raise.

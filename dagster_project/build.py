@@ -29,9 +29,7 @@ def column_schema(table: Table) -> dg.TableSchema:
                 description=column.meaning
                 + (f" [{column.unit}]" if column.unit else "")
                 + (f"; NULL: {column.null_means}" if column.nullable else ""),
-                constraints=dg.TableColumnConstraints(
-                    nullable=column.nullable, unique=table.key == (column.name,)
-                ),
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=table.key == (column.name,)),
             )
             for column in table.columns
         ]
@@ -39,7 +37,12 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def table_spec(
-    table: Table, *, group: str, days: dg.PartitionsDefinition, deps: Iterable[str] = (), kinds: Iterable[str] = ("parquet",)
+    table: Table,
+    *,
+    group: str,
+    days: dg.PartitionsDefinition,
+    deps: Iterable[str] = (),
+    kinds: Iterable[str] = ("parquet",),
 ) -> dg.AssetSpec:
     """The asset of a table: its key is the table's name, its description the grain and the key."""
     return asset_spec(
@@ -127,7 +130,9 @@ def column_lineage(sources: Mapping[str, Iterable[tuple[str, str]]]) -> dg.Table
     )
 
 
-def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, limit: int = 200) -> dg.MarkdownMetadataValue:
+def markdown_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, limit: int = 200
+) -> dg.MarkdownMetadataValue:
     """Rows as a Markdown table; what is left out beyond `limit` is said below it."""
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for row in rows[:limit]]

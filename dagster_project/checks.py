@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LEDGER_CHECK = "every_record_accounted_for"
 FRESHNESS_CHECK = "is_fresh"
+AUDIT_CHECK = "audit"
 BASE_RATE_CHECK = "beats_base_rate"
 
 

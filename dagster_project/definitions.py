@@ -43,11 +43,12 @@ def build_definitions(
 
         return settings if settings is not None else load_settings()
 
+    jobs = build_jobs()
     return dg.Definitions(
         assets=[asset for step in (collect, prepare, select, train, evaluate, apply) for asset in step.build(days)],
-        jobs=build_jobs(),
+        jobs=jobs,
         schedules=build_schedules(load, time_zone),
-        sensors=[build_sensor(load)],
+        sensors=[build_sensor(load, jobs)],
         resources={
             "lake": lake_resource(settings, make_current=make_current, is_locked=is_locked, failures=failures),
             "engine": engine_resource,

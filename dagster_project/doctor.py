@@ -71,17 +71,25 @@ def environment() -> list[Finding]:
         if spec is None or spec.origin is None:
             findings.append(Finding("error", f"{library} is missing: run `make setup`"))
         else:
-            findings.append(Finding("ok", f"{library} {importlib.metadata.version(DISTRIBUTIONS.get(library, library))}"))
+            findings.append(
+                Finding("ok", f"{library} {importlib.metadata.version(DISTRIBUTIONS.get(library, library))}")
+            )
     try:
         ctypes.CDLL("libgomp.so.1" if sys.platform.startswith("linux") else _openmp())
         findings.append(Finding("ok", "OpenMP is there (LightGBM needs it)"))
     except OSError:
         findings.append(
-            Finding("error", "OpenMP is missing, which LightGBM needs: `apt-get install libgomp1` (macOS: `brew install libomp`)")
+            Finding(
+                "error",
+                "OpenMP is missing, which LightGBM needs: `apt-get install libgomp1` (macOS: `brew install libomp`)",
+            )
         )
     if sys.flags.dont_write_bytecode:
         findings.append(
-            Finding("warning", "PYTHONDONTWRITEBYTECODE is set: every start is seconds slower where bytecode is not compiled yet")
+            Finding(
+                "warning",
+                "PYTHONDONTWRITEBYTECODE is set: every start is seconds slower where bytecode is not compiled yet",
+            )
         )
     return findings
 
@@ -98,10 +106,16 @@ def configuration(settings: "Settings") -> list[Finding]:
 
     findings = [_tried("time zone", lambda: zone(settings.time_zone).key)]
     if not settings.exports.exists():
-        return [*findings, Finding("error", f"exports: there is no {settings.exports}; put the CRM's export there, or set `exports`")]
+        return [
+            *findings,
+            Finding("error", f"exports: there is no {settings.exports}; put the CRM's export there, or set `exports`"),
+        ]
     from sales_pipeline.ingest.landing import landed_exports
 
-    return [*findings, _tried("exports", lambda: f"{len(landed_exports(settings.exports))} export(s) in {settings.exports}")]
+    return [
+        *findings,
+        _tried("exports", lambda: f"{len(landed_exports(settings.exports))} export(s) in {settings.exports}"),
+    ]
 
 
 def examine_lake(lake: Lake) -> list[Finding]:
@@ -129,7 +143,9 @@ def examine_lake(lake: Lake) -> list[Finding]:
 
     findings.append(_tried("current run", current))
     for run in published_runs(lake):
-        verdict = _tried(f"published run {run.run_id}", lambda run=run: f"{len(verify_run(run.path)['files'])} files as published")
+        verdict = _tried(
+            f"published run {run.run_id}", lambda run=run: f"{len(verify_run(run.path)['files'])} files as published"
+        )
         findings.append(verdict)
     if not (lake.dagster_home / "dagster.yaml").is_file():
         findings.append(Finding("ok", "Dagster's state: not there yet; the first run makes it"))

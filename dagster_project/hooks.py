@@ -44,11 +44,14 @@ def alert(settings: "Settings", subject: str, facts: Mapping[str, Any]) -> None:
 
 @dg.failure_hook(name="tell_of_failure", required_resource_keys={"lake"})
 def tell_of_failure(context: dg.HookContext) -> None:
-    """Note what a step raised for the caller of the run, and tell people of it."""
+    """Note what a step raised for the caller of the run, where there is one (it says so itself), and tell people of it."""
     lake: LakeResource = context.resources.lake
     error = context.op_exception
-    if error is not None:
-        lake.failures.append(error)
+    if lake.failures is not None:
+        if error is not None:
+            lake.failures.append(error)
+        if lake.settings.alerts.webhook_url is None:
+            return
     alert(
         lake.settings,
         "sales pipeline: a step failed",

@@ -3,9 +3,14 @@
 Belongs here: which assets run together. Does not belong here: when (`schedules`, `sensors`).
 """
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from dagster_project.hooks import tell_of_failure
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 SCORING_JOB = "scoring_job"
 TRAINING_JOB = "training_job"
@@ -18,7 +23,7 @@ TRAINING_ASSETS = ("training_features", "leak_ledger")
 TRAINING_GROUPS = ("train", "evaluate")
 
 
-def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
+def build_jobs() -> "list[UnresolvedAssetJobDefinition]":
     """Both jobs. Of two runs that wait for the same day, training goes first."""
     shared = dg.AssetSelection.groups(*SHARED_GROUPS)
     return [

@@ -28,6 +28,8 @@ def require_partition(days: dg.DailyPartitionsDefinition, day: date) -> str:
             expected=f"a day from {first} (start_date) to {last} (today in {days.timezone})",
             found=key,
             where="--as-of, or start_date and time_zone in the configuration",
-            fix="name a day within, or set start_date earlier" if first and key < first else "name a day that has begun",
+            fix="name a day within, or set start_date earlier"
+            if first and key < first
+            else "name a day that has begun",
         )
     return key

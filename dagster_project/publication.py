@@ -27,7 +27,11 @@ OUTCOMES = ("accepted", "duplicate_of", "quarantined", "structural")
 
 @dataclass(frozen=True)
 class Publication:
-    """What publishing did. `records` are physical records of the visible exports by outcome; `rows` published rows by table."""
+    """What publishing did.
+
+    `records` are physical records of the visible exports by outcome, `rows` published rows by table, `quarantined_share` the share (0–1) of
+    the opportunities' records that are quarantined.
+    """
 
     run_id: str
     as_of: str
@@ -38,13 +42,8 @@ class Publication:
     model_version: str
     records: dict[str, int]
     rows: dict[str, int]
+    quarantined_share: float
     max_quarantined_share: float
-
-    @property
-    def quarantined_share(self) -> float:
-        """Quarantined records as a share of those that are not structural (headers, footers, empty lines)."""
-        data = sum(count for outcome, count in self.records.items() if outcome != "structural")
-        return self.records.get("quarantined", 0) / data if data else 0.0
 
     @property
     def too_much_quarantine(self) -> bool:
@@ -91,6 +90,7 @@ def publish_tables(
         model_version=plan.model_version,
         records=records_by_outcome(summary),
         rows={name: table.num_rows for name, table in data.items()},
+        quarantined_share=float(canonical.facts["tables"]["opportunities"]["quarantined_share"]),
         max_quarantined_share=settings.clean.max_quarantined_share,
     )
 

@@ -9,7 +9,7 @@ from contextlib import closing, nullcontext
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -18,6 +18,7 @@ from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.lock import lake_lock
 
 if TYPE_CHECKING:
+    from sales_pipeline.adapters.mlflow_store import MlflowStore
     from sales_pipeline.engines.base import Engine
     from sales_pipeline.settings import Settings
 
@@ -35,7 +36,7 @@ class LakeResource:
     make_current
         Whether publishing may move CURRENT back to an older day.
     failures
-        Where the failure hook notes what steps raised, so that the command line can give the exit code.
+        Where the failure hook notes what steps raised, so that the command line can give the exit code; None for runs of the daemon.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class LakeResource:
     ) -> None:
         self._settings = settings
         self.make_current = make_current
-        self.failures = failures if failures is not None else []
+        self.failures = failures
 
     @cached_property
     def settings(self) -> "Settings":
@@ -99,14 +100,13 @@ class ModelStoreResource:
         self._lake = lake
 
     @cached_property
-    def store(self) -> Any:
+    def store(self) -> "MlflowStore":
         """The store of this run."""
         return open_store(self._lake.settings)
 
     def link(self, run_id: str | None) -> dict[str, dg.UrlMetadataValue]:
         """The MLflow page of a run as metadata; nothing where nothing was recorded."""
-        address = self.store.link(run_id) if run_id is not None else None
-        return {"MLflow run": dg.MetadataValue.url(address)} if address else {}
+        return {"MLflow run": dg.MetadataValue.url(self.store.link(run_id))} if run_id is not None else {}
 
 
 def open_engine(settings: "Settings") -> "Engine":
@@ -120,11 +120,19 @@ def open_engine(settings: "Settings") -> "Engine":
     )
 
 
-def open_store(settings: "Settings") -> Any:
+def open_store(settings: "Settings") -> "MlflowStore":
     """The MLflow store the settings name."""
     from sales_pipeline.adapters.mlflow_store import MlflowStore
 
-    return MlflowStore(Lake(settings.lake), settings.tracking)
+    lake = Lake(settings.lake)
+    return MlflowStore(
+        home=lake.mlflow_home,
+        models=lake.models,
+        experiment=settings.tracking.experiment,
+        model_name=settings.tracking.model_name,
+        uri=settings.tracking.uri,
+        parent_run_id=settings.tracking.parent_run_id,
+    )
 
 
 def lake_resource(

@@ -74,7 +74,9 @@ class RunOutcome:
                 f"records: {data:,} in, {self.records.get('accepted', 0):,} accepted, "
                 f"{self.records.get('duplicate_of', 0):,} duplicates, {self.records.get('quarantined', 0):,} quarantined"
             )
-        lines.append(f"model: {self.model.get('name', '')} {self.model.get('version', '')}: {self.model.get('choice', '')}")
+        lines.append(
+            f"model: {self.model.get('name', '')} {self.model.get('version', '')}: {self.model.get('choice', '')}"
+        )
         if figures := self.model.get("figures"):
             shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
             lines.append(f"  out of time: {shown}")
@@ -120,7 +122,12 @@ def execute(
             _run_job(settings, instance, "training", key, make_current, say)
         dagster_run_id = _run_job(settings, instance, job, key, make_current, say)
         return _outcome(
-            settings, job, day, dagster_run_id, has_trained=must_train or job == "training", seconds=time.monotonic() - started
+            settings,
+            job,
+            day,
+            dagster_run_id,
+            has_trained=must_train or job == "training",
+            seconds=time.monotonic() - started,
         )
 
 

@@ -29,9 +29,7 @@ def build_schedules(load: "Callable[[], Settings]", time_zone: str) -> list[dg.S
     ]
 
 
-def _schedule(
-    name: str, job: str, cron: str, load: "Callable[[], Settings]", time_zone: str
-) -> dg.ScheduleDefinition:
+def _schedule(name: str, job: str, cron: str, load: "Callable[[], Settings]", time_zone: str) -> dg.ScheduleDefinition:
     # A schedule starts one job; where no champion may be used yet, the sensor or the command line trains first.
     @dg.schedule(
         name=name,

@@ -5,14 +5,13 @@ Belongs here: the two looks. Does not belong here: what a complete export calls 
 """
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from dagster_project.arrivals import look, run_requests
 from dagster_project.hooks import alert
-from dagster_project.jobs import SCORING_JOB, TRAINING_JOB
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.errors import LakeLocked, SalesPipelineError
 
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LOOKS = 60
 
 
-def build_sensor(load: "Callable[[], Settings]") -> dg.SensorDefinition:
+def build_sensor(load: "Callable[[], Settings]", jobs: Sequence[Any]) -> dg.SensorDefinition:
     """The sensor over the landing folder the settings name; off until switched on in the UI."""
 
     @dg.sensor(
         name="landing_folder",
-        job_names=[SCORING_JOB, TRAINING_JOB],
+        jobs=list(jobs),
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         description="Starts a run when a complete export has arrived in the landing folder.",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_project.io_managers import from_data, to_data
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
-from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.domain.identifiers import digest_bytes, digest_of
 from sales_pipeline.lake.layout import Lake
 
 if TYPE_CHECKING:
@@ -20,17 +20,14 @@ DOCS = "data_docs"
 
 def validated(lake: Lake, canonical: "Canonical") -> tuple[dict[str, list["CheckResult"]], Path]:
     """The verdicts by table, and the folder of the Data Docs."""
-    from sales_pipeline.clean.validate import check_names
-    from sales_pipeline.settings import code_version
+    from sales_pipeline.clean import business, docs, validate
 
-    key = digest_of(canonical.key, code_version(), {name: check_names(name) for name in CANONICAL_TABLES})
+    code = [digest_bytes(Path(str(module.__file__)).read_bytes()) for module in (validate, business, docs)]
+    key = digest_of(canonical.key, code, {name: validate.check_names(name) for name in CANONICAL_TABLES})
 
     def build(folder: Path) -> dict[str, Any]:
-        from sales_pipeline.clean.docs import render_data_docs
-        from sales_pipeline.clean.validate import validate
-
-        results = {name: validate(canonical, name) for name in CANONICAL_TABLES}
-        render_data_docs(results, folder / DOCS)
+        results = {name: validate.validate(canonical, name) for name in CANONICAL_TABLES}
+        docs.render_data_docs(results, folder / DOCS, run_name=canonical.key)
         return {name: to_data(verdicts) for name, verdicts in results.items()}
 
     folder, facts = lake.step("validated", key, build)

@@ -6,13 +6,24 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.assets.prepare import INDEX
-from dagster_project.build import REFS, asset_spec, column_schema, figures_metadata, table_metadata, table_spec
+from dagster_project.build import (
+    REFS,
+    asset_spec,
+    check_specs,
+    column_schema,
+    figures_metadata,
+    table_metadata,
+    table_spec,
+)
+from dagster_project.checks import AUDIT_CHECK
 from dagster_project.publication import Publication
 from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
 from sales_pipeline.contracts.internal import PREDICTIONS, ROW_LEDGER
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, SCORED_OPPORTUNITIES
+from sales_pipeline.errors import AuditBlocked
 
 GROUP = "apply"
+PUBLISHED = "published"
 QUEUE_INPUTS = ("activities", "planned_activities", "contacts", "owners", "exchange_rates")
 PUBLISH_RETRIES = 3
 PUBLISH_RETRY_SECONDS = 5
@@ -37,7 +48,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         lake: dg.ResourceParam[LakeResource],
         model_store: dg.ResourceParam[ModelStoreResource],
         exports: list[Any],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Any]:
         from dagster_project.plan import plan_run
 
         as_of = lake.as_of(context.partition_key)
@@ -60,7 +71,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         kinds={"parquet"},
         **common,
     )
-    def predictions(lake: dg.ResourceParam[LakeResource], features: Any, plan: Any) -> dg.MaterializeResult:
+    def predictions(lake: dg.ResourceParam[LakeResource], features: Any, plan: Any) -> dg.MaterializeResult[Any]:
         from dagster_project.applying import predict_table
 
         ref = predict_table(lake.lake, features, plan)
@@ -79,7 +90,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     )
     def scored_opportunities(
         lake: dg.ResourceParam[LakeResource], features: Any, predicted: Any, plan: Any
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Any]:
         from dagster_project.applying import scored_figures, scored_table
 
         ref = scored_table(lake.lake, lake.settings.scoring, features, predicted, plan)
@@ -88,7 +99,12 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name="follow_up",
         specs=[
-            table_spec(table, group=GROUP, days=days, deps=["scored_opportunities", "scoring_features", "run_plan", INDEX, *QUEUE_INPUTS])
+            table_spec(
+                table,
+                group=GROUP,
+                days=days,
+                deps=["scored_opportunities", "scoring_features", "run_plan", INDEX, *QUEUE_INPUTS],
+            )
             for table in (FOLLOW_UP_QUEUE, LEFT_OUT)
         ],
         ins={
@@ -124,25 +140,36 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             metadata=table_metadata(left_out) | figures_metadata({"by reason": count_by(left_out, "reason")}),
         )
 
-    published_spec = asset_spec(
-        "published",
-        "The run made visible at once: every published table twice (Parquet and CSV), the dictionary, model card and manifest.",
-        group=GROUP,
-        days=days,
-        kinds=("parquet", "csv"),
-    )
+    inputs = {
+        "scored": SCORED_OPPORTUNITIES.name,
+        "queue": FOLLOW_UP_QUEUE.name,
+        "left_out": LEFT_OUT.name,
+        "ledger": ROW_LEDGER.name,
+        "canonical": INDEX,
+        "plan": "run_plan",
+    }
 
     @dg.multi_asset(
-        name="published",
-        specs=[published_spec],
-        ins={
-            "scored": dg.AssetIn("scored_opportunities"),
-            "queue": dg.AssetIn(FOLLOW_UP_QUEUE.name),
-            "left_out": dg.AssetIn(LEFT_OUT.name),
-            "ledger": dg.AssetIn(ROW_LEDGER.name),
-            "canonical": dg.AssetIn(INDEX),
-            "plan": dg.AssetIn("run_plan"),
-        },
+        name=PUBLISHED,
+        specs=[
+            asset_spec(
+                PUBLISHED,
+                "The run made visible at once: every published table as Parquet and as CSV, dictionary, model card and manifest.",
+                group=GROUP,
+                days=days,
+                deps=tuple(inputs.values()),
+                kinds=("parquet", "csv"),
+            )
+        ],
+        check_specs=check_specs(
+            PUBLISHED,
+            (AUDIT_CHECK,),
+            days=days,
+            descriptions={
+                AUDIT_CHECK: "the bytes written keep contract v1 and agree with each other; else nothing is published"
+            },
+        ),
+        ins={argument: dg.AssetIn(asset) for argument, asset in inputs.items()},
     )
     def published(
         context: dg.AssetExecutionContext,
@@ -154,7 +181,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         ledger: Any,
         canonical: Any,
         plan: Any,
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         from dagster_project.publication import publish_tables
 
         refs = {SCORED_OPPORTUNITIES.name: scored, FOLLOW_UP_QUEUE.name: queue, LEFT_OUT.name: left_out}
@@ -170,10 +197,14 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
                 log={"dagster_run_id": context.run_id, "partition": context.partition_key},
                 make_current=lake.make_current,
             )
+        except AuditBlocked as error:
+            yield dg.AssetCheckResult(asset_key=PUBLISHED, check_name=AUDIT_CHECK, passed=False, description=str(error))
+            raise
         except OSError as error:
             # A full or busy disk may pass; nothing else in publishing gets better by trying again.
             raise dg.RetryRequested(max_retries=PUBLISH_RETRIES, seconds_to_wait=PUBLISH_RETRY_SECONDS) from error
         yield dg.MaterializeResult(
+            asset_key=PUBLISHED,
             value=publication,
             metadata=figures_metadata(
                 {
@@ -185,6 +216,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
                 }
             )
             | {"folder": dg.MetadataValue.path(publication.path)},
+            check_results=[dg.AssetCheckResult(asset_key=PUBLISHED, check_name=AUDIT_CHECK, passed=True)],
         )
 
     return [run_plan, predictions, scored_opportunities, follow_up, published]

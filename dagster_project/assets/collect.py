@@ -11,7 +11,17 @@ from dagster_project.resources import EngineResource, LakeResource
 from sales_pipeline.contracts.raw import RAW_TABLES
 
 GROUP = "collect"
-FILE_COLUMNS = ("export", "file", "tables", "records", "accepted", "encoding", "delimiter", "lane", "newest_recorded_at")
+FILE_COLUMNS = (
+    "export",
+    "file",
+    "tables",
+    "records",
+    "accepted",
+    "encoding",
+    "delimiter",
+    "lane",
+    "newest_recorded_at",
+)
 
 
 def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -36,7 +46,9 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(name="collect", specs=[exports, *raw], check_specs=checks)
     def collect(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[LakeResource], engine: dg.ResourceParam[EngineResource]
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[LakeResource],
+        engine: dg.ResourceParam[EngineResource],
     ) -> Iterator[dg.MaterializeResult]:
         from dagster_project.freshness import judge
         from sales_pipeline.ingest.exports import collect as collect_exports
@@ -49,7 +61,11 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         freshness = judge(newest_recorded_instant(seen), as_of, settings)
         if freshness.message:
             context.log.warning(freshness.message)
-            alert(settings, "sales pipeline: the export is stale", {"day": context.partition_key, "message": freshness.message})
+            alert(
+                settings,
+                "sales pipeline: the export is stale",
+                {"day": context.partition_key, "message": freshness.message},
+            )
         files = [
             facts | {"export": one.export.export_id, "file": name, "tables": ", ".join(facts.get("tables", ()))}
             for one in seen
@@ -72,11 +88,13 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             check_results=[
                 # Collecting raises LedgerUnbalanced where a record is missing, so reaching this line is the proof.
                 dg.AssetCheckResult(
+                    asset_key="exports",
                     check_name=LEDGER_CHECK,
                     passed=True,
                     metadata={"ledger lines": sum(one.ledger.rows for one in seen), "files": len(files)},
                 ),
                 dg.AssetCheckResult(
+                    asset_key="exports",
                     check_name=FRESHNESS_CHECK,
                     passed=freshness.stale_days == 0,
                     severity=dg.AssetCheckSeverity.WARN,

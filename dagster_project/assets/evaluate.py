@@ -1,34 +1,57 @@
 """Evaluate: out-of-time figures of all candidates, and the decision whether the new model takes the champion's place."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from dagster_project.build import REFS, check_specs, figures_metadata, markdown_table
+from dagster_project.build import asset_spec, check_specs, figures_metadata, markdown_table
 from dagster_project.checks import BASE_RATE_CHECK
 from dagster_project.resources import LakeResource, ModelStoreResource
 
 GROUP = "evaluate"
-CANDIDATE_COLUMNS = ("task", "name", "setting", "chosen", "log_loss", "brier", "auc", "calibration_error", "mae", "rmse", "r2")
+CHAMPION = "champion"
+CANDIDATE_COLUMNS = (
+    "task",
+    "name",
+    "setting",
+    "chosen",
+    "log_loss",
+    "brier",
+    "auc",
+    "calibration_error",
+    "mae",
+    "rmse",
+    "r2",
+)
 """Figures are those of the untouched test window where there is one, else of the validation windows."""
 
 
 def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """The champion after the day's training."""
 
-    @dg.asset(
-        description="The model in force after this training: the new one where it is better on the same untouched window, else the old.",
-        group_name=GROUP,
-        partitions_def=days,
-        io_manager_key=REFS,
-        kinds={"mlflow"},
+    spec = asset_spec(
+        CHAMPION,
+        "The model in force after this training: the new one where it is better on the same untouched window, else the old.",
+        group=GROUP,
+        days=days,
+        deps=("training_features", "trained_model"),
+        kinds=("mlflow",),
+    )
+    checks = check_specs(
+        CHAMPION,
+        (BASE_RATE_CHECK,),
+        days=days,
+        descriptions={
+            BASE_RATE_CHECK: "the chosen model beats the base rate beyond noise; otherwise rates are used and said to be"
+        },
+    )
+
+    @dg.multi_asset(
+        name=CHAMPION,
+        specs=[spec],
+        check_specs=checks,
         ins={"features": dg.AssetIn("training_features"), "trained": dg.AssetIn("trained_model")},
-        check_specs=check_specs(
-            "champion",
-            (BASE_RATE_CHECK,),
-            days=days,
-            descriptions={BASE_RATE_CHECK: "the chosen model beats the base rate beyond noise; otherwise rates are used and said to be"},
-        ),
     )
     def champion(
         context: dg.AssetExecutionContext,
@@ -36,7 +59,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         model_store: dg.ResourceParam[ModelStoreResource],
         features: Any,
         trained: Any,
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[dg.MaterializeResult]:
         from dagster_project.training import restore
         from sales_pipeline.models.promotion import decide
 
@@ -50,7 +73,8 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             store.promote(after, as_of=as_of, reason=decision.reason)
         in_force = after if decision.is_promoted or before is None else before
         win = model.card["win"]
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
+            asset_key=CHAMPION,
             value=in_force,
             metadata=figures_metadata(
                 {
@@ -64,6 +88,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             | model_store.link(model.run_id),
             check_results=[
                 dg.AssetCheckResult(
+                    asset_key=CHAMPION,
                     check_name=BASE_RATE_CHECK,
                     passed=win["has_skill"],
                     severity=dg.AssetCheckSeverity.WARN,

@@ -1,6 +1,7 @@
 """Prepare: raw tables cleaned into the canonical ones by named, counted rules, and validated."""
 
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -13,24 +14,37 @@ from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
 from sales_pipeline.contracts.raw import RAW_TABLES
 
 GROUP = "prepare"
-RAW_INPUTS: dict[str, tuple[str, ...]] = {
-    "opportunities": ("raw_opportunities", "raw_stages"),
-    "opportunity_changes": ("raw_opportunities", "raw_state_history", "raw_field_history", "raw_stages"),
-    "field_history": ("raw_opportunities", "raw_state_history", "raw_field_history"),
-    "planned_activities": ("raw_activities",),
+STAGED_OPPORTUNITIES = ("raw_opportunities", "raw_stages")
+INPUTS: dict[str, tuple[str, ...]] = {
+    "opportunities": (*STAGED_OPPORTUNITIES, "accounts", "opportunity_changes"),
+    "opportunity_attributes": ("raw_opportunity_attributes", "opportunities"),
+    "opportunity_changes": (*STAGED_OPPORTUNITIES, "raw_state_history", "raw_field_history"),
+    "field_history": ("raw_state_history", "raw_field_history"),
+    "activities": (*STAGED_OPPORTUNITIES, "raw_activities", "accounts"),
+    "planned_activities": (*STAGED_OPPORTUNITIES, "raw_activities", "accounts"),
+    "opportunity_products": (*STAGED_OPPORTUNITIES, "raw_opportunity_products"),
+    "cases": ("raw_cases", "accounts"),
 }
-"""The raw tables a canonical one is made from, where they are more or others than the one of its own name."""
+"""What a canonical table is made from, where that is not just the raw table of its own name. A test holds it against the SQL."""
 INDEX = "canonical_tables"
 
 
-def raw_inputs(table: str) -> tuple[str, ...]:
-    """The raw tables a canonical table is made from."""
-    return RAW_INPUTS.get(table, (f"raw_{table}",))
+def inputs_of(table: str) -> tuple[str, ...]:
+    """The raw and canonical tables a canonical table is made from."""
+    return INPUTS.get(table, (f"raw_{table}",))
+
+
+def in_order() -> list[str]:
+    """The canonical tables, each after those it is made from."""
+    graph = {name: [source for source in inputs_of(name) if source in CANONICAL_TABLES] for name in CANONICAL_TABLES}
+    return list(TopologicalSorter(graph).static_order())
 
 
 def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Every canonical table as an asset of its own, the final ledger, the cell issues, and the index of them all."""
-    tables = [table_spec(table, group=GROUP, days=days, deps=raw_inputs(name)) for name, table in CANONICAL_TABLES.items()]
+    tables = [
+        table_spec(table, group=GROUP, days=days, deps=inputs_of(name)) for name, table in CANONICAL_TABLES.items()
+    ]
     records = [table_spec(table, group=GROUP, days=days, deps=tuple(RAW_TABLES)) for table in (ROW_LEDGER, CELL_ISSUES)]
     index = asset_spec(
         INDEX,
@@ -45,7 +59,9 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             ROW_LEDGER.name,
             (LEDGER_CHECK,),
             days=days,
-            descriptions={LEDGER_CHECK: "every physical record ends with one outcome, and the outcomes add up to the files"},
+            descriptions={
+                LEDGER_CHECK: "every physical record ends with one outcome, and the outcomes add up to the files"
+            },
         ),
     ]
 
@@ -62,13 +78,13 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         settings = lake.settings
         canonical = clean(lake.lake, exports, settings.mapping, settings.clean, engine.get())
         verdicts, docs = validated(lake.lake, canonical)
-        for name in CANONICAL_TABLES:
-            lineage = canonical_lineage(name)
+        lineage = canonical_lineage(lake.lake)
+        for name in in_order():
             yield dg.MaterializeResult(
                 asset_key=name,
                 value=canonical.tables[name],
                 metadata=table_metadata(canonical.tables[name])
-                | ({"dagster/column_lineage": column_lineage(lineage)} if lineage else {}),
+                | ({"dagster/column_lineage": column_lineage(lineage[name])} if name in lineage else {}),
                 check_results=asset_check_results(name, verdicts[name]),
             )
         yield dg.MaterializeResult(
@@ -77,7 +93,12 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             metadata=table_metadata(canonical.ledger),
             check_results=[
                 # `clean` raises LedgerUnbalanced where the outcomes do not add up, so reaching this line is the proof.
-                dg.AssetCheckResult(check_name=LEDGER_CHECK, passed=True, metadata={"records": canonical.ledger.rows})
+                dg.AssetCheckResult(
+                    asset_key=ROW_LEDGER.name,
+                    check_name=LEDGER_CHECK,
+                    passed=True,
+                    metadata={"records": canonical.ledger.rows},
+                )
             ],
         )
         yield dg.MaterializeResult(

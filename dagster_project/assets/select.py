@@ -23,10 +23,20 @@ CANONICAL_INPUTS = (
     "opportunity_attributes",
 )
 """The canonical tables features are made from."""
-LEDGER_COLUMNS = ("column", "verdict", "is_used", "basis", "reason", "figure", "filled_open_share", "filled_closed_share", "auc_alone")
+LEDGER_COLUMNS = (
+    "column",
+    "verdict",
+    "is_used",
+    "basis",
+    "reason",
+    "figure",
+    "filled_open_share",
+    "filled_closed_share",
+    "auc_alone",
+)
 
 
-def _features_metadata(features: Any) -> dict[str, Any]:
+def _features_metadata(lake: LakeResource, features: Any) -> dict[str, Any]:
     from dagster_project.lineage import feature_lineage
 
     return table_metadata(features.features) | {
@@ -34,9 +44,10 @@ def _features_metadata(features: Any) -> dict[str, Any]:
         "has history": features.has_history,
         "features present": len(features.usable),
         "absent": markdown_table(
-            [{"feature": name, "reason": reason} for name, reason in sorted(features.absent.items())], ("feature", "reason")
+            [{"feature": name, "reason": reason} for name, reason in sorted(features.absent.items())],
+            ("feature", "reason"),
         ),
-        "dagster/column_lineage": column_lineage(feature_lineage()),
+        "dagster/column_lineage": column_lineage(feature_lineage(lake.lake)),
     }
 
 
@@ -62,7 +73,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         lake: dg.ResourceParam[LakeResource],
         engine: dg.ResourceParam[EngineResource],
         canonical: Any,
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Any]:
         from sales_pipeline.features.build import build as build_features
 
         features = build_features(
@@ -73,7 +84,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             params=lake.settings.features,
             engine=engine.get(),
         )
-        return dg.MaterializeResult(value=features, metadata=_features_metadata(features))
+        return dg.MaterializeResult(value=features, metadata=_features_metadata(lake, features))
 
     @dg.asset(
         description="One row per landmark: a past as-of at which a then-open opportunity becomes a training example.",
@@ -87,7 +98,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         lake: dg.ResourceParam[LakeResource],
         engine: dg.ResourceParam[EngineResource],
         canonical: Any,
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Any]:
         from sales_pipeline.features.build import build as build_features
 
         features = build_features(
@@ -98,7 +109,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             params=lake.settings.features,
             engine=engine.get(),
         )
-        return dg.MaterializeResult(value=features, metadata=_features_metadata(features))
+        return dg.MaterializeResult(value=features, metadata=_features_metadata(lake, features))
 
     @dg.asset(
         description=f"{LEAK_LEDGER.grain[0].upper()}{LEAK_LEDGER.grain[1:]}.",
@@ -111,7 +122,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         engine: dg.ResourceParam[EngineResource],
         canonical: Any,
         training_features: Any,
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Any]:
         from sales_pipeline.features.leaks import leak_ledger as judge
         from sales_pipeline.lake.tables import read_table
 

@@ -27,7 +27,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         model_store: dg.ResourceParam[ModelStoreResource],
         features: Any,
         ledger: Any,
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Any]:
         from dagster_project.training import keep
         from sales_pipeline.models.train import train
 

@@ -25,11 +25,21 @@ from typing import Any
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import EnvironmentProblem
 from sales_pipeline.lake.durable import write_directory
+from sales_pipeline.lake.layout import Lake
 from sales_pipeline.models.store import ModelRef, Run
 
 REQUIRED = ("numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "lightgbm", "pydantic", "filelock")
 DATABASE = "mlflow.db"
 LOCAL_UI = "http://127.0.0.1:5000"
+
+
+def tracking_uri(lake: Lake) -> str:
+    """Absolute address of the lake's own database."""
+    return _database(lake.mlflow_home)
+
+
+def _database(home: Path) -> str:
+    return f"sqlite:///{(home / DATABASE).resolve()}"
 
 
 def _mlflow() -> Any:
@@ -46,7 +56,10 @@ def _mlflow() -> Any:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if getattr(mlflow, "__file__", None) is None:
         raise EnvironmentProblem(
-            "MLflow is not installed", expected="the mlflow library", found="a folder of that name", fix="run `make setup`"
+            "MLflow is not installed",
+            expected="the mlflow library",
+            found="a folder of that name",
+            fix="run `make setup`",
         )
     return mlflow
 
@@ -81,7 +94,7 @@ class MlflowStore:
     @property
     def tracking_uri(self) -> str:
         """Absolute address of the tracking store."""
-        return self.uri or f"sqlite:///{(self.home / DATABASE).resolve()}"
+        return self.uri or _database(self.home)
 
     @cached_property
     def _client(self) -> Any:
@@ -102,7 +115,9 @@ class MlflowStore:
         """The parent run; it is marked failed when the block raises. A given parent run is left for its owner to end."""
         every = {**self.tags, **tags}
         if self.parent_run_id is not None:
-            run = MlflowRun(self._client, self.parent_run_id, self._client.get_run(self.parent_run_id).info.experiment_id)
+            run = MlflowRun(
+                self._client, self.parent_run_id, self._client.get_run(self.parent_run_id).info.experiment_id
+            )
             run.log(tags=every)
             yield run
             return
@@ -112,7 +127,10 @@ class MlflowStore:
     def register(self, bundle: Path, card: Mapping[str, Any], *, as_of: AsOf, run_id: str | None) -> ModelRef:
         """Log the bundle as a model of its training run, register it, and make it the challenger."""
         for version in self._versions():
-            if version.tags.get("content_version") == bundle.name and version.tags["trained_through"] == as_of.isoformat():
+            if (
+                version.tags.get("content_version") == bundle.name
+                and version.tags["trained_through"] == as_of.isoformat()
+            ):
                 return self._ref(version)
         mlflow = _mlflow()
         with self._active_run(mlflow, run_id or self._run_for(bundle)):
@@ -161,6 +179,11 @@ class MlflowStore:
         """The model registered last that was not promoted; None when there is none."""
         version = self._alias("challenger")
         return None if version is None else self._ref(self._client.get_model_version(self.model_name, version))
+
+    @property
+    def recorder(self) -> MlflowStore:
+        """The same store, where only a recorder is asked for."""
+        return self
 
     def link(self, run_id: str) -> str:
         """The run's address in the UI."""
@@ -246,7 +269,6 @@ class MlflowStore:
 def log_booster(mlflow: Any, text: str, name: str) -> None:
     """Log a LightGBM model by its text, as a Booster, in the active run."""
     import lightgbm
-    import mlflow.lightgbm
 
     booster = lightgbm.Booster(model_str=text)
     requirements = [f"lightgbm=={installed_version('lightgbm')}", f"numpy=={installed_version('numpy')}"]

@@ -28,7 +28,7 @@ class RawInputs:
     """Inputs by raw table name (all of RAW_TABLES, empty ones in memory), and what is known about files.
 
     `sightings`: source_file, exported_at: the last export each file was part of. `files`: source_file, file.
-    `holding`: raw table name to the instants of the exports that hold it, oldest first.
+    `shares_files`: some file is part of several exports. `holding`: raw table name to the instants of the exports that hold it, oldest first.
     """
 
     tables: dict[str, Source]
@@ -37,6 +37,7 @@ class RawInputs:
     files: pa.Table
     ledgers: tuple[Path, ...]
     holding: dict[str, tuple[datetime, ...]]
+    shares_files: bool
 
     def has(self, name: str) -> bool:
         """Whether any export holds records of that raw table."""
@@ -57,7 +58,9 @@ def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
     names: dict[str, str] = {}
     for export in exports:
         for file in export.export.files:
-            last_seen[file.sha256] = max(export.export.exported_at, last_seen.get(file.sha256, export.export.exported_at))
+            last_seen[file.sha256] = max(
+                export.export.exported_at, last_seen.get(file.sha256, export.export.exported_at)
+            )
             names.setdefault(file.sha256, file.member or file.name)
     digests = sorted(last_seen)
     return RawInputs(
@@ -74,4 +77,5 @@ def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
         ),
         ledgers=tuple(Path(export.ledger.path) for export in exports),
         holding=holding,
+        shares_files=len(last_seen) < sum(len({f.sha256 for f in export.export.files}) for export in exports),
     )

@@ -1,6 +1,6 @@
 """What became of every record: from the staged tables' verdicts to the final row ledger and the cell issues.
 
-Belongs here: queries over the `problem`, `version`, `bad_*`, `early_*` and `orphan_*` columns of staged tables.
+Belongs here: queries over the `problem`, `version`, `bad_*`, `negative_*`, `early_*` and `orphan_*` columns of staged tables.
 Does not belong here: the rules that set them (sql/).
 """
 
@@ -23,6 +23,7 @@ STRUCTURAL = ("deleted", "other field")
 
 ISSUE_REASONS: dict[str, str] = {
     "bad": "cannot be read as the column's type, or lies outside its range",
+    "negative": "is a negative amount",
     "early": "lies before the creation of the record",
     "orphan": "names a record that the exports do not hold",
 }
@@ -65,7 +66,9 @@ def exceptions_of(table: str, *, keeps_deleted: bool, has_deleted_flag: bool) ->
             _col("source_record"),
             exp.alias_(outcome, "outcome"),
             exp.alias_(reason, "reason"),
-            exp.alias_(exp.Case().when(_col("problem").is_(exp.Null()).not_(), _col("problem_column")), "problem_column"),
+            exp.alias_(
+                exp.Case().when(_col("problem").is_(exp.Null()).not_(), _col("problem_column")), "problem_column"
+            ),
             exp.alias_(exp.Case().when(_col("problem").is_(exp.Null()).not_(), _col("problem_value")), "problem_value"),
             exp.alias_(exp.Case().when(is_duplicate, kept), "duplicate_of"),
         )
@@ -91,9 +94,7 @@ def issues_of(staged: str, canonical: str, columns: Sequence[str]) -> list[exp.Q
                 exp.alias_(_text(ISSUE_REASONS[prefix]), "reason"),
             )
             .from_(staged)
-            .where(
-                _col(column).is_(exp.Null()).not_(), _col("problem").is_(exp.Null()), _col("version").eq(1)
-            )
+            .where(_col(column).is_(exp.Null()).not_(), _col("problem").is_(exp.Null()), _col("version").eq(1))
         )
     return queries
 
@@ -106,7 +107,9 @@ def select_from(table: str, columns: Sequence[str]) -> exp.Query:
 def accepted_of(table: str) -> exp.Query:
     """Keys of the records a staged table took."""
     return (
-        exp.select("source_file", "source_record").from_(table).where(_col("problem").is_(exp.Null()), _col("version").eq(1))
+        exp.select("source_file", "source_record")
+        .from_(table)
+        .where(_col("problem").is_(exp.Null()), _col("version").eq(1))
     )
 
 
@@ -132,7 +135,9 @@ def write_cell_issues(
     for name, source in extra.items():
         inputs[name] = source
         queries.append(
-            exp.select("source_file", "source_record", "canonical_table", "issue_column", "issue_value", "reason").from_(name)
+            exp.select(
+                "source_file", "source_record", "canonical_table", "issue_column", "issue_value", "reason"
+            ).from_(name)
         )
     one_per_cell = (
         exp.select(
@@ -157,7 +162,7 @@ def write_cell_issues(
 
 
 def write_ledger(
-    ingested: Sequence[Path],
+    ingested: Source,
     exceptions: Sequence[exp.Query],
     accepted: Sequence[exp.Query],
     inputs: Mapping[str, Source],
@@ -166,8 +171,7 @@ def write_ledger(
 ) -> TableRef:
     """The final ledger: what ingest accepted, with cleaning's verdict put over it.
 
-    A record that feeds several tables is accepted when any of them took it (`accepted`: keys of such records). A file that several
-    exports share stands in the ledger once. Raises LedgerUnbalanced when a record was lost or made up on the way.
+    A record that feeds several tables is accepted when any of them took it (`accepted`: keys of such records). `ingested` holds every record once. Raises LedgerUnbalanced when a record was lost or made up on the way.
     """
     verdicts = union(exceptions)
     one = exp.select(
@@ -188,8 +192,8 @@ def write_ledger(
     tree = parse_model(model)
     for name, query in tables.items():
         tree = tree.with_(name, as_=query)
-    ref = engine.run(tree, {**inputs, "ingest_ledger": list(ingested)}, output, contract=ROW_LEDGER)
-    expected = engine.query(Path(__file__).parent / "sql" / "ledger_size.sql", {"ingest_ledger": list(ingested)})
+    ref = engine.run(tree, {**inputs, "ingest_ledger": ingested}, output, contract=ROW_LEDGER)
+    expected = engine.query(Path(__file__).parent / "sql" / "ledger_size.sql", {"ingest_ledger": ingested})
     records = int(expected.column("records")[0].as_py())
     if records != ref.rows:
         raise LedgerUnbalanced(

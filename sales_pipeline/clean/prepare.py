@@ -13,12 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from sqlglot import exp
 
 from sales_pipeline.clean import ledger, rules
 from sales_pipeline.clean.attributes import write_attributes
+from sales_pipeline.clean.business import SQL_FACTS
 from sales_pipeline.clean.inputs import RawInputs, raw_inputs
 from sales_pipeline.clean.params import CleanParams
-from sales_pipeline.clean.vocabulary import SQL, StageMap, learned_states, outcome_map, probability_scale, spellings, stage_map
+from sales_pipeline.clean.vocabulary import (
+    SQL,
+    StageMap,
+    ids_are_folded,
+    learned_states,
+    outcome_map,
+    probability_scale,
+    spellings,
+    stage_map,
+)
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES, FIELD_HISTORY
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
@@ -38,7 +49,13 @@ VERSION = "1"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 _FIELDS = ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
-_FLAG = {"stage": "stage", "amount": "amount", "crm_close_date": "close_date", "crm_probability": "probability", "owner_id": "owner"}
+_FLAG = {
+    "stage": "stage",
+    "amount": "amount",
+    "crm_close_date": "close_date",
+    "crm_probability": "probability",
+    "owner_id": "owner",
+}
 _ENTITIES = ("accounts", "contacts", "owners", "products")
 _STAGED = {
     "accounts": "accounts", "contacts": "contacts", "owners": "owners", "products": "products", "opportunities": "opportunities",
@@ -87,7 +104,10 @@ def prepare(
         ],
     )  # fmt: skip
     folder, facts = lake.step(STAGE, key, lambda path: _Build(path, raw_inputs(exports), mapping, params, engine).run())
-    refs = {name: TableRef(name, str(folder / f"{name}.parquet"), f["rows"], f["sha256"]) for name, f in facts["tables"].items()}
+    refs = {
+        name: TableRef(name, str(folder / f"{name}.parquet"), f["rows"], f["sha256"])
+        for name, f in facts["tables"].items()
+    }
     return Canonical(
         key=key,
         path=folder,
@@ -144,6 +164,9 @@ class _Build:
             self._engine, self._path / "opportunity_attributes.parquet", self._work,
         )  # fmt: skip
         self._account_for()
+        self._facts["tables"] = self._table_facts()
+        self._facts["limits"] = {"quarantined_share": self._params.max_quarantined_share}
+        self._facts["batch_rows"] = self._params.validation_batch_rows
         counts = rules.count(self._staged, self._engine)
         shutil.rmtree(self._work)
         return {
@@ -163,6 +186,10 @@ class _Build:
         raw = f"raw_{name}"
         columns = RAW_TABLES[raw].column_names[4:] if self._raw.has(raw) else ()
         self._inputs["spellings"] = spellings(name, self._raw.tables[raw], self._mapping, columns, self._engine)
+        ids = [column for column in columns if column.endswith("_id") and column != "change_id"]
+        if ids and self._parameters["id_style"] != "text":
+            is_folded = ids_are_folded(self._raw.tables[raw], ids, self._engine)
+            self._parameters["id_style"] = "salesforce_folded" if is_folded else "salesforce"
         ref = self._model(f"staged_{name}", self._work / f"staged_{name}.parquet")
         if ref.rows != self._raw.rows[raw]:
             raise LedgerUnbalanced(
@@ -184,7 +211,9 @@ class _Build:
             return
         for table in canonical or (name,):
             contract = CANONICAL_TABLES[table]
-            self._keep(table, write_table(arrow_schema(contract).empty_table(), self._path / f"{table}.parquet", contract))
+            self._keep(
+                table, write_table(arrow_schema(contract).empty_table(), self._path / f"{table}.parquet", contract)
+            )
 
     def _keep(self, name: str, ref: TableRef) -> None:
         self._refs[name] = ref
@@ -198,7 +227,9 @@ class _Build:
 
     def _opportunities(self) -> StageMap:
         """Stage the opportunities; which ids stand for which opportunity; which were removed."""
-        stages = stage_map(self._raw.tables["raw_stages"], self._mapping, self._engine)
+        stages = stage_map(
+            self._raw.tables["raw_stages"], self._raw.tables["raw_opportunities"], self._mapping, self._engine
+        )
         self._inputs["stage_map"] = stages.table()
         self._inputs["outcome_map"] = outcome_map(self._mapping)
         staged = self._stage("opportunities")
@@ -249,8 +280,17 @@ class _Build:
         self._parameters["stages_are_listed"] = stages.is_listed
         self._stage("state_history")
         self._stage("field_history")
+        basis = "history"
+        if (
+            not (self._raw.has("raw_state_history") or self._raw.has("raw_field_history"))
+            and self._exports_are_history()
+        ):
+            basis = "exports"
+            self._inputs["staged_state_history"] = self._model(
+                "export_snapshots", self._work / "export_snapshots.parquet"
+            )
         snapshot = self._engine.query(
-            SQL / "opportunity_changes_facts.sql", {"staged_state_history": self._staged["state_history"]}
+            SQL / "opportunity_changes_facts.sql", {"staged_state_history": self._inputs["staged_state_history"]}
         ).to_pylist()[0]
         tracked = set(
             self._engine.query(SQL / "tracked_fields.sql", {"staged_field_history": self._staged["field_history"]})
@@ -261,14 +301,29 @@ class _Build:
         versioned = {field: bool(snapshot[field]) or field in tracked for field in _FIELDS}
         flags |= {f"{_FLAG[f]}_is_versioned": versioned[f] for f in _FIELDS}
         self._canonical("opportunity_changes", **flags)
+        self._inputs["staged_state_history"] = self._staged["state_history"]
         history = pa.table(
             {
                 "field": list(_FIELDS),
                 "is_versioned": [versioned[f] for f in _FIELDS],
-                "basis": ["history" if versioned[f] else "none" for f in _FIELDS],
+                "basis": [basis if versioned[f] else "none" for f in _FIELDS],
             }
         )
         self._refs["field_history"] = write_table(history, self._path / "field_history.parquet", FIELD_HISTORY)
+
+    def _exports_are_history(self) -> bool:
+        """Whether comparing exports shows the past of enough opportunities."""
+        instants = self._raw.holding["raw_opportunities"]
+        if len(instants) < 2:
+            return False
+        figures = self._engine.query(
+            SQL / "new_since_first.sql",
+            {"staged_opportunities": self._staged["opportunities"]},
+            parameters={"first": instants[0]},
+        )
+        share = figures.column("new_share")[0].as_py() or 0.0
+        self._facts["new_since_first_export_share"] = share
+        return bool(share >= self._params.min_versioned_share)
 
     def _account_for(self) -> None:
         """Cell issues and the final ledger."""
@@ -287,21 +342,53 @@ class _Build:
             )
             for name in self._staged
         ]
-        columns = ("source_file", "source_record", "outcome", "reason", "problem_column", "problem_value", "duplicate_of")
+        columns = (
+            "source_file",
+            "source_record",
+            "outcome",
+            "reason",
+            "problem_column",
+            "problem_value",
+            "duplicate_of",
+        )
         exceptions.append(ledger.select_from("converted_leads", columns))
         accepted = [ledger.accepted_of(f"staged_{name}") for name in self._staged] if self._feeds_several() else []
+        ingested: Source = list(self._raw.ledgers)
+        if self._raw.shares_files:
+            ingested = self._engine.run(
+                SQL / "ledger_once.sql", {"ingest_ledger": ingested}, self._work / "ledger_once.parquet"
+            )
         self._refs["row_ledger"] = ledger.write_ledger(
-            self._raw.ledgers, exceptions, accepted, self._inputs, self._engine, self._path / "row_ledger.parquet"
+            ingested, exceptions, accepted, self._inputs, self._engine, self._path / "row_ledger.parquet"
         )
+
+    def _table_facts(self) -> dict[str, dict[str, float]]:
+        """Figures of whole tables, which validation checks as a frame of one row."""
+        facts: dict[str, dict[str, float]] = {}
+        for name, contract in CANONICAL_TABLES.items():
+            ref = self._refs[name]
+            figures: dict[str, float] = {"row_count": ref.rows, "duplicate_key_count": 0}
+            if ref.rows:
+                keys = exp.select(*(exp.column(k) for k in contract.key)).from_(name).distinct()
+                distinct = exp.select(exp.alias_(exp.Count(this=exp.Star()), "keys")).from_(keys.subquery("k"))
+                figures["duplicate_key_count"] = (
+                    ref.rows - self._engine.query(distinct, {name: ref}).column("keys")[0].as_py()
+                )
+            if name in SQL_FACTS:
+                tables: dict[str, Source] = dict(self._refs)
+                figures |= self._engine.query(SQL / f"facts_of_{name}.sql", tables).to_pylist()[0]
+            facts[name] = figures
+        return facts
 
     def _feeds_several(self) -> bool:
         """Whether records of one file went into several raw tables."""
         seen: set[str] = set()
         for name, source in self._raw.tables.items():
             if self._raw.has(name) and name != "raw_opportunity_attributes":
-                files = set(self._engine.query(SQL / "raw_files.sql", {"raw": source}).column("source_file").to_pylist())
+                files = set(
+                    self._engine.query(SQL / "raw_files.sql", {"raw": source}).column("source_file").to_pylist()
+                )
                 if seen & files:
                     return True
                 seen |= files
         return False
-

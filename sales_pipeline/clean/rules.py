@@ -23,6 +23,7 @@ TOUCHED: dict[str, str] = {
     "id": "identifier trimmed, or brought to 18 characters",
     "blanks": "outer blanks removed and inner ones folded",
     "stage_label": "stage named by id or in another case brought to its label",
+    "no_stage": "no stage and nothing else says won or lost: taken as open",
     "amount": "money read from a notation other than plain digits",
     "close_before_creation": "close date lies before the creation: counted, left as it is",
 }

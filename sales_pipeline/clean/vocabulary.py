@@ -53,8 +53,11 @@ class StageMap:
         return pa.table([keys, [states.get(k) for k in keys], [self.labels.get(k) for k in keys]], schema=_STAGE_SCHEMA)
 
 
-def stage_map(raw_stages: Source, mapping: SourceMapping, engine: Engine) -> StageMap:
-    """The mapping's stages, then those of the stage table; a stage's id and its label both lead to it."""
+def stage_map(raw_stages: Source, raw_opportunities: Source, mapping: SourceMapping, engine: Engine) -> StageMap:
+    """The mapping's stages, then those of the stage table; a stage's id and its label both lead to it.
+
+    A stage that no table labels is written as most opportunities write it.
+    """
     rows = engine.query(SQL / "stage_list.sql", {"raw_stages": raw_stages}).to_pylist()
     configured = {
         fold(name): state.value
@@ -75,15 +78,16 @@ def stage_map(raw_stages: Source, mapping: SourceMapping, engine: Engine) -> Sta
             if state is not None:
                 states.setdefault(fold(name), state)
     states.update(configured)
+    found = _distinct(engine, raw_opportunities, ("stage",))["stage"]
+    for name, spelling in _best_spellings(found).items():
+        labels.setdefault(name, spelling)
     return StageMap(states, labels, is_listed=bool(states))
 
 
 def outcome_map(mapping: SourceMapping) -> pa.Table:
     """Values of the outcome column that close an opportunity."""
     rule = mapping.outcome
-    pairs = (
-        {} if rule is None else {fold(v): "lost" for v in rule.lost} | {fold(v): "won" for v in rule.won}
-    )
+    pairs = {} if rule is None else {fold(v): "lost" for v in rule.lost} | {fold(v): "won" for v in rule.won}
     return pa.table([list(pairs), list(pairs.values())], schema=_OUTCOME_SCHEMA)
 
 
@@ -114,17 +118,21 @@ def _distinct(engine: Engine, raw: Source, columns: Iterable[str]) -> dict[str, 
     return found
 
 
+def _best_spellings(values: Iterable[tuple[str, int]]) -> dict[str, str]:
+    """By folded text: its most frequent spelling, of equally frequent ones the smallest."""
+    weights: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for text, records in values:
+        weights[fold(text)][text] += records
+    return {key: min(options, key=lambda s: (-options[s], s)) for key, options in weights.items()}
+
+
 def spellings_of(
     values: Iterable[tuple[str, int]], synonyms: Mapping[str, str], *, fold_case: bool = True
 ) -> dict[str, str]:
     """Texts that are respelled: synonyms first, then each folded text to its most frequent spelling (ties: the smallest)."""
     counted = list(values)
     meant = {fold(key): value for key, value in synonyms.items()}
-    weights: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for text, records in counted:
-        spelled = meant.get(fold(text), text)
-        weights[fold(spelled)][spelled] += records
-    best = {key: min(options, key=lambda s: (-options[s], s)) for key, options in weights.items()}
+    best = _best_spellings((meant.get(fold(text), text), records) for text, records in counted)
     # A synonym's own spelling wins: the user wrote it.
     best.update({fold(value): value for value in synonyms.values()} if fold_case else {})
     respelled: dict[str, str] = {}
@@ -157,3 +165,22 @@ def probability_scale(sources: Iterable[Source], engine: Engine) -> float:
         if engine.query(SQL / "probability_scale.sql", {"raw": source}).column("is_percentage")[0].as_py():
             return 100.0
     return 1.0
+
+
+def ids_are_folded(raw: Source, columns: Iterable[str], engine: Engine) -> bool:
+    """Whether some id column of a Salesforce table holds 18-character ids of one case only: a tool has folded them."""
+    tests = []
+    for name in columns:
+        value = exp.Trim(this=exp.column(name, quoted=True))
+        is_full = exp.Length(this=value).eq(18)
+        is_one_case = exp.or_(
+            value.copy().eq(exp.Upper(this=value.copy())), value.copy().eq(exp.Lower(this=value.copy()))
+        )
+        flag = (
+            exp.Case()
+            .when(is_full.copy().and_(is_one_case), exp.Literal.number(1))
+            .when(is_full, exp.Literal.number(0))
+        )
+        tests.append(exp.alias_(exp.Min(this=flag), name, quoted=True))
+    row = engine.query(exp.select(*tests).from_("raw"), {"raw": raw}).to_pylist()[0]
+    return any(value == 1 for value in row.values())

@@ -27,6 +27,7 @@ from sales_pipeline.contracts.published import CONTRACT_VERSION, FIELD_DICTIONAR
 from sales_pipeline.delivery.audit import audit
 from sales_pipeline.delivery.csv_text import csv_bytes
 from sales_pipeline.delivery.readme import readme
+from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import AuditBlocked
 from sales_pipeline.lake.durable import write_bytes
 from sales_pipeline.lake.layout import Lake
@@ -63,7 +64,10 @@ def write_and_audit(
     complete = {**tables, FIELD_DICTIONARY.name: conform(dictionary, FIELD_DICTIONARY)}
 
     def build(folder: Path) -> dict[str, Any]:
-        _block(audit(complete, run_id) + _foreign_words(lake, manifest, documents), run_id)
+        _block(
+            audit(complete, run_id) + _as_of_differs(complete, manifest) + _foreign_words(lake, manifest, documents),
+            run_id,
+        )
         written = {}
         for name in PUBLISHED_TABLES:
             if name in complete:
@@ -76,10 +80,9 @@ def write_and_audit(
         for name, content in documents.items():
             (folder / name).write_bytes(content)
         (folder / "README.txt").write_text(readme(written, run_id, str(manifest["as_of"])), encoding="utf-8")
-        counts = {
-            name: {"rows": data.num_rows, "key": list(PUBLISHED_TABLES[name].key)} for name, data in written.items()
-        }
-        return {"contract_version": CONTRACT_VERSION, **manifest, "tables": counts}
+        rows = {name: data.num_rows for name, data in written.items()}
+        keys = {name: list(PUBLISHED_TABLES[name].key) for name in written}
+        return {"contract_version": CONTRACT_VERSION, **manifest, "rows": rows, "keys": keys}
 
     return write_run(lake, run_id, build)
 
@@ -117,6 +120,17 @@ def _block(failures: list[str], run_id: str) -> None:
             found="\n    ".join(["", *failures]),
             fix="the last published run still stands; mend the cause named above and run the day again",
         )
+
+
+def _as_of_differs(tables: Mapping[str, pa.Table], manifest: Mapping[str, Any]) -> list[str]:
+    found = {
+        AsOf(instant).isoformat()
+        for data in tables.values()
+        if "as_of" in data.column_names and pa.types.is_timestamp(data.schema.field("as_of").type)
+        for instant in data.column("as_of").unique().drop_null().to_pylist()
+    }
+    others = sorted(found - {manifest["as_of"]})
+    return [f"{MANIFEST}: as_of is {manifest['as_of']}, the tables say {', '.join(others)}"] if others else []
 
 
 def _foreign_words(lake: Lake, manifest: Mapping[str, Any], documents: Mapping[str, bytes]) -> list[str]:

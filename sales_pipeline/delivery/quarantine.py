@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
 from sales_pipeline.engines.base import Engine
+from sales_pipeline.ingest.reader import FileReading, StrictReader, read_file, staged_batches
 from sales_pipeline.lake.tables import TableRef, conform
 
 _SQL = Path(__file__).parent / "sql"
 REASON_COLUMN = "quarantine_reason"
-"""Column the repairable file has in addition; ingest ignores it like any other unmapped column named in `never_use`."""
+"""Column the repairable file has in addition: for the person who mends it, to be removed before it is dropped back in."""
 
 QUARANTINE = Table(
     "quarantine",
@@ -61,13 +63,62 @@ def row_ledger_summary(ledger: TableRef, run_id: str, engine: Engine) -> pa.Tabl
     return conform(found, ROW_LEDGER_SUMMARY)
 
 
+def repairable_file(
+    path: Path,
+    reasons: Mapping[int, str],
+    *,
+    label: str,
+    encoding: str | None,
+    sheet: str | None,
+    engine: StrictReader,
+    folder: Path,
+) -> bytes:
+    """The quarantined records of one kept export file, to mend and drop back into the landing folder.
+
+    Parameters
+    ----------
+    path
+        The file as kept in the lake.
+    reasons
+        Why, by record number (`source_record` of QUARANTINE).
+    label, encoding, sheet
+        As ingest read the file: its name in messages, and what the mapping says about it.
+    folder
+        An empty folder for what is read, removed by the caller.
+
+    Records ingest could not split into the header's columns are split at the file's delimiter as well as they can be. Raises
+    what `ingest.reader.read_file` raises.
+    """
+    reading = read_file(
+        path, label=label, encoding=encoding, sheet=sheet, engine=engine, folder=folder, wanted=_every_column
+    )
+    records = [(number, cells) for number, cells in _accepted(reading) if number in reasons]
+    delimiter = reading.facts.get("delimiter", "\t")
+    for row in reading.ledger.filter(pc.field("outcome") == "quarantined").to_pylist():
+        if row["source_record"] in reasons:
+            cells = next(csv.reader(io.StringIO(row["value"] or ""), delimiter=delimiter), [])
+            records.append((row["source_record"], cells))
+    return repairable_csv(reading.header, sorted(records), reasons)
+
+
+def _every_column(header: Sequence[str]) -> Sequence[int]:
+    return range(len(header))
+
+
+def _accepted(reading: FileReading) -> Iterator[tuple[int, list[str]]]:
+    positions = _every_column(reading.header)
+    for numbers, columns in staged_batches(reading, positions):
+        rows = zip(*(columns[position].to_pylist() for position in positions), strict=True)
+        yield from ((number, list(cells)) for number, cells in zip(numbers.to_pylist(), rows, strict=True))
+
+
 def repairable_csv(
     header: Sequence[str], records: Iterable[tuple[int, Sequence[str]]], reasons: Mapping[int, str]
 ) -> bytes:
-    """The quarantined records of one export file with their original columns and, last, why each was refused.
+    """Records with their original columns and, after those, why each was refused.
 
     `records` are (record number, cells as they stand); only those in `reasons` are written. A record with more cells than the
-    header keeps them all, after the reason's column, so that nothing is lost; one with fewer is filled with empty cells. UTF-8, LF.
+    header keeps them all, after the reason, so that nothing is lost; one with fewer is filled with empty cells. UTF-8, LF.
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")

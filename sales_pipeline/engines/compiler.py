@@ -152,8 +152,12 @@ def _constant(node: exp.Expr) -> bool | None:
         return _constant(node.this)
     if isinstance(node, exp.Boolean):
         return bool(node.this)
-    if isinstance(node, exp.EQ | exp.NEQ) and isinstance(node.left, exp.Literal) and isinstance(node.right, exp.Literal):
-        return (node.left.this == node.right.this) == isinstance(node, exp.EQ)
+    if (
+        isinstance(node, exp.EQ | exp.NEQ)
+        and isinstance(node.left, exp.Literal)
+        and isinstance(node.right, exp.Literal)
+    ):
+        return bool(node.left.this == node.right.this) == isinstance(node, exp.EQ)
     if isinstance(node, exp.And | exp.Or):
         decisive = isinstance(node, exp.Or)
         left, right = _constant(node.left), _constant(node.right)
@@ -220,7 +224,6 @@ def column_lineage(tree: exp.Query, schema: Mapping[str, list[str]]) -> dict[str
     `schema` gives the columns of each input table. Parameters may be unbound. A macro depends on its arguments, so it is not inlined.
     """
     bound = tree.copy().transform(lambda node: exp.Null() if isinstance(node, exp.Placeholder) else node)
-    expanded = _inline(bound, macros(DIALECT))
     types = {table: dict.fromkeys(columns, "VARCHAR") for table, columns in schema.items()}
     sources: dict[str, tuple[ColumnSource, ...]] = {}
     for name, root in sqlglot_lineage(None, bound, schema=types, dialect=DIALECT).items():

@@ -44,6 +44,7 @@ class DuckDBEngine(Engine):
         self._connection.execute("SET TimeZone = 'UTC'")
 
     def close(self) -> None:
+        """Close the database; nothing of it lasts."""
         self._connection.close()
 
     def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None:
@@ -60,13 +61,22 @@ class DuckDBEngine(Engine):
     def _views(self, inputs: Mapping[str, Source]) -> _Views:
         return _Views(self._connection, inputs)
 
-    def csv_to_parquet(self, source: Path, output: Path, columns: Sequence[str], dialect: CsvDialect) -> int:
-        """Read a delimited UTF-8 file strictly, as text, and write it as Parquet with `source_record` in front.
+    def csv_to_parquet(
+        self,
+        source: Path,
+        output: Path,
+        columns: Sequence[str],
+        dialect: CsvDialect,
+        *,
+        keep: Sequence[str] | None = None,
+    ) -> int:
+        """Read a delimited UTF-8 file strictly, as text, and write its columns (those of `keep`, or all) as Parquet in the file's order.
 
-        The first record is the header and is skipped; `columns` names the rest. No sniffing, no ignored errors, no NULL text: an
-        empty cell is an empty string. Returns the number of data records; raises InputRejected where DuckDB's strict reader fails.
+        The first record is the header and is skipped; `columns` names all. No sniffing, no ignored errors, no NULL text: an empty
+        cell is an empty string. Lightly compressed, as it is read once. Returns the number of data records; raises InputRejected where
+        DuckDB's strict reader fails.
         """
-        names = [exp.column(name, quoted=True).sql(DIALECT) for name in columns]
+        names = [exp.column(name, quoted=True).sql(DIALECT) for name in (keep or columns)]
         struct = exp.Struct(
             expressions=[
                 exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=exp.Literal.string("VARCHAR"))
@@ -84,10 +94,10 @@ class DuckDBEngine(Engine):
             f"strict_mode = true, null_padding = false, ignore_errors = false, max_line_size = 16777216, "
             f"force_not_null = [{', '.join(exp.Literal.string(name).sql(DIALECT) for name in columns)}], {rendered})"
         )
-        query = f"SELECT row_number() OVER () AS source_record, {', '.join(names)} FROM {scan}"
+        query = f"SELECT {', '.join(names)} FROM {scan}"
         try:
             self._connection.execute(
-                f"COPY ({query}) TO {exp.Literal.string(str(output)).sql(DIALECT)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+                f"COPY ({query}) TO {exp.Literal.string(str(output)).sql(DIALECT)} (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 122880)"
             )
         except duckdb.Error as error:
             raise InputRejected(

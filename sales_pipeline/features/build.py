@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 from sqlglot import exp
 
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.internal import OUTCOMES, SPINE
+from sales_pipeline.contracts.model import Table
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine, Source
-from sales_pipeline.engines.compiler import Scalar
-from sales_pipeline.features.catalogue import FAMILIES, FEATURE_TABLE, FEATURES, Feature
+from sales_pipeline.engines.compiler import Scalar, parse_model
+from sales_pipeline.features.availability import Mode, Purpose, look
+from sales_pipeline.features.catalogue import FAMILIES, FEATURE_TABLE, FEATURES
+from sales_pipeline.features.feature import Feature
 from sales_pipeline.features.params import FeatureParams
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef
-
-Purpose = Literal["scoring", "training"]
-Mode = Literal["scoring", "grid", "creation", "undated"]
 
 _PACKAGE = Path(__file__).parent
 _SQL = _PACKAGE / "sql"
@@ -45,7 +46,7 @@ _USED_TABLES = (
     "products",
     "opportunity_attributes",
 )
-_RESULTS = ("spine", "features", "attributes", "outcomes")
+_WORK = "_work"
 
 
 class CanonicalTables(Protocol):
@@ -107,14 +108,16 @@ def build(
     key = digest_of("features", purpose, as_of.isoformat(), params.model_dump(), digests, code_digest(), engine.dialect)
 
     def make(folder: Path) -> dict[str, Any]:
-        facts = _facts(engine, inputs, canonical)
-        mode = _mode(purpose, facts, canonical)
-        absent = _absent(facts)
-        refs = _run(engine, inputs, folder, as_of, mode, params, absent)
+        run = _Run(engine, inputs, folder, as_of, params)
+        for name in _PREPARATION:
+            run.model(name)
+        available = look(engine, run.known, as_of.instant)
+        mode, absent = available.mode(purpose), available.absent()
+        refs = run.all(mode, absent)
         return {
             "mode": mode,
             "absent": absent,
-            "versioned": sorted(name.removeprefix("history.") for name in facts if name.startswith("history.")),
+            "versioned": available.versioned,
             "tables": {name: ref.to_dict() | {"path": Path(ref.path).name} for name, ref in refs.items()},
         }
 
@@ -136,60 +139,78 @@ def build(
 
 
 @functools.cache
+def model(name: str) -> exp.Query:
+    """The parsed SQL model of that name; not to be changed in place."""
+    return parse_model(_SQL / f"{name}.sql")
+
+
+@functools.cache
 def code_digest() -> str:
     """A digest of this package's models and code and of the engines' macros: a change of either makes a new step."""
     digest = hashlib.sha256()
     macros = _PACKAGE.parent / "engines" / "macros"
-    for path in sorted([*_SQL.glob("*.sql"), *macros.glob("*.sql"), _PACKAGE / "build.py", _PACKAGE / "catalogue.py"]):
+    for path in sorted([*_SQL.glob("*.sql"), *macros.glob("*.sql"), *_PACKAGE.glob("*.py")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _run(
-    engine: Engine,
-    inputs: Mapping[str, Source],
-    folder: Path,
-    as_of: AsOf,
-    mode: Mode,
-    params: FeatureParams,
-    absent: Mapping[str, str],
-) -> dict[str, TableRef]:
-    """Run the models in order; intermediate tables are deleted at the end."""
-    work = folder / "_work"
-    known = dict(inputs) | {"grid": _grid(engine, inputs, as_of, mode, params)}
-    parameters: dict[str, Scalar] = {
-        "as_of": as_of.instant,
-        "mode": mode,
-        "max_landmarks": params.max_landmarks_per_opportunity,
-        "owner_prior_weight": params.owner_prior_weight,
-        "account_prior_weight": params.account_prior_weight,
-        "product_prior_weight": params.product_prior_weight,
-    }
+class _Run:
+    """The SQL models of one feature set, in order; intermediate tables lie in a folder of their own until the end."""
 
-    def run(name: str, target: Path, **options: Any) -> TableRef:
-        ref = engine.run(_SQL / f"{name}.sql", known, target / f"{name}.parquet", parameters=parameters, **options)
-        known[name] = ref
+    def __init__(
+        self, engine: Engine, inputs: Mapping[str, Source], folder: Path, as_of: AsOf, params: FeatureParams
+    ) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.as_of = as_of
+        self.params = params
+        self.known: dict[str, Source] = dict(inputs)
+        self.parameters: dict[str, Scalar] = {
+            "as_of": as_of.instant,
+            "max_landmarks": params.max_landmarks_per_opportunity,
+            "owner_prior_weight": params.owner_prior_weight,
+            "account_prior_weight": params.account_prior_weight,
+            "product_prior_weight": params.product_prior_weight,
+        }
+
+    def model(self, name: str, contract: Table | None = None) -> TableRef:
+        """Run one model: under a contract as a result, without as an intermediate table."""
+        tree = model(name)
+        sources = {table.name: self.known[table.name] for table in tree.find_all(exp.Table) if table.name in self.known}
+        output = (self.folder if contract else self.folder / _WORK) / f"{name}.parquet"
+        ref = self.engine.run(tree, sources, output, contract=contract, parameters=self.parameters)
+        self.known[name] = ref
         return ref
 
-    for name in _PREPARATION:
-        run(name, work)
-    refs = {
-        "spine": run("spine", folder, contract=SPINE),
-        "outcomes": run("outcomes", folder, contract=OUTCOMES),
-        "attributes": run("attributes", folder, contract=CANONICAL_TABLES["opportunity_attributes"]),
-    }
-    run("overall_record", work)
-    present = [feature for feature in FEATURES if feature.name not in absent]
-    families = [family for family in FAMILIES if any(feature.family == family for feature in present)]
-    for family in families:
-        run(family, work)
-    refs["features"] = engine.run(
-        wide(present, families), known, folder / "features.parquet", contract=FEATURE_TABLE, parameters=parameters
-    )
-    for path in sorted(work.iterdir()):
-        path.unlink()
-    work.rmdir()
-    return {name: refs[name] for name in _RESULTS}
+    def all(self, mode: Mode, absent: Mapping[str, str]) -> dict[str, TableRef]:
+        """The results, by name."""
+        self.parameters["mode"] = mode
+        self.known["grid"] = self._grid(mode)
+        refs = {
+            "spine": self.model("spine", SPINE),
+            "outcomes": self.model("outcomes", OUTCOMES),
+            "attributes": self.model("attributes", CANONICAL_TABLES["opportunity_attributes"]),
+        }
+        self.model("overall_record")
+        present = [feature for feature in FEATURES if feature.name not in absent]
+        families = [family for family in FAMILIES if any(feature.family == family for feature in present)]
+        for family in families:
+            self.model(family)
+        joined = {name: self.known[name] for name in ("spine", *families)}
+        output = self.folder / "features.parquet"
+        refs["features"] = self.engine.run(wide(present, families), joined, output, contract=FEATURE_TABLE)
+        shutil.rmtree(self.folder / _WORK)
+        return refs
+
+    def _grid(self, mode: Mode) -> pa.Table:
+        """The as-ofs asked for: one column `as_of`; one row except for the training grid."""
+        instants = [self.as_of.instant]
+        if mode == "grid":
+            earliest = exp.select(exp.alias_(exp.Min(this=exp.column("created_at")), "first")).from_("opportunities")
+            first = self.engine.query(earliest, {"opportunities": self.known["opportunities"]})["first"][0].as_py()
+            step = timedelta(days=self.params.landmark_every_days)
+            instants = [self.as_of.instant - step * k for k in range((self.as_of.instant - first) // step, 0, -1)]
+        return pa.table({"as_of": pa.array(instants, pa.timestamp("us", tz="UTC"))})
 
 
 def wide(present: list[Feature], families: list[str]) -> exp.Select:
@@ -214,67 +235,3 @@ def wide(present: list[Feature], families: list[str]) -> exp.Select:
         )
         tree = tree.join(exp.to_table(family), on=condition, join_type="left")
     return tree
-
-
-def _grid(engine: Engine, inputs: Mapping[str, Source], as_of: AsOf, mode: Mode, params: FeatureParams) -> pa.Table:
-    """The as-ofs asked for: one column `as_of`; one row except for the training grid."""
-    instants = [as_of.instant]
-    if mode == "grid":
-        first = engine.query(
-            exp.select(exp.alias_(exp.Min(this=exp.column("created_at")), "first")).from_("opportunities"), inputs
-        )["first"][0].as_py()
-        step = timedelta(days=params.landmark_every_days)
-        count = 0 if first is None else max(0, (as_of.instant - first) // step)
-        instants = [as_of.instant - step * number for number in range(count, 0, -1)]
-    return pa.table({"as_of": pa.array(instants, pa.timestamp("us", tz="UTC"))})
-
-
-def _facts(engine: Engine, inputs: Mapping[str, Source], canonical: CanonicalTables) -> dict[str, int]:
-    """What the data set has: rows by `table`, filled cells by `table.column`, and 1 by `history.field` where versioned."""
-    facts = {name: canonical.tables[name].rows for name in _USED_TABLES}
-    wanted = sorted(
-        {need for feature in FEATURES for need in feature.needs if "." in need and not need.startswith("history.")}
-    )
-    for table in sorted({need.split(".")[0] for need in wanted}):
-        columns = [need.split(".")[1] for need in wanted if need.startswith(f"{table}.")]
-        counts = exp.select(*(exp.alias_(exp.Count(this=exp.column(name)), name) for name in columns)).from_(table)
-        row = engine.query(counts, inputs).to_pylist()[0]
-        facts |= {f"{table}.{name}": int(count) for name, count in row.items()}
-    history = engine.query(exp.select("field", "is_versioned").from_("field_history"), inputs).to_pylist()
-    if facts["opportunity_changes"]:
-        facts |= {f"history.{row['field']}": 1 for row in history if row["is_versioned"]}
-    return facts
-
-
-def _mode(purpose: Purpose, facts: Mapping[str, int], canonical: CanonicalTables) -> Mode:
-    if purpose == "scoring":
-        return "scoring"
-    if not facts["opportunities.created_at"]:
-        return "undated"
-    is_versioned = any(name.startswith("history.") for name in facts)
-    return "grid" if is_versioned or canonical.tables["activities"].rows else "creation"
-
-
-_MISSING = {
-    "activities": "no activities: engagement features absent",
-    "planned_activities.logged_at": "no planned activities with the day they were planned",
-    "opportunities.created_at": "no creation instants",
-    "opportunities.closed_at": "no closing instants",
-}
-
-
-def _absent(facts: Mapping[str, int]) -> dict[str, str]:
-    """Reason by feature for those this data set cannot have."""
-    is_static = facts["opportunities.created_at"] == 0 or not (
-        facts["activities"] or any(name.startswith("history.") for name in facts)
-    )
-    absent: dict[str, str] = {}
-    for feature in FEATURES:
-        missing = next((need for need in feature.needs if not facts.get(need)), None)
-        if missing is not None:
-            field = missing.removeprefix("history.")
-            default = f"no history of {field}" if missing.startswith("history.") else f"no value in {missing}"
-            absent[feature.name] = _MISSING.get(missing, default)
-        elif is_static and not feature.at_creation:
-            absent[feature.name] = "no history and no activities: only what is known at creation remains"
-    return absent

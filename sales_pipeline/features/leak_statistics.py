@@ -48,7 +48,7 @@ class Figures:
     `filled_*_share`: share with a value. `missing_z`: difference of the two in standard errors. `psi`: population stability
     index of the values between open and closed, less what chance alone gives (levels - 1)(1/n + 1/m). `divergence`: Jensen–Shannon
     distance, base 2. `auc_alone`: of out-of-fold target rates per level (20 quantile bins for numbers, missing a level of its
-    own). `r2_alone`: the same for a numeric target.
+    own). `r2_alone`: the same for a numeric target, or the squared correlation with a number where that is greater.
     """
 
     distinct: int
@@ -108,6 +108,8 @@ def figures(values: pd.Series, rows: Rows, *, min_rows: int) -> Figures:
             auc = area_under_curve(predicted, rows.target[closed])
         else:
             r2 = _r2(predicted, rows.target[closed])
+            if r2 is not None and kind_of(values) == "number":
+                r2 = max(r2, _squared_correlation(values, rows))
     return Figures(
         int(values.nunique(dropna=True)),
         int(filled.sum()),
@@ -169,3 +171,13 @@ def area_under_curve(score: Floats, target: Floats) -> float | None:
 def _r2(predicted: Floats, target: Floats) -> float | None:
     spread = float(((target - target.mean()) ** 2).sum())
     return 1 - float(((target - predicted) ** 2).sum()) / spread if spread > 0 else None
+
+
+def _squared_correlation(values: pd.Series, rows: Rows) -> float:
+    """Of a number with the target, over closed rows with a value; 0 where one of the two does not vary."""
+    numbers: Floats = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    both = rows.is_closed & np.isfinite(numbers)
+    x, y = numbers[both], rows.target[both]
+    if len(x) < 2 or x.std() == 0 or y.std() == 0:
+        return 0.0
+    return float(np.corrcoef(x, y)[0, 1] ** 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -21,11 +21,17 @@ ATTRIBUTE_PREFIX = "attribute:"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One column to judge: `suspicion` is the semantic rule's reason, if any; `free_text` excludes it by shape."""
+    """One column to judge.
+
+    `suspicion` is the semantic rule's reason, if any. `shape` is what the column is known to be, where that excludes it. `may_drift`:
+    its values are dated and change with time by themselves, so that a different distribution among the (newer) open rows proves
+    nothing; only its missingness is compared.
+    """
 
     name: str
     suspicion: str | None
-    is_text: bool = False
+    shape: Literal["text", "identifier"] | None = None
+    may_drift: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,14 +105,14 @@ def judge(candidate: Candidate, values: pd.Series, rows: Rows, rules: Rules, par
         return row(
             "constant", "shape", "one value only" if found.distinct else "no value at all", float(found.distinct)
         )
-    if candidate.is_text:
+    if candidate.shape == "text":
         return row("identifier", "shape", "free text: as good as one value per row", float(found.distinct))
-    if _is_identifier(candidate.name, values, found):
-        share = found.distinct / found.filled
+    if candidate.shape == "identifier" or _is_identifier(candidate.name, values, found):
+        share = found.distinct / max(found.filled, 1)
         return row("identifier", "shape", f"{found.distinct} different values in {found.filled} rows", share)
     if candidate.suspicion is not None:
         return row("suspect", "semantics", f"cannot be shown early: {candidate.suspicion}", found.auc_alone)
-    return _difference(found, params, row)
+    return _difference(candidate, found, params, row)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -132,7 +138,7 @@ def _leak(found: Figures, params: LeakParams) -> tuple[str | None, float | None]
     return None, None
 
 
-def _difference(found: Figures, params: LeakParams, row: Any) -> dict[str, Any]:
+def _difference(candidate: Candidate, found: Figures, params: LeakParams, row: Any) -> dict[str, Any]:
     """Suspect where open and closed differ too much, else use."""
     opened, closed = found.filled_open_share, found.filled_closed_share
     judged: dict[str, Any]
@@ -146,7 +152,7 @@ def _difference(found: Figures, params: LeakParams, row: Any) -> dict[str, Any]:
                 difference,
             )
             return judged
-    if found.psi is not None and found.psi > params.psi:
+    if found.psi is not None and found.psi > params.psi and not candidate.may_drift:
         judged = row(
             "suspect",
             "statistics",

@@ -31,7 +31,8 @@ from sales_pipeline.contracts.internal import LEAK_LEDGER
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.features.build import CanonicalTables, FeatureSet
-from sales_pipeline.features.catalogue import FEATURES, Feature
+from sales_pipeline.features.catalogue import FEATURES
+from sales_pipeline.features.feature import Feature
 from sales_pipeline.features.leak_statistics import Rows, kind_of
 from sales_pipeline.features.leak_verdicts import ATTRIBUTE_PREFIX, Candidate, Rules, is_free_text, judge, plain
 from sales_pipeline.features.leak_words import suspicion
@@ -82,7 +83,7 @@ def leak_ledger(
     """The ledger of a training feature set, as LEAK_LEDGER, with one row per feature that is there and per attribute.
 
     Features are looked at in the last landmark of each opportunity, attributes in their last seen value; open are the opportunities
-    without an outcome before the training as-of.
+    without an outcome before the training as-of. Where there are opportunities and leads, the kind with more outcomes is looked at.
     """
     chosen = params or LeakParams()
     attributes = canonical.tables["opportunity_attributes"]
@@ -100,7 +101,9 @@ def leak_ledger(
     )
 
     def make(folder: Path) -> dict[str, Any]:
-        rows = _feature_rows(training, mapping, chosen) + _attribute_rows(training, attributes, mapping, engine, chosen)
+        outcomes = _outcomes(canonical, training)
+        rows = _feature_rows(training, outcomes, mapping, chosen)
+        rows += _attribute_rows(outcomes, attributes, mapping, engine, chosen)
         ref = write_table(ledger_table(rows), folder / "leak_ledger.parquet", LEAK_LEDGER)
         return {"rows": ref.rows, "sha256": ref.sha256}
 
@@ -135,7 +138,7 @@ def ledger_for_frame(
         values = frame[name]
         if kind_of(values) == "category" and not isinstance(values.dtype, pd.CategoricalDtype):
             values = values.astype("string")
-        candidate = Candidate(str(name), suspicion(str(name)), is_free_text(values))
+        candidate = Candidate(str(name), suspicion(str(name)), "text" if is_free_text(values) else None)
         found.append(judge(candidate, values.iloc[keep], rows, rules, chosen))
     return conform(ledger_table(found), LEAK_LEDGER)
 
@@ -179,13 +182,27 @@ def _thinned(count: int, params: LeakParams) -> npt.NDArray[np.int64]:
     return np.arange(params.max_rows) * count // params.max_rows
 
 
+def _outcomes(canonical: CanonicalTables, training: FeatureSet) -> pd.DataFrame:
+    """Outcomes of the kind (opportunity or lead) that has the most of them: two kinds have different columns and different shares
+    open, so that together every column of either would seem to tell open from closed."""
+    outcomes = read_table(training.outcomes, ["opportunity_id", "account_id", "is_won"]).to_pandas()
+    kinds = read_table(canonical.tables["opportunities"], ["opportunity_id", "kind"]).to_pandas()
+    outcomes = outcomes.merge(kinds, on="opportunity_id", how="inner")
+    known = outcomes.loc[outcomes["is_won"].notna(), "kind"].value_counts()
+    chosen = max(sorted(known.index), key=lambda kind: known[kind]) if len(known) else "opportunity"
+    judged: pd.DataFrame = outcomes[outcomes["kind"] == chosen].drop(columns="kind")
+    return judged
+
+
 def _feature_suspicion(feature: Feature) -> str | None:
     if feature.state_field in _REWRITTEN:
         return f"{feature.state_field} is rewritten at the close and its past values are not known"
     return None
 
 
-def _feature_rows(training: FeatureSet, mapping: ColumnRules, params: LeakParams) -> list[dict[str, Any]]:
+def _feature_rows(
+    training: FeatureSet, outcomes: pd.DataFrame, mapping: ColumnRules, params: LeakParams
+) -> list[dict[str, Any]]:
     """Catalogue features: judged where they rest on last seen values, used where their past is known."""
     rules = Rules(mapping.never_use, mapping.use_anyway)
     present = [feature for feature in FEATURES if feature.name in training.usable]
@@ -193,8 +210,8 @@ def _feature_rows(training: FeatureSet, mapping: ColumnRules, params: LeakParams
         training.features, ["opportunity_id", "as_of", *(feature.name for feature in present)]
     ).to_pandas()
     frame = frame.sort_values(["opportunity_id", "as_of"]).groupby("opportunity_id", sort=True).tail(1)
-    outcomes = read_table(training.outcomes, ["opportunity_id", "account_id", "is_won"]).to_pandas()
-    frame = frame.merge(outcomes, on="opportunity_id", how="left").iloc[_thinned(len(frame), params)]
+    frame = frame.merge(outcomes, on="opportunity_id", how="inner")
+    frame = frame.iloc[_thinned(len(frame), params)]
     rows = _rows(frame["is_won"], frame["account_id"].fillna(frame["opportunity_id"]), params)
     found = []
     for feature in present:
@@ -202,7 +219,9 @@ def _feature_rows(training: FeatureSet, mapping: ColumnRules, params: LeakParams
         if feature.type != "category":
             values = pd.to_numeric(values.astype("Float64"))
         is_versioned = feature.state_field in training.versioned or feature.state_field is None
-        candidate = Candidate(feature.name, None if is_versioned else _feature_suspicion(feature))
+        candidate = Candidate(
+            feature.name, None if is_versioned else _feature_suspicion(feature), may_drift=feature.is_dated
+        )
         if is_versioned and not feature.is_last_seen and rules.verdict(feature.name) is None:
             found.append(_trusted(candidate, values, rows, params))
         else:
@@ -232,13 +251,12 @@ def _rows(is_won: pd.Series, groups: pd.Series, params: LeakParams) -> Rows:
 
 
 def _attribute_rows(
-    training: FeatureSet, attributes: TableRef, mapping: ColumnRules, engine: Engine, params: LeakParams
+    outcomes: pd.DataFrame, attributes: TableRef, mapping: ColumnRules, engine: Engine, params: LeakParams
 ) -> list[dict[str, Any]]:
     """Every attribute, in its last seen value, over all opportunities known before the training as-of."""
     if not attributes.rows:
         return []
     rules = Rules(mapping.never_use, mapping.use_anyway)
-    outcomes = read_table(training.outcomes, ["opportunity_id", "account_id", "is_won"]).to_pandas()
     outcomes = outcomes.iloc[_thinned(len(outcomes), params)].set_index("opportunity_id")
     ids = outcomes["account_id"].fillna(outcomes.index.to_series())
     rows = _rows(outcomes["is_won"], ids, params)
@@ -262,7 +280,7 @@ def _attribute_rows(
         candidate = Candidate(
             ATTRIBUTE_PREFIX + entry["attribute"],
             suspicion(entry["attribute"]),
-            entry["kind"] in ("text", "identifier"),
+            entry["kind"] if entry["kind"] in ("text", "identifier") else None,
         )
         found.append(judge(candidate, values, rows, rules, params))
     return found

@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 _MAX_ROWS = 10_000
 _FOLDS = 5
+_MIN_SHADOWS = 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def judge_columns(
     """Every column with its score and the decision on it, kept ones first, most important first.
 
     Dropped are, in this order: constants; near-duplicates of an earlier column (rank correlation beyond `correlation_limit` with
-    the same values missing); columns whose gain in a small boosted ensemble does not exceed that of the best of as many shuffled copies
+    the same values missing); columns whose gain in a small boosted ensemble does not exceed that of the best shuffled copy
     (Kursa & Rudnicki, "Feature selection with the Boruta package", 2010) and whose rank correlation with the target lies within three
     standard errors of zero; and what exceeds `max_columns`. Categories enter by out-of-fold target rates, folds by `groups` (such as
     the opportunity) so that rows of one group do not vouch for each other.
@@ -159,7 +160,8 @@ def _gains(
 
     rng = np.random.default_rng(seed)
     real = np.column_stack(list(columns.values()))
-    shuffled = np.column_stack([rng.permutation(column) for column in columns.values()])
+    rounds = -(-_MIN_SHADOWS // len(columns))
+    shuffled = np.column_stack([rng.permutation(column) for _ in range(rounds) for column in columns.values()])
     data = lightgbm.Dataset(np.hstack([real, shuffled]), label=y, free_raw_data=False)
     booster = lightgbm.train(
         {
@@ -167,7 +169,7 @@ def _gains(
             "num_leaves": 15,
             "learning_rate": 0.1,
             "min_data_in_leaf": max(5, len(y) // 200),
-            "monotone_constraints": [int(name in categories) for name in columns] * 2,
+            "monotone_constraints": [int(name in categories) for name in columns] * (1 + rounds),
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,

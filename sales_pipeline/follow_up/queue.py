@@ -207,15 +207,19 @@ class _Naming:
         start_day = 0 if anchor is None else AsOf(anchor).day(zone_name).toordinal()
         window = (self._as_of.day(zone_name).toordinal() - start_day) // self._params.expires_after_working_days
         episode = [situation.stage, None if anchor is None else AsOf(anchor).isoformat()]
-        for number in range(window, max(window - _LIVING_WINDOWS, -1), -1):
+        for number in range(window, max(window - _living_windows(self._params.expires_after_working_days), -1), -1):
             named = digest_of(
                 situation.source_system, situation.opportunity_id, proposal.action, [*episode, number], length=20
             )
             yield f"fu-{named}"
 
 
-# A row lives n working days, at most 2n + 5 calendar days with week-ends and some holidays: it reaches few windows of n days back.
-_LIVING_WINDOWS = 8
+def _living_windows(working_days: int) -> int:
+    """How many windows back a living row may have been named: n working days last 2n + 14 calendar days at most.
+
+    That is a week-end in every week and the longest public holidays there are (Golden Week, Spring Festival).
+    """
+    return (2 * working_days + 14) // working_days + 1
 
 
 def _check_as_of(scored: pa.Table, as_of: AsOf) -> None:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import ROW_LEDGER
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.engines.base import Engine
-from sales_pipeline.errors import ConfigurationError, InputRejected, LedgerUnbalanced
+from sales_pipeline.errors import InputRejected, LedgerUnbalanced
 from sales_pipeline.ingest.columns import Columns, Lookup, LookupTable, Rule, clean, evaluate, missing_tokens, squash
 from sales_pipeline.ingest.columns import FirstOf as _FirstOf
 from sales_pipeline.ingest.dialects.spec import (
@@ -31,32 +32,17 @@ from sales_pipeline.ingest.dialects.spec import (
     hold_header,
     object_name,
     positions,
+    used_positions,
 )
+from sales_pipeline.ingest.landing import SourceFile
 from sales_pipeline.ingest.params import SourceMapping
-from sales_pipeline.ingest.reader import FileReading, StrictReader, column_name, read_file, read_header, staged_batches
+from sales_pipeline.ingest.reader import FileReading, column_name, read_file, read_header, staged_batches, strict_reader
 from sales_pipeline.ingest.recorded import newest_instant, recorded_positions
 from sales_pipeline.lake.tables import PARQUET_OPTIONS
 
 NOT_MAPPED = "file is not mapped to a table"
 _FREE_TEXT_LENGTH = 80
 _WRITER = {name: value for name, value in PARQUET_OPTIONS.items() if name != "row_group_size"}
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A table file of an export as it lies unpacked: its name (with its archive's, where it has one), digest, size and path."""
-
-    name: str
-    sha256: str
-    bytes: int
-    path: Path
-    member: str | None = None
-    container: str = ""
-
-    @property
-    def base_name(self) -> str:
-        """The file's own name, without folders."""
-        return self.name.rsplit("/", 1)[-1]
 
 
 @dataclass
@@ -75,23 +61,22 @@ def read_files(
     files: Iterable[SourceFile], mapping: SourceMapping, specs: DialectSpec, *, engine: Engine, work: Path
 ) -> list[ReadFile]:
     """Every file read once, in order of its digest; staged columns lie below `work`."""
-    if not isinstance(engine, StrictReader):
-        raise ConfigurationError("this engine cannot read delimited files", found=type(engine).__name__)
     read: list[ReadFile] = []
     for number, file in enumerate(sorted(files, key=lambda file: (file.sha256, file.name))):
         folder = work / f"{number:05d}"
         folder.mkdir(parents=True)
-        read.append(_read(file, mapping, specs, engine, folder))
+        read.append(read_one(file, mapping, specs, engine, folder))
     return read
 
 
-def _read(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engine: Any, folder: Path) -> ReadFile:
+def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engine: Engine, folder: Path) -> ReadFile:
+    """One file, read whole by the specs that fit it; InputRejected where it does not fit the mapping."""
     sheet = next((spec.sheet for spec in specs.tables if spec.sheet and spec.fits(file.base_name, ())), None)
     is_lookup = object_name(file.base_name) in specs.lookups
     try:
         header = read_header(file.path, encoding=mapping.encoding, label=file.name, sheet=sheet)
     except InputRejected:
-        if is_lookup or choose(specs, file.base_name, ()):
+        if is_lookup or any(spec.is_named_like(file.base_name) for spec in specs.tables):
             raise
         header = ()
     chosen = choose(specs, file.base_name, header)
@@ -101,9 +86,9 @@ def _read(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engine: 
         label=file.name,
         encoding=mapping.encoding,
         sheet=sheet,
-        engine=engine,
+        engine=strict_reader(engine),
         folder=folder,
-        is_used=bool(chosen) or is_lookup,
+        wanted=(lambda found: _wanted(chosen, found, is_lookup)) if chosen or is_lookup else None,
     )
     one = ReadFile(file, chosen, is_lookup, reading)
     one.facts = {"warnings": sorted(set(warnings)), "header": list(reading.header)}
@@ -121,6 +106,16 @@ def _read(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engine: 
             )
             one.newest = max(filter(None, (one.newest, newest)), default=None)
     return one
+
+
+def _wanted(specs: Sequence[TableSpec], header: tuple[str, ...], is_lookup: bool) -> set[int]:
+    if is_lookup:
+        return set(range(len(header)))
+    wanted: set[int] = set()
+    for spec in specs:
+        used = used_positions(spec, Columns(positions(spec, header), spec.is_squashed, {}))
+        wanted |= used | set(attribute_positions(spec, header, used)[0].values())
+    return wanted
 
 
 def _unreadable(one: ReadFile) -> InputRejected:
@@ -158,7 +153,7 @@ def write_raw(
             path.parent.mkdir(exist_ok=True)
             _write_table(one, spec, columns, missing, lineage, path)
             parts.setdefault(f"raw_{spec.table}", []).append(path)
-            used = {position for rule in spec.columns.values() for position in columns.used(rule)}
+            used = used_positions(spec, columns)
             taken, left = attribute_positions(spec, one.reading.header, used)
             if taken:
                 path = folder / "raw_opportunity_attributes" / f"{number:05d}.parquet"
@@ -167,16 +162,15 @@ def write_raw(
                 parts.setdefault("raw_opportunity_attributes", []).append(path)
             one.facts.setdefault("tables", []).append(spec.table)
             one.facts["mapped_columns"] = sorted(
-                {column for column, rule in spec.columns.items() if _is_there(rule, columns)} | set(one.facts.get("mapped_columns", ()))
+                {column for column, rule in spec.columns.items() if _is_there(rule, columns)}
+                | set(one.facts.get("mapped_columns", ()))
             )
             one.facts["attributes"] = sorted(set(taken) - set(left))
             one.facts["not_taken"] = dict(sorted(left.items()))
     return parts
 
 
-def write_derived(
-    parts: dict[str, list[Path]], specs: DialectSpec, folder: Path, engine: Engine
-) -> None:
+def write_derived(parts: dict[str, list[Path]], specs: DialectSpec, folder: Path, engine: Engine) -> None:
     """Raw tables that the export holds only inside another one; adds them to `parts`."""
     for derived in specs.derived:
         name, source = f"raw_{derived.table}", f"raw_{derived.source}"
@@ -195,7 +189,7 @@ def _write_table(
 ) -> None:
     contract = RAW_TABLES[f"raw_{spec.table}"]
     schema = arrow_schema(contract)
-    needed = sorted({position for rule in spec.columns.values() for position in columns.used(rule)})
+    needed = sorted(used_positions(spec, columns))
     with pq.ParquetWriter(path, schema, **_WRITER) as writer:
         for numbers, staged in staged_batches(one.reading, needed):
             count = len(numbers)
@@ -342,6 +336,31 @@ def _hold_count(one: ReadFile, is_used: bool) -> None:
             found=f"{ledger.num_rows} in the ledger, {accepted} accepted, {numbered} handed on",
             where=one.file.name,
         )
+
+
+def overlaps(parts: dict[str, list[Path]], read: Sequence[ReadFile]) -> list[str]:
+    """Warnings about files of one object that hold records of the same key: their records are united, and the latest wins in cleaning."""
+    by_number = {f"{number:05d}": one for number, one in enumerate(read)}
+    told: list[str] = []
+    for name, paths in sorted(parts.items()):
+        key = RAW_TABLES[name].column_names[4]
+        objects: dict[str, list[Path]] = {}
+        for path in paths if len(paths) > 1 and name != "raw_opportunity_attributes" else ():
+            objects.setdefault(object_name(by_number[path.stem].file.base_name), []).append(path)
+        for same in objects.values():
+            keys = (
+                [pq.read_table(path, columns=[key]).column(0).combine_chunks() for path in same]
+                if len(same) > 1
+                else []
+            )
+            for (left, ours), (right, theirs) in combinations(zip(same, keys, strict=False), 2):
+                both = pc.sum(pc.is_in(theirs, value_set=ours, skip_nulls=True), min_count=0).as_py() or 0
+                if both:
+                    names = sorted(by_number[path.stem].file.name for path in (left, right))
+                    told.append(
+                        f"{names[0]} and {names[1]} overlap: {both} records of one have a {key} of the other; the latest wins"
+                    )
+    return told
 
 
 def drop_staged(work: Path) -> None:

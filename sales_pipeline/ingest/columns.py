@@ -59,7 +59,7 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Past:
-    """"true" where the instant (ISO text) lies before the export, "false" where it does not."""
+    """ "true" where the instant (ISO text) lies before the export, "false" where it does not."""
 
     headers: tuple[str, ...]
 
@@ -121,7 +121,9 @@ def evaluate(rule: Rule, columns: Columns, values: Mapping[int, Any], count: int
         return _words(rule, columns, values, count)
     taken = _first(rule.headers, columns, values, count)
     if isinstance(rule, Translate):
-        place = pc.index_in(pc.utf8_lower(taken), value_set=pa.array([old.lower() for old, _ in rule.table], pa.string()))
+        place = pc.index_in(
+            pc.utf8_lower(taken), value_set=pa.array([old.lower() for old, _ in rule.table], pa.string())
+        )
         return pc.coalesce(pa.array([new for _, new in rule.table], pa.string()).take(place), taken)
     if isinstance(rule, Past):
         moment = pc.replace_substring(pc.utf8_slice_codeunits(taken, 0, 19), "T", " ")

@@ -20,9 +20,17 @@ from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import ConfigurationError, InputRejected
-from sales_pipeline.ingest.assemble import ReadFile, SourceFile, drop_staged, read_files, write_derived, write_ledger, write_raw
+from sales_pipeline.ingest.assemble import (
+    ReadFile,
+    drop_staged,
+    overlaps,
+    read_files,
+    write_derived,
+    write_ledger,
+    write_raw,
+)
 from sales_pipeline.ingest.dialects.spec import DialectSpec, resolve
-from sales_pipeline.ingest.landing import LandedExport, landed_exports, members, open_archive, unpack
+from sales_pipeline.ingest.landing import LandedExport, SourceFile, landed_exports, open_archive, unpacked
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.durable import write_bytes
 from sales_pipeline.lake.layout import Lake
@@ -142,9 +150,7 @@ def _ingest(
         datetime.fromisoformat(facts["exported_at"]),
         tuple(ExportFile(**file) for file in facts["export_files"]),
     )
-    tables = {
-        name: tuple(table_ref(name, folder / part) for part in parts) for name, parts in facts["tables"].items()
-    }
+    tables = {name: tuple(table_ref(name, folder / part) for part in parts) for name, parts in facts["tables"].items()}
     return IngestedExport(export, tables, table_ref("row_ledger", folder / "row_ledger.parquet"), facts)
 
 
@@ -153,11 +159,12 @@ def _build(
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         work = Path(temporary)
-        files, also_named = _distinct(_unpacked(kept, store, mapping, work / "unpacked"))
+        files, also_named = _distinct(_stored(kept, store, mapping, work / "unpacked"))
         read = read_files(files, mapping, specs, engine=engine, work=work / "staged")
-        _require_opportunities(read, mapping, specs)
+        hold_export(read, mapping, specs)
         newest = max(filter(None, (one.newest for one in read)), default=None)
-        exported_at, warnings = _exported_at(kept, mapping, newest)
+        names = [file["name"] for file in kept["files"]]
+        exported_at, warnings = state_instant(kept["label"], names, mapping, newest)
         parts = write_raw(read, mapping, folder, export_id=kept["export_id"], exported_at=exported_at)
         write_derived(parts, specs, folder, engine)
         write_ledger(read, folder / "row_ledger.parquet", export_id=kept["export_id"])
@@ -172,7 +179,7 @@ def _build(
         ],
         "tables": {name: [str(path.relative_to(folder)) for path in paths] for name, paths in sorted(parts.items())},
         "files": {one.file.name: _file_facts(one) for one in read},
-        "warnings": [*warnings, *also_named, *_overlaps(read)],
+        "warnings": [*warnings, *also_named, *overlaps(parts, read)],
     }
 
 
@@ -181,26 +188,9 @@ def _file_facts(one: ReadFile) -> dict[str, Any]:
     return {**one.reading.facts, **one.facts, "sha256": one.file.sha256, "newest_recorded_at": newest}
 
 
-def _unpacked(kept: dict[str, Any], store: Path, mapping: SourceMapping, folder: Path) -> Iterator[SourceFile]:
-    """Every table file of an export, out of its ZIPs."""
-    folder.mkdir(parents=True)
-    for number, file in enumerate(kept["files"]):
-        path = store / file["sha256"]
-        suffix = Path(file["name"]).suffix.lower()
-        if suffix != ".zip":
-            linked = folder / f"{number:05d}{suffix}"
-            linked.symlink_to(path.resolve())
-            yield SourceFile(file["name"], file["sha256"], file["bytes"], linked)
-            continue
-        left = mapping.limits.max_bytes
-        with open_archive(path) as archive:
-            for place, entry in enumerate(members(archive, file["name"], mapping.limits)):
-                target = folder / f"{number:05d}_{place:05d}{Path(entry.filename).suffix.lower()}"
-                sha256, size = unpack(archive, entry, target, name=file["name"], limit=left)
-                left -= size
-                yield SourceFile(
-                    f"{file['name']}/{entry.filename}", sha256, size, target, member=entry.filename, container=file["name"]
-                )
+def _stored(kept: dict[str, Any], store: Path, mapping: SourceMapping, folder: Path) -> Iterator[SourceFile]:
+    files = [(file["name"], store / file["sha256"], file["sha256"], file["bytes"]) for file in kept["files"]]
+    return unpacked(files, mapping.limits, folder)
 
 
 def _distinct(files: Iterator[SourceFile]) -> tuple[list[SourceFile], list[str]]:
@@ -215,7 +205,8 @@ def _distinct(files: Iterator[SourceFile]) -> tuple[list[SourceFile], list[str]]
     return list(first.values()), told
 
 
-def _require_opportunities(read: Sequence[ReadFile], mapping: SourceMapping, specs: DialectSpec) -> None:
+def hold_export(read: Sequence[ReadFile], mapping: SourceMapping, specs: DialectSpec) -> None:
+    """InputRejected where an export has no opportunities: the one table that must be there."""
     wanted = {"opportunities"}
     if not any(spec.table == "opportunities" for one in read for spec in one.specs):
         wanted |= {derived.source for derived in specs.derived if derived.table == "opportunities"}
@@ -242,7 +233,13 @@ def _require_opportunities(read: Sequence[ReadFile], mapping: SourceMapping, spe
     )
 
 
-def _exported_at(kept: dict[str, Any], mapping: SourceMapping, newest: datetime | None) -> tuple[datetime, list[str]]:
+def state_instant(
+    label: str, names: Sequence[str], mapping: SourceMapping, newest: datetime | None
+) -> tuple[datetime, list[str]]:
+    """When an export of these file names counts as exported, and warnings; InputRejected where nothing says it.
+
+    `newest` is the newest recorded instant. The result lies after it in any case.
+    """
     just_after = newest + timedelta(microseconds=1) if newest else None
     if mapping.exported_at == "newest":
         if just_after is None:
@@ -250,12 +247,12 @@ def _exported_at(kept: dict[str, Any], mapping: SourceMapping, newest: datetime 
                 "the export does not say when it was written",
                 expected="a mapped column that records instants (created, modified, changed, logged)",
                 found="none with a readable instant",
-                where=", ".join(file["name"] for file in kept["files"][:10]),
+                where=", ".join(names[:10]),
                 fix="set mapping.exported_at to `file_name` or to an instant such as 2026-06-30T00:00:00Z",
             )
         return just_after, []
     if mapping.exported_at == "file_name":
-        stated = _named_instant(kept, mapping)
+        stated = _named_instant(label, names, mapping)
     else:
         try:
             stated = datetime.fromisoformat(mapping.exported_at)
@@ -274,10 +271,10 @@ def _exported_at(kept: dict[str, Any], mapping: SourceMapping, newest: datetime 
     return stated, []
 
 
-def _named_instant(kept: dict[str, Any], mapping: SourceMapping) -> datetime:
+def _named_instant(label: str, names: Sequence[str], mapping: SourceMapping) -> datetime:
     """The end of the latest day named by the files or their folder, in the mapping's zone."""
     days: list[date] = []
-    for name in (kept["label"], *(file["name"] for file in kept["files"])):
+    for name in (label, *names):
         for match in _NAMED_DAY.finditer(name):
             try:
                 days.append(date(int(match[1]), int(match[2]), int(match[3])))
@@ -287,21 +284,8 @@ def _named_instant(kept: dict[str, Any], mapping: SourceMapping) -> datetime:
         raise InputRejected(
             "no file name says when the export was written",
             expected="a day such as 2026-06-30 or 20260630 in a name",
-            found=", ".join(file["name"] for file in kept["files"][:10]),
-            where=kept["label"],
+            found=", ".join(names[:10]),
+            where=label,
             fix="rename the file, or set mapping.exported_at to `newest` or an instant",
         )
     return AsOf.end_of_day(max(days), mapping.time_zone).instant
-
-
-def _overlaps(read: Sequence[ReadFile]) -> list[str]:
-    """Tables that stand in several files: their records are united, and of equal keys the latest wins in cleaning."""
-    names: dict[str, list[str]] = {}
-    for one in read:
-        for spec in one.specs:
-            names.setdefault(spec.table, []).append(one.file.name)
-    return [
-        f"{table} stands in {len(found)} files ({', '.join(sorted(found))}): records are united, of equal keys the latest wins"
-        for table, found in sorted(names.items())
-        if len(found) > 1
-    ]

@@ -10,7 +10,7 @@ import hashlib
 import re
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -34,6 +34,23 @@ class LandedExport:
 
     label: str
     files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A table file as it lies unpacked. Where it came in an archive, `container` names that, `member` the file in it, and `name` both."""
+
+    name: str
+    sha256: str
+    bytes: int
+    path: Path
+    member: str | None = None
+    container: str = ""
+
+    @property
+    def base_name(self) -> str:
+        """The file's own name, without folders."""
+        return self.name.rsplit("/", 1)[-1]
 
 
 def landed_exports(landing: Path) -> list[LandedExport]:
@@ -94,7 +111,9 @@ def is_complete(landing: Path, earlier: Mapping[str, int] | None) -> bool:
     if earlier is None or dict(earlier) != sizes(landing):
         return False
     try:
-        archives = [path for export in landed_exports(landing) for path in export.files if path.suffix.lower() == ".zip"]
+        archives = [
+            path for export in landed_exports(landing) for path in export.files if path.suffix.lower() == ".zip"
+        ]
     except InputRejected:
         return False
     return all(zipfile.is_zipfile(path) for path in archives)
@@ -162,6 +181,25 @@ def unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, *, na
             fix="the file is damaged or was not fully written; export again",
         ) from error
     return digest.hexdigest(), size
+
+
+def unpacked(files: Sequence[tuple[str, Path, str, int]], limits: ArchiveLimits, folder: Path) -> Iterator[SourceFile]:
+    """Every table file among these (name, path, sha256, size), out of its archive where it lies in one; unpacked below `folder`."""
+    folder.mkdir(parents=True)
+    for number, (name, path, sha256, size) in enumerate(files):
+        suffix = Path(name).suffix.lower()
+        if suffix != ".zip":
+            linked = folder / f"{number:05d}{suffix}"
+            linked.symlink_to(path.resolve())
+            yield SourceFile(name, sha256, size, linked)
+            continue
+        left = limits.max_bytes
+        with open_archive(path) as archive:
+            for place, entry in enumerate(members(archive, name, limits)):
+                target = folder / f"{number:05d}_{place:05d}{Path(entry.filename).suffix.lower()}"
+                digest, true_size = unpack(archive, entry, target, name=name, limit=left)
+                left -= true_size
+                yield SourceFile(f"{name}/{entry.filename}", digest, true_size, target, entry.filename, name)
 
 
 def _unsafe(name: str, what: str, expected: str, found: str) -> InputRejected:

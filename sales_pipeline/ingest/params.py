@@ -108,7 +108,9 @@ class SourceMapping(_Frozen):
 
     @field_validator("tables")
     @classmethod
-    def _known_tables_and_columns(cls, value: dict[str, tuple[TableMapping, ...]]) -> dict[str, tuple[TableMapping, ...]]:
+    def _known_tables_and_columns(
+        cls, value: dict[str, tuple[TableMapping, ...]]
+    ) -> dict[str, tuple[TableMapping, ...]]:
         for name, parts in value.items():
             table = RAW_TABLES.get(f"raw_{name}")
             if table is None:

@@ -8,22 +8,27 @@ Workbooks and Parquet files come with records of their own. Belongs here: readin
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sales_pipeline.engines.base import CsvDialect
-from sales_pipeline.errors import InputRejected, LedgerUnbalanced
+from sales_pipeline.engines.base import CsvDialect, Engine
+from sales_pipeline.errors import ConfigurationError, InputRejected, LedgerUnbalanced
 from sales_pipeline.ingest import records as rec
-from sales_pipeline.ingest.landing import TEXT_SUFFIXES, WORKBOOK_SUFFIXES
+from sales_pipeline.ingest.landing import WORKBOOK_SUFFIXES
+from sales_pipeline.ingest.layout import Bytes, Layout, find_layout
 from sales_pipeline.ingest.text import Encoding, settle_encoding, write_text
 from sales_pipeline.lake.tables import PARQUET_OPTIONS
+
+Wanted: TypeAlias = Callable[[tuple[str, ...]], Iterable[int]]
+"""Which columns of a file are wanted, by their places in its header."""
 
 _HEAD = 1 << 20
 _BATCH = 122_880
@@ -33,7 +38,15 @@ _BATCH = 122_880
 class StrictReader(Protocol):
     """An engine that reads a delimited UTF-8 file strictly into Parquet and returns the number of its data records."""
 
-    def csv_to_parquet(self, source: Path, output: Path, columns: Sequence[str], dialect: CsvDialect) -> int:
+    def csv_to_parquet(
+        self,
+        source: Path,
+        output: Path,
+        columns: Sequence[str],
+        dialect: CsvDialect,
+        *,
+        keep: Sequence[str] | None = None,
+    ) -> int:
         """See `engines.duckdb`."""
         ...
 
@@ -42,8 +55,8 @@ class StrictReader(Protocol):
 class FileReading:
     """What was read of one file.
 
-    `staged` is a Parquet file with the text columns `c0`, `c1`… in order of `header`, one row per accepted record, whose number stands at the
-    same place of `numbers`; None where the file has no record or was only counted. `ledger` has one row per record: source_record,
+    `staged` is a Parquet file with the wanted text columns, named `c0`, `c1`… by their place in `header`, one row per accepted record, whose
+    number stands at the same place of `numbers`; None where the file has no record or was only counted. `ledger` has one row per record: source_record,
     line, outcome, reason, value. `facts`: records, accepted, encoding, delimiter, lane, header, warnings.
     """
 
@@ -54,6 +67,17 @@ class FileReading:
     facts: dict[str, Any]
 
 
+def strict_reader(engine: Engine) -> StrictReader:
+    """The engine as a reader of delimited files; ConfigurationError where it is none."""
+    if not isinstance(engine, StrictReader):
+        raise ConfigurationError(
+            "this engine cannot read delimited files",
+            found=type(engine).__name__,
+            fix="ingest with the embedded engine",
+        )
+    return engine
+
+
 def column_name(position: int) -> str:
     """Name of a staged column: positions instead of headers, so that no text of a user becomes an identifier."""
     return f"c{position}"
@@ -62,22 +86,28 @@ def column_name(position: int) -> str:
 def read_header(path: Path, *, encoding: str | None, label: str, sheet: str | None = None) -> tuple[str, ...]:
     """The header of a file, without reading the rest; empty for an empty file. Raises InputRejected as `read_file` does."""
     if path.suffix.lower() in WORKBOOK_SUFFIXES:
-        from sales_pipeline.ingest.tabular import workbook_rows
+        from sales_pipeline.ingest.tabular import workbook_header, workbook_rows
 
-        rows = workbook_rows(path, sheet, label=label)
-        return next((tuple(row) for row in rows if any(row)), ())
+        return workbook_header(list(islice(workbook_rows(path, sheet, label=label), 200)))[1]
     if path.suffix.lower() == ".parquet":
         from sales_pipeline.ingest.tabular import open_parquet
 
         return tuple(open_parquet(path, label=label).schema_arrow.names)
-    layout = rec.find_layout(_head(path, settle_encoding(path, encoding, label=label)))
+    layout = find_layout(_head(path, settle_encoding(path, encoding, label=label)))
     return layout.header if layout else ()
 
 
 def read_file(
-    path: Path, *, label: str, encoding: str | None, sheet: str | None, engine: StrictReader, folder: Path, is_used: bool
+    path: Path,
+    *,
+    label: str,
+    encoding: str | None,
+    sheet: str | None,
+    engine: StrictReader,
+    folder: Path,
+    wanted: Wanted | None,
 ) -> FileReading:
-    """Read one file whole. `folder` takes the staged columns; with `is_used` false records are only counted.
+    """Read one file whole. `folder` takes the staged columns that `wanted` picks from the header; without it records are only counted.
 
     Raises InputRejected for an unknown encoding, a workbook or Parquet file that cannot be opened, or a sheet that is not there, and
     LedgerUnbalanced where the strict reader found another number of records than the scan of the file.
@@ -93,22 +123,24 @@ def read_file(
     try:
         settled = settle_encoding(path, encoding, label=label)
     except InputRejected:
-        if is_used:
+        if wanted is not None:
             raise
         settled = Encoding("latin-1", "only counted: the encoding is not known and the file is not used")
-    return _read_text(path, settled, label=label, engine=engine, folder=folder, is_used=is_used)
+    return _read_text(path, settled, label=label, engine=engine, folder=folder, wanted=wanted)
 
 
 def _read_text(
-    path: Path, encoding: Encoding, *, label: str, engine: StrictReader, folder: Path, is_used: bool
+    path: Path, encoding: Encoding, *, label: str, engine: StrictReader, folder: Path, wanted: Wanted | None
 ) -> FileReading:
     text = write_text(path, folder / "text", encoding)
     facts: dict[str, Any] = {"encoding": encoding.name, "encoding_basis": encoding.basis}
     if text.stat().st_size == 0:
-        return FileReading((), None, pa.array([], pa.int64()), empty_ledger(), {**facts, "lane": "empty", **_counts(0, 0)})
+        return FileReading(
+            (), None, pa.array([], pa.int64()), empty_ledger(), {**facts, "lane": "empty", **_counts(0, 0)}
+        )
     with text.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         head = data[:_HEAD]
-        layout = rec.find_layout(head[: head.rfind(b"\n") + 1] or data[: data.find(b"\n") + 1])
+        layout = find_layout(head[: head.rfind(b"\n") + 1] or data[: data.find(b"\n") + 1])
         if layout is None:
             ledger = _ledger_of_blanks(data)
             return FileReading(
@@ -124,11 +156,12 @@ def _read_text(
         }
         _hold_balance(data, records, label)
         staged: Path | None = None
-        if is_used and accepted:
+        if wanted is not None and accepted:
             staged = folder / "staged.parquet"
             source = text if records.is_plain else _copy_readable(data, layout, records, folder / "readable")
             names = [column_name(position) for position in range(len(layout.header))]
-            count = engine.csv_to_parquet(source, staged, names, CsvDialect(delimiter=layout.delimiter))
+            kept = [names[position] for position in sorted(wanted(layout.header))] or names[:1]
+            count = engine.csv_to_parquet(source, staged, names, CsvDialect(delimiter=layout.delimiter), keep=kept)
             if count != accepted:
                 raise LedgerUnbalanced(
                     "the records of a file are not all accounted for",
@@ -149,21 +182,25 @@ def _head(path: Path, encoding: Encoding) -> bytes:
         raw = handle.read(_HEAD)
     text = raw.decode(encoding.name, "ignore").replace("\r\n", "\n").replace("\r", "\n")
     head = text.encode()
-    return head if len(raw) < _HEAD and head.endswith(b"\n") else (head if len(raw) < _HEAD else head[: head.rfind(b"\n")]) + b"\n"
+    return (
+        head
+        if len(raw) < _HEAD and head.endswith(b"\n")
+        else (head if len(raw) < _HEAD else head[: head.rfind(b"\n")]) + b"\n"
+    )
 
 
 def _counts(records: int, accepted: int) -> dict[str, int]:
     return {"records": records, "accepted": accepted}
 
 
-def _hold_balance(data: rec.Bytes, records: rec.Records, label: str) -> None:
+def _hold_balance(data: Bytes, records: rec.Records, label: str) -> None:
     """Records lie end to end from the first byte to the last: none is lost, none is counted twice."""
     is_whole = bool((records.starts[1:] == records.ends[:-1]).all()) and int(records.starts[0]) == 0
     if not is_whole or int(records.ends[-1]) != len(data):
         raise LedgerUnbalanced("the records of a file do not cover it", expected=f"{len(data)} bytes", where=label)
 
 
-def _copy_readable(data: rec.Bytes, layout: rec.Layout, records: rec.Records, target: Path) -> Path:
+def _copy_readable(data: Bytes, layout: Layout, records: rec.Records, target: Path) -> Path:
     """The header and the accepted records, byte for byte, but for those that must be quoted anew."""
     delimiter = layout.delimiter.encode()
     kept = np.flatnonzero(records.accepted)
@@ -203,7 +240,9 @@ def empty_ledger() -> pa.Table:
     return LEDGER_SCHEMA.empty_table()
 
 
-def ledger_table(numbers: pa.Array, lines: pa.Array, exceptional: dict[int, tuple[str, str, str | None]]) -> pa.Table:
+def ledger_table(
+    numbers: pa.Array, lines: pa.Array, exceptional: Mapping[int, tuple[str, str, str | None]]
+) -> pa.Table:
     """The ledger of a file: everything accepted but what stands in `exceptional` by index as (outcome, reason, value)."""
     count = len(numbers)
     columns: list[pa.Array] = [numbers, lines]
@@ -213,25 +252,31 @@ def ledger_table(numbers: pa.Array, lines: pa.Array, exceptional: dict[int, tupl
     for part, usual in enumerate(("accepted", "", None)):
         values = pa.repeat(pa.scalar(usual, pa.string()), count)
         if len(places):
-            values = pc.replace_with_mask(values, mask, pa.array([exceptional[i][part] for i in places.tolist()], pa.string()))
+            values = pc.replace_with_mask(
+                values, mask, pa.array([exceptional[i][part] for i in places.tolist()], pa.string())
+            )
         columns.append(values)
     return pa.Table.from_arrays(columns, schema=LEDGER_SCHEMA)
 
 
 def _ledger(records: rec.Records) -> pa.Table:
     exceptional = {
-        index: (found.outcome, found.reason, found.text if found.outcome == "quarantined" or found.reason == rec.FOOTER else None)
+        index: (
+            found.outcome,
+            found.reason,
+            found.text if found.outcome == "quarantined" or found.reason == rec.FOOTER else None,
+        )
         for index, found in records.exceptional.items()
     }
     return ledger_table(pa.array(records.numbers), pa.array(records.lines), exceptional)
 
 
-def _ledger_of_blanks(data: rec.Bytes) -> pa.Table:
+def _ledger_of_blanks(data: Bytes) -> pa.Table:
     count = data[:].count(b"\n")
     return ledger_table(
         pa.array(range(1, count + 1), pa.int64()),
         pa.array(range(1, count + 1), pa.int64()),
-        {index: ("structural", rec.BLANK, None) for index in range(count)},
+        dict.fromkeys(range(count), ("structural", rec.BLANK, None)),
     )
 
 
@@ -239,13 +284,12 @@ def staged_batches(reading: FileReading, positions: Sequence[int]) -> Iterator[t
     """The staged columns at these positions, batch by batch, with the record numbers of the rows."""
     if reading.staged is None:
         return
-    names = [column_name(position) for position in positions]
+    source = pq.ParquetFile(reading.staged)
+    names = [column_name(position) for position in positions] or source.schema_arrow.names[:1]
     start = 0
-    for batch in pq.ParquetFile(reading.staged).iter_batches(batch_size=_BATCH, columns=names or [column_name(0)]):
-        yield (
-            reading.numbers.slice(start, batch.num_rows),
-            {position: batch.column(column_name(position)) for position in positions},
-        )
+    for batch in source.iter_batches(batch_size=_BATCH, columns=names):
+        columns = {position: batch.column(column_name(position)) for position in positions}
+        yield reading.numbers.slice(start, batch.num_rows), columns
         start += batch.num_rows
 
 
@@ -256,8 +300,3 @@ def write_staged(columns: Sequence[pa.Array | pa.ChunkedArray], folder: Path) ->
         pa.table({column_name(position): column for position, column in enumerate(columns)}), path, **PARQUET_OPTIONS
     )
     return path
-
-
-def is_text(path: Path) -> bool:
-    """Whether a file is delimited text by its name."""
-    return path.suffix.lower() in TEXT_SUFFIXES

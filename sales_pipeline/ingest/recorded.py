@@ -20,12 +20,8 @@ from sales_pipeline.ingest.reader import column_name
 RECORDED = ("created_at", "modified_at", "changed_at", "logged_at", "opened_at")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# ISO texts of one length and one ending sort as their instants do, so only the greatest of each need be parsed; the rest are all parsed.
-_IS_ISO = """{column} LIKE '____-__-__%' AND {column} < '21' AND SUBSTRING({column}, 11, 1) IN ('', ' ', 'T')
-  AND SUBSTRING({column}, 12) NOT LIKE '%-%' AND {column} NOT LIKE '%+%'"""
-_GREATEST = f"SELECT MAX({{column}}) AS text FROM staged WHERE {_IS_ISO} GROUP BY LENGTH({{column}}), RIGHT({{column}}, 1) IN ('Z', 'z')"
-_REST = f"SELECT DISTINCT {{column}} AS text FROM staged WHERE TRIM({{column}}) <> '' AND NOT ({_IS_ISO})"
-_ALL = "SELECT DISTINCT {column} AS text FROM staged"
+# ISO texts of one length and one ending sort as their instants do, so of the usual forms only the greatest need be parsed.
+_FORMS = ((10, ""), (19, ""), (20, "Z"), (23, ""), (24, "Z"))
 _PARSED = "SELECT MAX(parse_instant(text, $date_order, $zone)) AS instant FROM texts"
 
 
@@ -45,25 +41,50 @@ def newest_instant(
     staged: Path, positions: Sequence[int], *, date_order: str, zone_name: str, engine: Engine
 ) -> datetime | None:
     """The greatest instant in these staged columns, UTC; None where none can be read."""
-    newest: datetime | None = None
-    for position in positions:
-        for found in _newest_of(staged, column_name(position), {"date_order": date_order, "zone": zone_name}, engine):
-            if found is not None and (newest is None or found > newest):
-                newest = found
-    return newest
+    names = [column_name(position) for position in positions]
+    if not names:
+        return None
+    found: list[datetime | None] = []
+    parameters = {"date_order": date_order, "zone": zone_name}
+    greatest = engine.query(_greatest(names), {"staged": staged}).to_pylist()[0]
+    for name in names:
+        try:
+            usual = [greatest[f"{name}_{length}"] for length, _ in _FORMS]
+            found += [_iso_instant(text, zone_name) for text in usual if text is not None]
+            is_rest = greatest[f"{name}_rest"] > 0
+        except ValueError:
+            # The greatest text is no instant, such as the 31st of a shorter month: all have to be parsed.
+            is_rest = True
+        if is_rest:
+            texts = engine.query(
+                exp.select(exp.alias_(_column(name), "text")).distinct().from_("staged"), {"staged": staged}
+            )
+            found += _instants(engine.query(_model(_PARSED), {"texts": texts}, parameters=parameters))
+    return max((instant for instant in found if instant is not None), default=None)
 
 
-def _newest_of(staged: Path, column: str, parameters: dict[str, str], engine: Engine) -> list[datetime | None]:
-    greatest = engine.query(_model(_GREATEST, column), {"staged": staged}).column("text").to_pylist()
-    try:
-        found: list[datetime | None] = [_iso_instant(text, parameters["zone"]) for text in greatest]
-        rest = engine.query(_model(_REST, column), {"staged": staged})
-    except ValueError:
-        # The greatest text is no instant (the 31st of a shorter month, an hour of one digit): every one has to be parsed.
-        found, rest = [], engine.query(_model(_ALL, column), {"staged": staged})
-    if rest.num_rows:
-        found += _instants(engine.query(_model(_PARSED, column), {"texts": rest}, parameters=parameters))
-    return found
+def _greatest(names: Sequence[str]) -> exp.Query:
+    """Per column: the greatest text of each usual form, and how many texts have another form."""
+    selected: list[exp.Expr] = []
+    for name in names:
+        text, length = _column(name), exp.Length(this=_column(name))
+        is_iso = exp.and_(exp.Like(this=text.copy(), expression=exp.Literal.string("____-__-__%")), text.copy() < "21")
+        forms = []
+        for size, ending in _FORMS:
+            form = exp.and_(is_iso.copy(), length.copy().eq(size))
+            if ending:
+                form = exp.and_(form, exp.Like(this=text.copy(), expression=exp.Literal.string(f"%{ending}")))
+            forms.append(form)
+            value = exp.Case().when(form.copy(), text.copy())
+            selected.append(exp.alias_(exp.Max(this=value), f"{name}_{size}"))
+        is_other = exp.and_(text.copy().neq(""), exp.not_(exp.or_(*forms)))
+        selected.append(exp.alias_(exp.Count(this=exp.Case().when(is_other, exp.Literal.number(1))), f"{name}_rest"))
+    return exp.select(*selected).from_("staged")
+
+
+def _column(name: str) -> exp.Column:
+    """One of our own positional names."""
+    return exp.column(name, quoted=True)
 
 
 def _iso_instant(text: str, zone_name: str) -> datetime:
@@ -71,9 +92,8 @@ def _iso_instant(text: str, zone_name: str) -> datetime:
     return (instant if instant.tzinfo else instant.replace(tzinfo=zone(zone_name))).astimezone(UTC)
 
 
-def _model(text: str, column: str) -> exp.Query:
-    """`column` is one of our own positional names."""
-    tree = sqlglot.parse_one(text.format(column=column), read=DIALECT)
+def _model(text: str) -> exp.Query:
+    tree = sqlglot.parse_one(text, read=DIALECT)
     assert isinstance(tree, exp.Query)
     return tree
 

@@ -10,18 +10,13 @@ Belongs here: where records start and end and whether they are readable. Does no
 
 from __future__ import annotations
 
-import mmap
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_RECORD_BYTES = 16_000_000
-DELIMITERS = (",", ";", "\t", "|")
+from sales_pipeline.ingest.layout import MAX_RECORD_BYTES, Bytes, Layout, is_footer, read_record, sounds_like_footer
 
 BLANK = "blank line"
 EMPTY = "record without a value"
@@ -35,24 +30,11 @@ BROKEN_QUOTE = "broken quote"
 NUL = "NUL byte"
 TOO_LONG = "record longer than 16 MB"
 
-_CHUNK = 1 << 24
+_CHUNK = 1 << 20
 _NEWLINE, _QUOTE = 10, 34
-_FOOTER_WORDS = re.compile(
-    r"(?i)^\W*((grand\s+|sub)?totals?|sum(me)?|count|records?|rows?|copyright|confidential|generated|exported|end of)\b|^(合计|总计|小计|共)"
-)
 _FOOTER_REACH = 12
 
 Positions = NDArray[np.int64]
-Bytes: TypeAlias = bytes | mmap.mmap
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a text is laid out: delimiter, the header's cells, and the byte its record starts at."""
-
-    delimiter: str
-    header: tuple[str, ...]
-    header_start: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,7 @@ class Records:
     """All records of a text in order: `starts` and `ends` (bytes), `lines` (1 for the first), `numbers` (0 is the header).
 
     `accepted` marks the readable ones; `exceptional` holds the others by index; `rewritten` the accepted ones that must be quoted
-    anew before a strict reader takes them.
+    anew before a strict reader takes them. `is_header_sound` says whether the header's own quoting is in order.
     """
 
     starts: Positions
@@ -81,88 +63,12 @@ class Records:
     accepted: NDArray[np.bool_]
     exceptional: dict[int, Exceptional]
     rewritten: dict[int, tuple[bytes, ...]]
+    is_header_sound: bool
 
     @property
     def is_plain(self) -> bool:
         """Whether a strict reader can take the text as it is: a header and readable records, nothing else."""
-        return not self.rewritten and len(self.exceptional) == 1 and self.numbers[0] == 0
-
-
-def read_record(data: Bytes, start: int, delimiter: bytes) -> tuple[list[bytes], int, bool] | None:
-    """The cells of the record at `start`, the byte after it, and whether a quote stands for itself in it.
-
-    A quote inside a cell that does not begin with one stands for itself, as in `24" screen`, only where no cell of the record is
-    quoted. None where the quoting is broken. `data` ends with a line end.
-    """
-    cells: list[bytes] = []
-    at, is_quoted, is_stray = start, False, False
-    while True:
-        if data[at] == _QUOTE:
-            is_quoted = True
-            close = data.find(b'"', at + 1, start + MAX_RECORD_BYTES)
-            while close >= 0 and data[close + 1] == _QUOTE:
-                close = data.find(b'"', close + 2, start + MAX_RECORD_BYTES)
-            if close < 0:
-                return None
-            cells.append(data[at + 1 : close].replace(b'""', b'"'))
-            end = close + 1
-        else:
-            line_end = data.find(b"\n", at)
-            end = data.find(delimiter, at, line_end)
-            end = line_end if end < 0 else end
-            cells.append(data[at:end])
-            is_stray = is_stray or b'"' in cells[-1]
-        if is_stray and is_quoted:
-            return None
-        if data[end] == _NEWLINE:
-            return cells, end + 1, is_stray
-        if data[end : end + 1] != delimiter:
-            return None
-        at = end + 1
-
-
-def find_layout(head: bytes) -> Layout | None:
-    """Delimiter and header from the first lines of a text; None for a text without any value.
-
-    The delimiter is the one under which most of the first records agree with the header; the header is the first record that fills
-    more than half as many cells as records usually have, so that titles above it are passed over.
-    """
-    best: tuple[tuple[int, int], Layout] | None = None
-    for delimiter in DELIMITERS:
-        parsed = _first_records(head, delimiter.encode())
-        filled = [(start, cells) for start, cells in parsed if any(cell.strip() for cell in cells)]
-        if not filled:
-            return None
-        counts = [len(cells) for _, cells in filled]
-        usual = max(set(counts), key=lambda count: (counts.count(count), count))
-        enough = max(1.0, usual * 0.6)
-        start, header = next(
-            (found for found in filled if sum(bool(cell.strip()) for cell in found[1]) >= enough), filled[0]
-        )
-        agreeing = sum(count == len(header) for count in counts)
-        score = (agreeing if len(header) > 1 else 0, len(header))
-        if best is None or score > best[0]:
-            names = tuple(cell.decode("utf-8", "replace").strip().strip("\ufeff").strip() for cell in header)
-            best = score, Layout(delimiter, names, start)
-    assert best is not None
-    return best[1]
-
-
-def _first_records(head: bytes, delimiter: bytes, limit: int = 200) -> list[tuple[int, list[bytes]]]:
-    records: list[tuple[int, list[bytes]]] = []
-    at = 0
-    while at < len(head) and len(records) < limit:
-        line_end = head.index(b"\n", at)
-        if head[at:line_end].strip():
-            parsed = read_record(head, at, delimiter)
-            if parsed is None or parsed[1] - at > 100_000:
-                records.append((at, head[at:line_end].split(delimiter)))
-            else:
-                records.append((at, parsed[0]))
-                at = parsed[1]
-                continue
-        at = line_end + 1
-    return records
+        return self.is_header_sound and not self.rewritten and len(self.exceptional) == 1 and int(self.numbers[0]) == 0
 
 
 def find_records(data: Bytes, layout: Layout) -> Records:
@@ -170,7 +76,9 @@ def find_records(data: Bytes, layout: Layout) -> Records:
     width = len(layout.header)
     delimiter = layout.delimiter.encode()
     parsed_header = read_record(data, layout.header_start, delimiter)
-    header_end = parsed_header[1] if parsed_header else data.find(b"\n", layout.header_start) + 1
+    is_sound = parsed_header is not None and len(parsed_header[0]) == width
+    header_end = parsed_header[1] if parsed_header and is_sound else data.find(b"\n", layout.header_start) + 1
+    is_sound = is_sound and parsed_header is not None and not parsed_header[2]
     exceptional = [
         *_preamble(data, layout.header_start),
         _exception(data, layout.header_start, header_end, "structural", HEADER),
@@ -190,10 +98,9 @@ def find_records(data: Bytes, layout: Layout) -> Records:
             exceptional.append(_exception(data, start, end, outcome, reason))
         else:
             odd.append((start, end, tuple(cells) if is_stray else None))
-            covered = end
-            last = int(np.searchsorted(line_starts, end))
-            keep[index:last] = False
-    return _in_order(data, layout, line_starts[keep], line_ends[keep], odd, exceptional, width)
+        covered = end
+        keep[index : int(np.searchsorted(line_starts, end))] = False
+    return _in_order(data, layout, line_starts[keep], line_ends[keep], odd, exceptional, is_sound)
 
 
 def _judge(
@@ -316,9 +223,11 @@ def _in_order(
     ends: Positions,
     odd: list[tuple[int, int, tuple[bytes, ...] | None]],
     exceptional: list[Exceptional],
-    width: int,
+    is_header_sound: bool,
 ) -> Records:
-    all_starts = np.concatenate((starts, np.array([o[0] for o in odd] + [e.start for e in exceptional], dtype=np.int64)))
+    all_starts = np.concatenate(
+        (starts, np.array([o[0] for o in odd] + [e.start for e in exceptional], dtype=np.int64))
+    )
     all_ends = np.concatenate((ends, np.array([o[1] for o in odd] + [e.end for e in exceptional], dtype=np.int64)))
     accepted = np.ones(len(all_starts), dtype=np.bool_)
     accepted[len(starts) + len(odd) :] = False
@@ -328,13 +237,15 @@ def _in_order(
     place[order] = np.arange(len(order))
     by_index = {int(place[len(starts) + len(odd) + i]): e for i, e in enumerate(exceptional)}
     rewritten = {int(place[len(starts) + i]): o[2] for i, o in enumerate(odd) if o[2] is not None}
-    for index, footer in _footers(data, layout, all_starts, all_ends, by_index, width).items():
+    for index, footer in _footers(data, layout, all_starts, all_ends, by_index, len(layout.header)).items():
         by_index[index] = footer
         accepted[index] = False
         rewritten.pop(index, None)
     header_index = int(np.searchsorted(all_starts, layout.header_start))
     numbers = np.arange(len(all_starts), dtype=np.int64) - header_index
-    return Records(all_starts, all_ends, _line_numbers(data, all_starts), numbers, accepted, by_index, rewritten)
+    return Records(
+        all_starts, all_ends, _line_numbers(data, all_starts), numbers, accepted, by_index, rewritten, is_header_sound
+    )
 
 
 def _line_numbers(data: Bytes, starts: Positions) -> Positions:
@@ -348,11 +259,6 @@ def _line_numbers(data: Bytes, starts: Positions) -> Positions:
         lines[first:last] = base + np.searchsorted(newlines, starts[first:last])
         base += len(newlines)
     return lines
-
-
-def is_footer(cells: Sequence[str], width: int) -> bool:
-    """Whether the filled cells of a record at the end of a table of `width` columns are a total or a note, not data."""
-    return bool(cells) and bool(_FOOTER_WORDS.search(cells[0])) and len(cells) <= width / 2
 
 
 def _footers(
@@ -376,7 +282,7 @@ def _footers(
     tail.reverse()
     for position, (_, cells) in enumerate(tail):
         after_blank = position > 0 and not tail[position - 1][1]
-        if cells and (after_blank or _FOOTER_WORDS.search(cells[0])):
+        if cells and (after_blank or sounds_like_footer(cells[0])):
             return {
                 index: Exceptional(
                     int(starts[index]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest import records as rec
+from sales_pipeline.ingest.layout import is_footer
 from sales_pipeline.ingest.reader import FileReading, column_name, empty_ledger, ledger_table, write_staged
 from sales_pipeline.lake.tables import PARQUET_OPTIONS
 
@@ -57,22 +58,30 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
+def workbook_header(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:
+    """Place and cells of the header among the first rows: the first that fills more than half as many cells as rows usually do."""
+    filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    if not any(filled):
+        return 0, ()
+    usual = max(set(filled) - {0}, key=lambda count: (filled.count(count), count))
+    place = next(index for index, count in enumerate(filled) if count >= max(1.0, usual * 0.6))
+    width = max(index for index, cell in enumerate(rows[place]) if cell.strip()) + 1
+    return place, tuple(cell.strip() for cell in rows[place][:width])
+
+
 def read_workbook(path: Path, sheet: str | None, *, label: str, folder: Path) -> FileReading:
     """A sheet as `reader.read_file` would give it. The header is the first row that fills more than half as many cells as rows do."""
     rows = list(workbook_rows(path, sheet, label=label))
     facts: dict[str, Any] = {"lane": "workbook", "records": len(rows)}
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
     if not any(filled):
-        blanks = {index: ("structural", rec.BLANK, None) for index in range(len(rows))}
+        blanks = dict.fromkeys(range(len(rows)), ("structural", rec.BLANK, None))
         numbers = pa.array(range(1, len(rows) + 1), pa.int64())
         return FileReading(
             (), None, pa.array([], pa.int64()), ledger_table(numbers, numbers, blanks), {**facts, "accepted": 0}
         )
-    head = filled[:200]
-    usual = max(set(head) - {0}, key=lambda count: (head.count(count), count))
-    header_row = next(index for index, count in enumerate(filled) if count >= max(1.0, usual * 0.6))
-    width = max(index for index, cell in enumerate(rows[header_row]) if cell.strip()) + 1
-    header = rows[header_row][:width]
+    header_row, header = workbook_header(rows[:200])
+    width = len(header)
     exceptional: dict[int, tuple[str, str, str | None]] = {}
     for index, row in enumerate(rows):
         if index < header_row:
@@ -81,15 +90,18 @@ def read_workbook(path: Path, sheet: str | None, *, label: str, folder: Path) ->
             exceptional[index] = ("structural", rec.HEADER, None)
         elif not filled[index]:
             exceptional[index] = ("structural", rec.BLANK, None)
-        elif row[:width] == header:
+        elif tuple(cell.strip() for cell in row[:width]) == header:
             exceptional[index] = ("structural", rec.REPEATED_HEADER, None)
         elif any(cell.strip() for cell in row[width:]):
             exceptional[index] = ("quarantined", rec.TOO_MANY, "\t".join(row))
     last = max(index for index, count in enumerate(filled) if count)
-    if width > 2 and last not in exceptional and rec.is_footer([cell for cell in rows[last] if cell.strip()], width):
+    if width > 2 and last not in exceptional and is_footer([cell for cell in rows[last] if cell.strip()], width):
         exceptional[last] = ("structural", rec.FOOTER, "\t".join(rows[last]))
     kept = [index for index in range(len(rows)) if index not in exceptional]
-    columns = [pa.array([rows[index][at] if at < len(rows[index]) else "" for index in kept], pa.string()) for at in range(width)]
+    columns = [
+        pa.array([rows[index][at] if at < len(rows[index]) else "" for index in kept], pa.string())
+        for at in range(width)
+    ]
     ledger = ledger_table(
         pa.array([index - header_row for index in range(len(rows))], pa.int64()),
         pa.array(range(1, len(rows) + 1), pa.int64()),
@@ -97,7 +109,9 @@ def read_workbook(path: Path, sheet: str | None, *, label: str, folder: Path) ->
     )
     staged = write_staged(columns, folder) if kept else None
     numbers = pa.array([index - header_row for index in kept], pa.int64())
-    return FileReading(tuple(cell.strip() for cell in header), staged, numbers, ledger, {**facts, "accepted": len(kept)})
+    return FileReading(
+        tuple(cell.strip() for cell in header), staged, numbers, ledger, {**facts, "accepted": len(kept)}
+    )
 
 
 def open_parquet(path: Path, *, label: str) -> pq.ParquetFile:
@@ -134,7 +148,9 @@ def _as_text(values: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
-        return pc.binary_join_element_wise(values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).cast(pa.string()), "Z", "")
+        return pc.binary_join_element_wise(
+            values.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).cast(pa.string()), "Z", ""
+        )
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         return values.cast(pa.string(), safe=True)
     if pa.types.is_floating(values.type):

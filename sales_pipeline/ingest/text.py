@@ -36,7 +36,16 @@ class Encoding:
 def settle_encoding(path: Path, configured: str | None, *, label: str) -> Encoding:
     """The encoding of a file by the ladder; InputRejected, naming the line, where none fits."""
     with path.open("rb") as handle:
-        start = handle.read(4)
+        start = handle.read(6)
+    for name, unit in (("utf-32-le", start[3:6]), ("utf-32-be", start[2:5])):
+        # Some writers put UTF-16's mark before UTF-32: units of four bytes tell, as text never begins with a NUL.
+        mixed = Encoding(name, "byte order mark", 2)
+        if (
+            start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            and unit == b"\0\0\0"
+            and _first_fault(path, mixed) is None
+        ):
+            return mixed
     for mark, name in _BOMS:
         if start.startswith(mark):
             encoding = Encoding(name, "byte order mark", len(mark))
@@ -71,7 +80,8 @@ def settle_encoding(path: Path, configured: str | None, *, label: str) -> Encodi
     raise InputRejected(
         "the file mixes encodings" if is_mixed else "the file's encoding is not known",
         expected=", ".join(tried) + " throughout",
-        found=("UTF-8 letters, and then " if is_mixed else "") + f"the byte 0x{_byte_at(path, fault):02x} that is none of UTF-8",
+        found=("UTF-8 letters, and then " if is_mixed else "")
+        + f"the byte 0x{_byte_at(path, fault):02x} that is none of UTF-8",
         where=f"{label}, line {_line_of(path, fault)}",
         fix="export the file again as UTF-8"
         if is_mixed

@@ -102,13 +102,24 @@ def backtest(
             fix="choose an earlier --test-from",
         )
     figures = counts | _figures(judged, trained, params)
-    frame = judged[list(SCHEMA.names)].assign(is_won=judged["is_won"].astype("int64"))
-    table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
+    table = pa.table(
+        {
+            name: pa.array(judged[name].to_numpy(), from_pandas=True).cast(SCHEMA.field(name).type)
+            for name in SCHEMA.names
+        }
+    )
     return Backtest(table.sort_by([("opportunity_id", "ascending"), ("as_of", "ascending")]), figures, trained)
 
 
 def _joined(predictions: pa.Table, outcomes: TableRef) -> pd.DataFrame:
-    left = predictions.select(["opportunity_id", "as_of", "win_probability", "expected_amount"]).to_pandas()
+    left = pd.DataFrame(
+        {
+            "opportunity_id": predictions.column("opportunity_id").to_pandas(),
+            "as_of": predictions.column("as_of").cast(pa.int64()).to_numpy(),
+            "win_probability": predictions.column("win_probability").to_numpy(),
+            "expected_amount": predictions.column("expected_amount").to_numpy(),
+        }
+    )
     known = read_table(outcomes, ["opportunity_id", "is_won", "won_amount"])
     right = pd.DataFrame(
         {

@@ -108,7 +108,7 @@ def _stage_rate(task: Fitting) -> Estimator:
 def _logistic(task: Fitting) -> Estimator:
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=task.setting["C"], max_iter=2000, tol=1e-5).fit(task.sample.x, task.sample.y)
+    model = LogisticRegression(C=task.setting["C"], max_iter=2000, tol=1e-4).fit(task.sample.x, task.sample.y)
     return Linear(np.asarray(model.coef_[0]), float(model.intercept_[0]), task.sample.x.mean(axis=0))
 
 
@@ -162,7 +162,8 @@ def _tree_arrays(model: Any, value: Floats) -> Tree:
 
 
 def _leaf(setting: Setting, rows: int) -> int:
-    return max(5, int(setting["leaf"] * rows))
+    """Rows a leaf needs: a share of all, and 25 where there are enough (rows of one opportunity resemble each other)."""
+    return max(5, min(25, rows // 20), int(setting["leaf"] * rows))
 
 
 def _tree_classifier(task: Fitting) -> Estimator:
@@ -187,7 +188,7 @@ def _boosting(objective: str) -> Callable[[Fitting], Estimator]:
             "objective": objective,
             "num_leaves": task.setting["leaves"],
             "learning_rate": task.setting["rate"],
-            "min_data_in_leaf": max(20, int(0.002 * len(task.sample.x))),
+            "min_data_in_leaf": max(20, int(0.0003 * len(task.sample.x))),
             "lambda_l2": 5.0,
             "feature_fraction": 0.8,
             "deterministic": True,
@@ -275,9 +276,7 @@ WIN_CANDIDATES: dict[str, Candidate] = {
         Candidate("decision_tree", _TREE_SETTINGS, _tree_classifier),
         Candidate("linear_svm", ({"C": 0.01}, {"C": 0.1}), _linear_svm, is_probability=False),
         Candidate("rbf_svm", ({"C": 0.1, "gamma": 0.3}, {"C": 1.0, "gamma": 1.0}), _rbf_svm, False, _KERNEL_NOTE),
-        Candidate(
-            "gradient_boosting", ({"leaves": 7, "rate": 0.05}, {"leaves": 15, "rate": 0.05}), _boosting("binary")
-        ),
+        Candidate("gradient_boosting", ({"leaves": 7, "rate": 0.05}, {"leaves": 31, "rate": 0.1}), _boosting("binary")),
     )
 }
 
@@ -291,7 +290,7 @@ AMOUNT_CANDIDATES: dict[str, Candidate] = {
         Candidate("svr_linear", ({"C": 0.1, "epsilon": 0.05},), _svr_linear),
         Candidate("svr_rbf", ({"C": 1.0, "epsilon": 0.05, "gamma": 0.3},), _svr_rbf, note=_KERNEL_NOTE),
         Candidate(
-            "gradient_boosting", ({"leaves": 7, "rate": 0.08}, {"leaves": 15, "rate": 0.08}), _boosting("regression")
+            "gradient_boosting", ({"leaves": 7, "rate": 0.08}, {"leaves": 31, "rate": 0.1}), _boosting("regression")
         ),
     )
 }

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from sales_pipeline.models.bundle import Bundle, read_bundle
+from sales_pipeline.models.card import JudgedWindow
 from sales_pipeline.models.matrix import FeatureTables, Floats, align, load_matrix
 from sales_pipeline.models.metrics import log_losses, paired_difference
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.predict import needed_columns, win_probabilities
-from sales_pipeline.models.train import JudgedWindow, TrainedModel, recipe_on_last_window
+from sales_pipeline.models.train import TrainedModel, recipe_on_last_window
 
 _RANK = {"rules": 0, "rates": 1, "small_model": 2, "full_model": 3}
 

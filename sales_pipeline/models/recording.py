@@ -16,7 +16,7 @@ from sales_pipeline.models.curves import win_curves
 from sales_pipeline.models.evaluation import Result, setting_text
 from sales_pipeline.models.matrix import Floats
 from sales_pipeline.models.metrics import calibration_table, win_metrics
-from sales_pipeline.models.store import Recorder
+from sales_pipeline.models.store import Recorder, Run
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def record_training(
         run.dataset(name="landmarks", digest=str(card["data_digest"]), rows=rows, columns=list(columns))
         for candidate in candidates:
             with run.child(f"{candidate.task} {candidate.name}") as child:
-                _record_candidate(child, candidate, recorder)
+                _record_candidate(child, candidate)
         run.log(
             params={
                 "win_family": win["choice"],
@@ -131,9 +131,24 @@ def record_training(
                 ],
                 "leak_ledger": list(ledger),
             },
+            figures=_figures(candidates) if recorder.wants_figures else {},
             documents={"model_card.json": dict(card)},
         )
         return run.run_id
+
+
+def _figures(candidates: Sequence[CandidateRecord]) -> dict[str, bytes]:
+    """All win candidates in one picture, and the chosen one in its own."""
+    known = {
+        c.name: (c.won, c.probability)
+        for c in candidates
+        if c.won is not None and c.probability is not None and len(np.unique(c.won)) == 2
+    }
+    if not known:
+        return {}
+    chosen = {c.name: known[c.name] for c in candidates if c.is_chosen and c.name in known}
+    pictures = {"curves_candidates.png": win_curves(known)}
+    return pictures | ({"curves_chosen.png": win_curves(chosen)} if chosen else {})
 
 
 def _best_amount(candidates: Sequence[CandidateRecord]) -> dict[str, float]:
@@ -143,13 +158,10 @@ def _best_amount(candidates: Sequence[CandidateRecord]) -> dict[str, float]:
     return {}
 
 
-def _record_candidate(run: Any, candidate: CandidateRecord, recorder: Recorder) -> None:
-    figures: dict[str, bytes] = {}
+def _record_candidate(run: Run, candidate: CandidateRecord) -> None:
     tables: dict[str, Any] = {}
     if candidate.won is not None and candidate.probability is not None:
         tables["calibration"] = calibration_table(candidate.won, candidate.probability)
-        if getattr(recorder, "wants_figures", True) and len(np.unique(candidate.won)) == 2:
-            figures["curves.png"] = win_curves(candidate.won, candidate.probability, title=candidate.name)
     run.log(
         params={"family": candidate.name, "task": candidate.task, "setting": candidate.setting},
         metrics={
@@ -158,5 +170,4 @@ def _record_candidate(run: Any, candidate: CandidateRecord, recorder: Recorder) 
         },
         tags={"candidate": candidate.name, "task": candidate.task, "chosen": str(candidate.is_chosen).lower()},
         tables=tables,
-        figures=figures,
     )

@@ -18,14 +18,19 @@ MIN_ROWS = 100
 
 
 def keep_columns(part: Matrix, y: Floats, task: str, params: TrainingParams) -> Sequence[SourceColumn]:
-    """The source columns to encode, in their order; opportunities stay together in the selector's own folds."""
+    """The source columns to encode, in their order; opportunities stay together in the selector's own folds.
+
+    Of near-duplicates the selector keeps the one it meets first, so it meets the finer ones first (an amount before its size class).
+    """
     if len(y) < MIN_ROWS or len(np.unique(y)) < 2 or not part.columns:
         return part.columns
     from sales_pipeline.features.selector import select
 
+    distinct = part.frame.nunique()
+    finest_first = sorted(part.frame.columns, key=lambda name: -int(distinct[name]))
     kept = set(
         select(
-            part.frame,
+            part.frame[finest_first],
             pd.Series(y),
             task="classify" if task == "win" else "regress",
             groups=part.keys["opportunity_id"].astype(object),

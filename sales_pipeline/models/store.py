@@ -47,6 +47,11 @@ class Run(Protocol):
 class Recorder(Protocol):
     """Where trainings are recorded."""
 
+    @property
+    def wants_figures(self) -> bool:
+        """Whether pictures are worth drawing."""
+        ...
+
     def training(self, name: str, tags: Mapping[str, str]) -> AbstractContextManager[Run]:
         """The parent run of one training."""
         ...

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.lake.tables import TableRef, read_table
@@ -23,6 +22,15 @@ from sales_pipeline.models.amounts import train_amount
 from sales_pipeline.models.bundle import WinModel, write_bundle
 from sales_pipeline.models.calibration import Calibrator, choose_calibrator, fit_logistic, interval_table
 from sales_pipeline.models.candidates import WIN_CANDIDATES, Candidate, Fitting, Setting, shrunken_rates
+from sales_pipeline.models.card import (
+    JudgedWindow,
+    count_rows,
+    judged_figures,
+    ledger_summary,
+    reason_to_abstain,
+    statements,
+    timing_facts,
+)
 from sales_pipeline.models.encoding import Encoding
 from sales_pipeline.models.estimators import Estimator, logit
 from sales_pipeline.models.evaluation import (
@@ -37,7 +45,6 @@ from sales_pipeline.models.evaluation import (
     setting_text,
 )
 from sales_pipeline.models.matrix import DAY, FeatureTables, Floats, Indices, Matrix, load_matrix
-from sales_pipeline.models.metrics import bootstrap_interval, calibration_table, win_metrics
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.recording import CandidateRecord, record_training
 from sales_pipeline.models.splits import Plan, plan_windows
@@ -60,16 +67,6 @@ class TrainedModel:
     card: dict[str, Any]
     run_id: str | None
     judged: JudgedWindow | None
-
-
-@dataclass(frozen=True)
-class JudgedWindow:
-    """Rows of the test window: where they stand in the training matrix, their outcome, and the model's probability."""
-
-    rows: Indices
-    opportunity: npt.NDArray[Any]
-    won: Floats
-    probability: Floats
 
 
 def train(
@@ -95,7 +92,7 @@ def train(
         "data_digest": features.key,
         "feature_contract": digest_of([column.to_dict() for column in matrix.columns]),
         "absent_features": dict(sorted(features.absent.items())),
-        "ledger": _ledger_summary(verdicts),
+        "ledger": ledger_summary(verdicts),
         "params": params.model_dump(),
         **trained.card,
     }
@@ -139,7 +136,7 @@ def train_matrix(matrix: Matrix, as_of_us: float, params: TrainingParams, *, has
     won = matrix.keys["is_won"].to_numpy(dtype=np.float64)
     opportunity = matrix.keys["opportunity_id"].to_numpy(dtype=object)
     plan = _with_enough(plan, won)
-    facts = _counts(matrix, plan, won, opportunity)
+    facts = count_rows(matrix, plan, won, opportunity)
     amount = train_amount(matrix, plan, params)
     timing = None
     if plan.is_time_ordered:
@@ -149,9 +146,9 @@ def train_matrix(matrix: Matrix, as_of_us: float, params: TrainingParams, *, has
         "data": facts,
         "splits": plan.facts,
         "amount": {**amount.facts, "candidates": amount.candidates},
-        "timing": _timing_facts(timing is not None),
+        "timing": timing_facts(timing is not None),
     }
-    reason = _abstain_reason(facts)
+    reason = reason_to_abstain(facts)
     records = tuple(CandidateRecord.of_amount(row, row["name"] == amount.facts["choice"]) for row in amount.candidates)
     if reason is not None:
         card["win"] = {"choice": None, "why": reason, "evidence_level": "rules", "has_skill": False, "candidates": []}
@@ -173,32 +170,6 @@ def _with_enough(plan: Plan, won: Floats) -> Plan:
         "maturity_days": 0.0,
     }
     return replace(plan, final=labelled, folds=(), calibration=None, maturity_days=0.0, facts=facts)
-
-
-def _counts(matrix: Matrix, plan: Plan, won: Floats, opportunity: npt.NDArray[Any]) -> dict[str, Any]:
-    labelled = np.isfinite(won)
-    winners = set(opportunity[labelled & (won == 1)].tolist())
-    losers = set(opportunity[labelled & (won == 0)].tolist())
-    return {
-        "landmark_rows": len(matrix),
-        "opportunities": len(set(opportunity.tolist())),
-        "closed_opportunities": len(winners | losers),
-        "won_opportunities": len(winners),
-        "lost_opportunities": len(losers),
-        "training_rows": len(plan.final),
-        "training_opportunities": len(set(opportunity[plan.final].tolist())),
-        "columns": len(matrix.columns),
-    }
-
-
-def _abstain_reason(facts: Mapping[str, Any]) -> str | None:
-    won, lost = facts["won_opportunities"], facts["lost_opportunities"]
-    if not won and not lost:
-        return "no closed opportunity is known: there is nothing to learn a probability from"
-    if not won or not lost:
-        kind = "won" if won else "lost"
-        return f"all {won + lost} closed opportunities were {kind}: a probability needs both outcomes"
-    return None
 
 
 def _train_win(
@@ -343,48 +314,3 @@ def _calibrator_from_validation(
         "logistic, on the validation windows' predictions",
         (result.rows, scores),
     )
-
-
-def judged_figures(judged: JudgedWindow | None, params: TrainingParams) -> dict[str, Any] | None:
-    """Figures of the untouched window with 80 % intervals; None where there is no such window."""
-    if judged is None:
-        return None
-    figures: dict[str, Any] = dict(win_metrics(judged.won, judged.probability, judged.opportunity))
-    intervals = bootstrap_interval(
-        judged.won, judged.probability, judged.opportunity, rounds=params.bootstrap_rounds, seed=params.seed
-    )
-    figures["intervals"] = {name: list(bounds) for name, bounds in intervals.items()}
-    figures["calibration_table"] = calibration_table(judged.won, judged.probability)
-    return figures
-
-
-def _timing_facts(is_known: bool) -> str:
-    if not is_known:
-        return "no closing times known: no dates are predicted"
-    return "time to close by stage (Kaplan and Meier, shrunken to all stages); time to win among won landmarks"
-
-
-def _ledger_summary(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "used": sorted(row["column"] for row in verdicts if row["is_used"]),
-        "left_out": [
-            {"column": row["column"], "verdict": row["verdict"], "reason": row["reason"]}
-            for row in sorted(verdicts, key=lambda row: str(row["column"]))
-            if not row["is_used"]
-        ],
-    }
-
-
-def statements(card: Mapping[str, Any]) -> list[str]:
-    """Plain sentences the reader of the figures must know."""
-    win, splits = card["win"], card["splits"]
-    said: list[str] = []
-    if not splits["time_ordered"]:
-        said.append(str(splits["warning"]))
-    if not win["has_skill"]:
-        said.append(f"No skill: {win['why']}. Scores rest on shrunken rates.")
-    if win.get("test") is None:
-        said.append("No untouched last window could be formed: the figures come from validation alone.")
-    said.append(str(splits["maturity_rule"]))
-    said.append("Landmarks are not weighted: their grid of days is how opportunities are met when they are scored.")
-    return said

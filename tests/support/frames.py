@@ -47,17 +47,18 @@ def make_frames(
     seed: int = 1,
     signal: float = 1.5,
     days: int = 720,
+    horizon: int | None = None,
     every: int = 28,
     purpose: str = "training",
     win_share: float = 0.4,
     has_history: bool = True,
     dated: bool = True,
 ) -> Frames:
-    """Generate and write. The same seed gives the same world for both purposes."""
+    """Generate and write. The same seed (and `horizon`, the world's length) gives the same world for both purposes and any as-of."""
     random = np.random.default_rng(seed)
     n = opportunities
     ids = np.array([f"006{number:06d}" for number in range(n)])
-    created = random.uniform(0, days - 30, n)
+    created = random.uniform(0, (horizon or days) - 30, n)
     fit = random.normal(size=n)
     segment = random.choice(["Small", "Medium", "Large"], n)
     quiet = random.exponential(12, n)
@@ -71,13 +72,14 @@ def make_frames(
     closed = created + life
     won_amount = amount * np.exp(0.1 * random.normal(size=n))
     is_closed = closed < days
+    is_known = created < days
     rows: list[tuple[int, float]] = []
     if purpose == "scoring":
-        rows = [(i, float(days)) for i in range(n) if not is_closed[i]]
+        rows = [(i, float(days)) for i in range(n) if is_known[i] and not is_closed[i]]
     elif not dated:
-        rows = [(i, float(days)) for i in range(n)]
+        rows = [(i, float(days)) for i in range(n) if is_known[i]]
     elif not has_history:
-        rows = [(i, float(created[i]) + 1e-9) for i in range(n)]
+        rows = [(i, float(created[i]) + 1e-9) for i in range(n) if is_known[i]]
     else:
         for landmark in np.arange(days - every, 0, -every, dtype=float):
             rows.extend((i, float(landmark)) for i in np.flatnonzero((created < landmark) & (closed > landmark)))

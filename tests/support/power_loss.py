@@ -115,7 +115,7 @@ def record(
     real: dict[str, Callable[..., Any]] = {"fsync": os.fsync, "rename": os.rename, "replace": os.replace}
 
     def fsync(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if not ignore_sync(path):
             recorder.sync(path)
 

@@ -6,6 +6,7 @@ efficiency with the SQL models.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -109,7 +110,6 @@ class World:
 
     def wins_ever(self, opportunity_id: str, as_of: datetime) -> list[datetime]:
         """Instants before as_of at which it was won, also where it was reopened later; runs of no length are none."""
-        row = self.opportunities[opportunity_id]
         if not self.has_past_of(opportunity_id, "stage"):
             found = self.closing(opportunity_id, as_of)
             return [found[1]] if found and found[0] else []
@@ -153,7 +153,7 @@ class World:
         moves = returns = reopened = amounts = owners = pushes = pushed = 0
         entered = past[0]["changed_at"] if past else None
         seen = {past[0].get("stage")} if past else set()
-        for before, after in zip(past, past[1:], strict=False):
+        for before, after in itertools.pairwise(past):
             if after.get("stage") != before.get("stage"):
                 moves += 1
                 entered = after["changed_at"]

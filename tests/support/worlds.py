@@ -1,61 +1,75 @@
-"""Hypothesis strategies for small worlds in plain rows, full of ties, gaps and instants that fall right on an as-of."""
+"""Small worlds in plain rows for property tests, full of ties, gaps and instants that fall right on an as-of.
+
+A world is a function of a seed: hypothesis draws the seed, and one world holds many opportunities, because each example costs a
+whole feature set.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
 
 from tests.support.histories import FIELDS, field_history
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 AS_OF = START + timedelta(days=112)
 STEP_DAYS = 28
-STATES = {"Discovery": "open", "Proposal": "open", "Closed Won": "won", "Closed Lost": "lost"}
+STATES = {"Discovery": "open", "Proposal": "open", "Negotiation": "open", "Closed Won": "won", "Closed Lost": "lost"}
 
 # Whole days dominate, so that instants meet the grid; the rest lies a microsecond beside it or in the middle of a day.
 _OFFSETS = (timedelta(), timedelta(), timedelta(hours=11), timedelta(microseconds=1), -timedelta(microseconds=1))
-instants = st.builds(
-    lambda day, offset: START + timedelta(days=day) + offset,
-    st.one_of(st.integers(1, 140), st.sampled_from([28, 56, 84, 112])),
-    st.sampled_from(_OFFSETS),
-)
-amounts = st.one_of(
-    st.none(), st.sampled_from([Decimal("0.00"), Decimal("100.00"), Decimal("99.99"), Decimal("1234567.89")])
-)
-dates = st.one_of(st.none(), st.integers(0, 200).map(lambda day: date(2025, 1, 1) + timedelta(days=day)))
-accounts = st.sampled_from([None, "A1", "A2"])
-owners = st.sampled_from([None, "U1", "U2"])
-products = st.sampled_from([None, "P1", "P2"])
+_AMOUNTS = (None, Decimal("0.00"), Decimal("100.00"), Decimal("99.99"), Decimal("1234567.89"))
+
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]
 
 
-@st.composite
-def _changes(draw: st.DrawFn, opportunity_id: str, created_at: datetime) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    later = draw(st.lists(instants, max_size=6))
-    stages = st.sampled_from(["Discovery", "Proposal", "Proposal", "Closed Won", "Closed Lost"])
-    for number, changed_at in enumerate([created_at, *sorted(instant for instant in later if instant >= created_at)]):
-        stage = "Discovery" if number == 0 else draw(stages)
+def _instant(random: Random, last_day: int = 140) -> datetime:
+    day = random.choice((28, 56, 84, 112)) if random.random() < 0.3 else random.randint(1, last_day)
+    return START + timedelta(days=day) + random.choice(_OFFSETS)
+
+
+def _maybe(random: Random, share: float, value: Any) -> Any:
+    return value if random.random() < share else None
+
+
+def _state_fields(random: Random) -> Row:
+    return {
+        "amount": random.choice(_AMOUNTS),
+        "crm_close_date": _maybe(random, 0.8, date(2025, 1, 1) + timedelta(days=random.randint(0, 200))),
+        "crm_probability": random.choice((None, 0.1, 0.5)),
+        "owner_id": random.choice((None, "U1", "U1", "U2", "U3")),
+    }
+
+
+def _changes(random: Random, opportunity_id: str, created_at: datetime) -> list[Row]:
+    later = sorted(instant for _ in range(random.randint(0, 7)) if (instant := _instant(random)) >= created_at)
+    rows: list[Row] = []
+    for number, changed_at in enumerate([created_at, *later]):
+        stage = (
+            "Discovery"
+            if number == 0
+            else random.choice(("Discovery", "Proposal", "Negotiation", "Closed Won", "Closed Lost"))
+        )
+        fields = _state_fields(random)
+        # Often only one field changes, as in a CRM.
+        if rows and random.random() < 0.6:
+            kept = random.choice(list(fields))
+            fields = {name: fields[name] if name == kept else rows[-1][name] for name in fields}
+            stage = random.choice((rows[-1]["stage"], stage))
         rows.append(
-            {
-                "opportunity_id": opportunity_id,
-                "changed_at": changed_at,
-                "sequence": number,
-                "is_creation": number == 0,
-                "stage": stage,
-                "state": STATES[stage],
-                "amount": draw(amounts),
-                "crm_close_date": draw(dates),
-                "crm_probability": draw(st.sampled_from([None, 0.1, 0.5])),
-                "owner_id": draw(owners),
-            }
+            {"opportunity_id": opportunity_id, "changed_at": changed_at, "sequence": number, "is_creation": number == 0}
+            | {"stage": stage, "state": STATES[stage]}
+            | fields
         )
     return rows
 
 
-def _last_seen(opportunity_id: str, changes: list[dict[str, Any]]) -> dict[str, Any]:
+def last_seen(changes: Sequence[Row]) -> Row:
+    """The fields of an opportunity that its changes determine."""
     last = changes[-1]
     closed_at = None
     for row in reversed(changes):
@@ -68,65 +82,46 @@ def _last_seen(opportunity_id: str, changes: list[dict[str, Any]]) -> dict[str, 
     }
 
 
-@st.composite
-def worlds(draw: st.DrawFn, *, versioned: tuple[str, ...] | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Rows by canonical table: four to ten opportunities with changes, activities and plans."""
-    known = (
-        draw(st.sampled_from([FIELDS, FIELDS, ("stage",), ("stage", "amount", "owner_id"), ()]))
-        if versioned is None
-        else versioned
-    )
-    opportunities, changes, activities, plans = [], [], [], []
-    for number in range(draw(st.integers(4, 10))):
-        opportunity_id = f"O{number}"
-        created_at = draw(instants)
-        mine = draw(_changes(opportunity_id, created_at))
+def make_world(
+    seed: int, *, count: int = 30, versioned: Sequence[str] = FIELDS, with_unknown_creation: bool = True
+) -> Rows:
+    """Rows by canonical table; the first opportunity is open for certain and has an activity."""
+    random = Random(seed)
+    opportunities: list[Row] = []
+    changes: list[Row] = []
+    for number in range(count):
+        opportunity_id = f"O{number:02d}"
+        created_at = _instant(random, 90) if number else START
+        mine = _changes(random, opportunity_id, created_at)
+        mine = mine if number else mine[:1]
         row = {
             "opportunity_id": opportunity_id,
-            "account_id": draw(accounts),
-            "product_id": draw(products),
-            "currency": draw(st.sampled_from(["USD", "USD", "EUR"])),
-            "lead_source": draw(st.sampled_from([None, "web", "event"])),
+            "kind": random.choice(("opportunity", "lead")),
+            "account_id": random.choice((None, "A1", "A2", "A3")),
+            "product_id": random.choice((None, "P1", "P2")),
+            "currency": random.choice(("USD", "USD", "EUR")),
+            "lead_source": random.choice((None, "web", "event")),
+            "converted_from_lead_id": _maybe(random, 0.1, "L1"),
             "created_at": created_at,
-            "removed_at": draw(st.one_of(st.none(), st.none(), instants)),
-            **_last_seen(opportunity_id, mine),
-        }
-        if draw(st.integers(0, 9)) == 0:
-            row |= {"created_at": None}
+            "removed_at": _maybe(random, 0.2, _instant(random)) if number else None,
+        } | last_seen(mine)
+        if with_unknown_creation and number and random.random() < 0.1:
+            row["created_at"] = None
             mine = []
         for change in mine:
-            change |= {field: row[field] for field in FIELDS if field not in known}
+            change |= {field: row[field] for field in FIELDS if field not in versioned}
         opportunities.append(row)
         changes.extend(mine)
-    ids = st.sampled_from([None, *(row["opportunity_id"] for row in opportunities)])
-    kinds = st.sampled_from(["call", "email", "meeting", "task"])
-    directions = st.sampled_from([None, "inbound", "outbound"])
-    for number in range(draw(st.integers(0, 25))):
-        activities.append(
-            {
-                "activity_id": f"T{number}",
-                "opportunity_id": draw(ids),
-                "contact_id": draw(st.sampled_from([None, "C1", "C2"])),
-                "kind": draw(kinds),
-                "direction": draw(directions),
-                "occurred_at": draw(instants),
-                "logged_at": draw(instants),
-            }
-        )
-    for number in range(draw(st.integers(0, 5))):
-        plans.append(
-            {
-                "activity_id": f"N{number}",
-                "opportunity_id": draw(ids),
-                "kind": draw(kinds),
-                "due_at": draw(st.one_of(st.none(), instants)),
-                "logged_at": draw(st.one_of(st.none(), instants)),
-            }
-        )
+    activities = [_activity(random, number, opportunities) for number in range(6 * count)]
+    activities[0] |= {"opportunity_id": "O00", "occurred_at": START, "logged_at": START}
+    plans = [_activity(random, number, opportunities) for number in range(count)]
+    for number, plan in enumerate(plans):
+        plan |= {"activity_id": f"N{number}", "due_at": _maybe(random, 0.9, plan.pop("occurred_at"))}
+        plan["logged_at"] = _maybe(random, 0.9, plan["logged_at"])
     return {
         "opportunities": opportunities,
         "opportunity_changes": changes,
-        "field_history": field_history(known),
+        "field_history": field_history(versioned),
         "activities": activities,
         "planned_activities": plans,
         "accounts": [
@@ -135,4 +130,16 @@ def worlds(draw: st.DrawFn, *, versioned: tuple[str, ...] | None = None) -> dict
         ],
         "owners": [{"owner_id": "U1", "team": "north"}, {"owner_id": "U2"}],
         "products": [{"product_id": "P1", "family": "F", "list_price": Decimal("10.00")}, {"product_id": "P2"}],
+    }
+
+
+def _activity(random: Random, number: int, opportunities: Sequence[Row]) -> Row:
+    return {
+        "activity_id": f"T{number}",
+        "opportunity_id": _maybe(random, 0.9, random.choice(opportunities)["opportunity_id"]),
+        "contact_id": random.choice((None, "C1", "C2")),
+        "kind": random.choice(("call", "email", "meeting", "task")),
+        "direction": random.choice((None, "inbound", "outbound")),
+        "occurred_at": _instant(random),
+        "logged_at": _instant(random),
     }

@@ -71,7 +71,10 @@ def test_each_fault_is_found_and_named(table: str, row: int, values: dict[str, A
         (SCORED, {"stage": "-1"}),
         (SCORED, {"account_id": "10234567890"}),
         (SCORED, {"account_id": "555-123-4567"}),  # an id may look like anything
-        (QUEUE, {"evidence": "expected value 1234567890.12 EUR; close date 2026-06-30; opportunity 006000000000001AAA"}),
+        (
+            QUEUE,
+            {"evidence": "expected value 1234567890.12 EUR; close date 2026-06-30; opportunity 006000000000001AAA"},
+        ),
     ],
 )
 def test_ids_amounts_and_dates_are_no_false_alarm(table: str, values: dict[str, Any]) -> None:

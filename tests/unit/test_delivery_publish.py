@@ -71,7 +71,13 @@ def test_the_dictionary_explains_every_published_column(folder: Path) -> None:
 
 def test_the_manifest_counts_and_digests_everything(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["tables"]["left_out"] == {"rows": 2, "key": ["source_system", "opportunity_id"]}
+    assert manifest["rows"] == {
+        "scored_opportunities": 3,
+        "follow_up_queue": 1,
+        "left_out": 2,
+        "field_dictionary": len(rows(folder, "field_dictionary")),
+    }
+    assert manifest["keys"]["left_out"] == ["source_system", "opportunity_id"]
     assert manifest["export_ids"] == ["e1"]
     for name, facts in manifest["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == facts["sha256"]
@@ -112,6 +118,11 @@ def test_a_failed_audit_lists_everything_and_leaves_nothing(tmp_path: Path) -> N
 def test_ids_of_other_systems_and_clocks_are_kept_out(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(AuditBlocked, match="belongs to the run log"):
         write(tmp_path, **changes)
+
+
+def test_the_manifest_and_the_tables_are_of_one_as_of(tmp_path: Path) -> None:
+    with pytest.raises(AuditBlocked, match="the tables say 2026-07-01T00:00:00Z"):
+        write(tmp_path, manifest=MANIFEST | {"as_of": "2026-07-02T00:00:00Z"})
 
 
 def test_the_path_of_the_lake_is_kept_out(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
-from sales_pipeline.delivery.quarantine import quarantine_table, repairable_csv, row_ledger_summary
+from sales_pipeline.delivery.quarantine import quarantine_table, repairable_csv, repairable_file, row_ledger_summary
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.lake.tables import TableRef, write_table
 from tests.support.scored_rows import rows_of
@@ -75,8 +75,27 @@ def test_the_repairable_file_keeps_every_cell_and_says_why() -> None:
     records = [(1, ["a", "1"]), (2, ["b"]), (3, ["c", "3", "extra"]), (4, ["d", "4"])]
     text = repairable_csv(["id", "amount"], records, {2: "too few cells", 3: "too many cells", 4: 'odd "quote", comma'})
     assert text.decode() == (
-        "id,amount,quarantine_reason\n"
-        "b,,too few cells\n"
-        "c,3,too many cells,extra\n"
-        'd,4,"odd ""quote"", comma"\n'
+        'id,amount,quarantine_reason\nb,,too few cells\nc,3,too many cells,extra\nd,4,"odd ""quote"", comma"\n'
     )
+
+
+def test_a_kept_file_gives_back_its_quarantined_records_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(b'id;name;amount\n1;"a;b";5\n2;c;12,3,4\n3;too;many;cells\n4;d;6\n')
+    (tmp_path / "work").mkdir()
+    with DuckDBEngine(threads=1) as engine:
+        text = repairable_file(
+            path,
+            {1: "why not", 2: "amount cannot be read", 3: "too many fields"},
+            label="deals.csv",
+            encoding=None,
+            sheet=None,
+            engine=engine,
+            folder=tmp_path / "work",
+        )
+    assert text.decode().splitlines() == [
+        "id,name,amount,quarantine_reason",
+        "1,a;b,5,why not",
+        '2,c,"12,3,4",amount cannot be read',
+        "3,too,many,too many fields,cells",
+    ]

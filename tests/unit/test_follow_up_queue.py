@@ -154,7 +154,11 @@ def test_a_row_says_what_it_rests_on(desk: Desk) -> None:
         "win probability 0.50; expected value 500.00 EUR, of which 10% at risk; close date 2026-09-30; last contact 2026-05-27"
     )
     assert row["last_touch_at"] == AS_OF.instant - timedelta(days=35)
-    assert (row["propensity"], row["policy"], row["gain_basis"]) == (1.0, "value_at_risk_rules/1", "value_at_risk_rules")
+    assert (row["propensity"], row["policy"], row["gain_basis"]) == (
+        1.0,
+        "value_at_risk_rules/1",
+        "value_at_risk_rules",
+    )
 
 
 def test_nothing_from_as_of_on_is_seen(desk: Desk) -> None:
@@ -176,7 +180,9 @@ def test_nobody_is_contacted_within_the_cool_down(desk: Desk, direction: str | N
 
 
 def test_the_cool_down_of_a_person_holds_across_opportunities(desk: Desk) -> None:
-    queue = desk.queue([opportunity(contact_id="c")], activities=[activity(2, opportunity_id="another", contact_id="c")])
+    queue = desk.queue(
+        [opportunity(contact_id="c")], activities=[activity(2, opportunity_id="another", contact_id="c")]
+    )
     assert left(queue) == {"o": "cool_down"}
 
 
@@ -233,7 +239,12 @@ def test_a_planned_activity_is_respected(desk: Desk, due_in_days: int | None, is
 
 
 def test_owners_and_abstentions(desk: Desk) -> None:
-    found = [opportunity("a", owner_id=None), opportunity("b", owner_id="gone"), opportunity("c", None), opportunity("d")]
+    found = [
+        opportunity("a", owner_id=None),
+        opportunity("b", owner_id="gone"),
+        opportunity("c", None),
+        opportunity("d"),
+    ]
     queue = desk.queue(found, owners=[{"owner_id": "gone", "is_active": False}, {"owner_id": "seller-1"}])
     assert left(queue) == {"a": "no_owner", "b": "inactive_owner", "c": "abstained"}
     assert queued(queue) == ["d"]
@@ -253,7 +264,10 @@ def test_without_amounts_the_probability_ranks(desk: Desk) -> None:
 
 
 def test_capacity_goes_to_the_greatest_gain_per_minute(desk: Desk) -> None:
-    found = [opportunity(f"o{n}", predicted={"expected_amount": 1000.0 * n, "expected_amount_high": 99999.0}) for n in range(1, 6)]
+    found = [
+        opportunity(f"o{n}", predicted={"expected_amount": 1000.0 * n, "expected_amount_high": 99999.0})
+        for n in range(1, 6)
+    ]
     queue = desk.queue(found, params=NO_HOLD_OUT.model_copy(update={"capacity_minutes_per_day": 25}))
     assert queued(queue) == ["o5", "o4"]
     assert set(left(queue).values()) == {"capacity"}
@@ -282,7 +296,11 @@ def test_one_row_per_account_and_per_contact(desk: Desk) -> None:
 
 
 def test_currencies_are_compared_by_rate_and_without_one_come_last(desk: Desk) -> None:
-    found = [opportunity("dollar", currency="USD"), opportunity("yen", 0.9, currency="JPY"), opportunity("franc", currency="CHF")]
+    found = [
+        opportunity("dollar", currency="USD"),
+        opportunity("yen", 0.9, currency="JPY"),
+        opportunity("franc", currency="CHF"),
+    ]
     rates = [
         {"currency": "USD", "valid_from": date(2026, 1, 1), "rate": 1.0},
         {"currency": "JPY", "valid_from": date(2026, 1, 1), "rate": 0.001},

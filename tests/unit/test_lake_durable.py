@@ -90,7 +90,7 @@ def test_new_directories_are_synced_into_their_parents(tmp_path: Path, monkeypat
     real = os.fsync
 
     def note(descriptor: int) -> None:
-        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)

@@ -9,8 +9,11 @@ WITH current_rows AS (
   SELECT opportunity_id, changed_at, state, is_creation,
     LAG(state) OVER (PARTITION BY opportunity_id ORDER BY changed_at, sequence) AS previous_state
   FROM opportunity_changes
-), runs AS (
-  SELECT opportunity_id, MAX(CASE WHEN previous_state IS NULL OR state <> previous_state THEN changed_at END) AS turned_at,
+), turned AS (
+  SELECT opportunity_id, state, MAX(CASE WHEN previous_state IS NULL OR state <> previous_state THEN changed_at END) AS turned_at
+  FROM turns GROUP BY opportunity_id, state
+), lives AS (
+  SELECT opportunity_id, MAX(CASE WHEN previous_state IS NULL OR state <> previous_state THEN changed_at END) AS last_turn_at,
     MIN(CASE WHEN is_creation THEN changed_at END) AS started_at
   FROM turns GROUP BY opportunity_id
 )
@@ -18,10 +21,11 @@ SELECT $source_system AS source_system, c.opportunity_id, c.kind, c.pipeline,
   CASE WHEN a.account_id IS NOT NULL OR NOT $has_accounts THEN c.account_id END AS account_id,
   c.contact_id, c.owner_id, c.product_id, c.stage, c.state, c.currency, c.amount, c.crm_close_date, c.crm_probability, c.lead_source, c.opportunity_type,
   COALESCE(r.started_at, c.created_at) AS created_at,
-  CASE WHEN c.state <> 'open' THEN COALESCE(r.turned_at, c.closed_at) END AS closed_at,
+  CASE WHEN c.state <> 'open' THEN COALESCE(u.turned_at, c.closed_at) END AS closed_at,
   c.modified_at, COALESCE(c.converted_from_lead_id, l.lead_id) AS converted_from_lead_id, p.removed_at, c.source_file, c.source_record
 FROM current_rows AS c
 LEFT JOIN accounts AS a ON a.account_id = c.account_id
 LEFT JOIN leads AS l ON l.opportunity_id = c.opportunity_id
-LEFT JOIN runs AS r ON r.opportunity_id = c.opportunity_id
+LEFT JOIN lives AS r ON r.opportunity_id = c.opportunity_id
+LEFT JOIN turned AS u ON u.opportunity_id = c.opportunity_id AND u.state = c.state AND u.turned_at >= r.last_turn_at
 LEFT JOIN removals AS p ON p.opportunity_id = c.opportunity_id

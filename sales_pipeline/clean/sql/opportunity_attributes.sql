@@ -1,14 +1,16 @@
--- one row per opportunity and filled unmapped column, typed by the whole column
+-- one row per opportunity and filled unmapped column, typed by the whole column; whole numbers that hardly repeat are an identifier when all
+-- have the same length or leading zeros, else a measure
 WITH figures AS (
   SELECT attribute, COUNT(*) AS cells, COUNT(DISTINCT text_key) AS levels, COUNT(number_value) AS numbers, COUNT(day_value) AS days, COUNT(flag_value) AS flags,
     COUNT(CASE WHEN has_leading_zero THEN 1 END) AS leading_zeros, COUNT(CASE WHEN number_value <> FLOOR(number_value) THEN 1 END) AS fractions,
+    MIN(LENGTH(text_value)) AS shortest, MAX(LENGTH(text_value)) AS longest,
     CAST(SUM(LENGTH(text_value)) AS DOUBLE) / COUNT(*) AS mean_length
   FROM attribute_values GROUP BY attribute
 ), kinds AS (
   SELECT attribute, CASE
       WHEN flags = cells THEN 'boolean'
       WHEN days = cells THEN 'date'
-      WHEN levels > $identifier_share * cells AND cells > $identifier_rows AND fractions = 0 AND (numbers < cells OR leading_zeros > 0) AND mean_length <= $text_length THEN 'identifier'
+      WHEN levels > $identifier_share * cells AND cells > $identifier_rows AND fractions = 0 AND (numbers < cells OR leading_zeros > 0 OR shortest = longest) AND mean_length <= $text_length THEN 'identifier'
       WHEN numbers = cells AND leading_zeros = 0 THEN 'number'
       WHEN mean_length > $text_length OR levels > $text_levels THEN 'text'
       ELSE 'category'

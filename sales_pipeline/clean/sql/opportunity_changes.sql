@@ -67,7 +67,7 @@ WITH current_rows AS (
       WHEN state = 'open' THEN COALESCE(modified_at, exported_at)
       WHEN closed_at >= COALESCE(last_at, closed_at) THEN closed_at
       WHEN close_day_end >= COALESCE(last_at, started_at, close_day_end) AND close_day_end <= exported_at THEN close_day_end
-      ELSE COALESCE(modified_at, exported_at)
+      WHEN last_at IS NOT NULL THEN COALESCE(modified_at, exported_at)
     END AS seen_at,
     COALESCE(last_at, started_at) AS known_at
   FROM subjects
@@ -97,7 +97,7 @@ WITH current_rows AS (
   UNION ALL
   SELECT opportunity_id, GREATEST(seen_at, known_at), 3, '', CAST(0 AS BIGINT), FALSE,
     COALESCE(stage, ''), state, COALESCE(amount, no_amount()), COALESCE(crm_close_date, no_day()), CASE WHEN known_at IS NULL THEN COALESCE(crm_probability, -1) END, COALESCE(owner_id, '')
-  FROM last_seen
+  FROM last_seen WHERE seen_at IS NOT NULL
 ), filled AS (
   SELECT opportunity_id, changed_at, step, change_id, source_record, is_creation,
     LAST_VALUE(stage IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS stage,

@@ -40,12 +40,12 @@ WITH parsed AS (
   FROM known AS k
 )
 SELECT source_file, source_record, exported_at, opportunity_id, changed_at, change_id, field,
-  new_stage, new_state, old_stage, old_state, new_amount, old_amount, new_close_date, old_close_date,
+  new_stage, new_state, old_stage, old_state, CASE WHEN new_amount >= 0 THEN new_amount END AS new_amount, CASE WHEN old_amount >= 0 THEN old_amount END AS old_amount, new_close_date, old_close_date,
   CASE WHEN new_share BETWEEN 0 AND 1 THEN new_share END AS new_probability, CASE WHEN old_share BETWEEN 0 AND 1 THEN old_share END AS old_probability,
   new_owner_id, old_owner_id, problem,
   CASE problem WHEN 'unknown stage' THEN 'stage' WHEN 'no instant' THEN 'changed_at' WHEN 'deleted' THEN 'is_deleted' WHEN 'other field' THEN 'field' ELSE 'opportunity_id' END AS problem_column,
   CASE problem WHEN 'unknown stage' THEN new_text WHEN 'no instant' THEN changed_at_text WHEN 'orphan' THEN found_id WHEN 'other field' THEN field END AS problem_value,
-  CASE WHEN is_unreadable AND field = 'amount' THEN new_text END AS bad_amount,
+  CASE WHEN is_unreadable AND field = 'amount' THEN new_text END AS bad_amount, CASE WHEN new_amount < 0 THEN new_text END AS negative_amount,
   CASE WHEN is_unreadable AND field = 'crm_close_date' THEN new_text END AS bad_crm_close_date,
   CASE WHEN is_unreadable AND field = 'crm_probability' THEN new_text END AS bad_crm_probability,
   ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record

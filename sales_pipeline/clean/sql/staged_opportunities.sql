@@ -34,7 +34,7 @@ WITH parsed AS (
       WHEN p.is_won THEN 'won'
       WHEN p.is_closed THEN 'lost'
       WHEN NOT p.is_closed THEN 'open'
-      WHEN $has_outcome OR p.kind = 'lead' THEN 'open'
+      WHEN $has_outcome OR p.kind = 'lead' OR p.stage_key IS NULL THEN 'open'
     END AS state
   FROM parsed AS p
   LEFT JOIN stage_map AS m ON m.key = p.stage_key
@@ -53,13 +53,13 @@ WITH parsed AS (
   FROM known AS k
 )
 SELECT source_file, source_record, exported_at, opportunity_id, kind, pipeline, account_id, contact_id, owner_id, product_id,
-  stage, stage_key, state, currency, amount, crm_close_date,
+  stage, stage_key, state, currency, CASE WHEN amount >= 0 THEN amount END AS amount, crm_close_date,
   CASE WHEN probability_share BETWEEN 0 AND 1 THEN probability_share END AS crm_probability,
   lead_source, opportunity_type, created_at, closed_at_usable AS closed_at, modified_at, converted_from_lead_id, converted_to_opportunity_id, is_deleted,
   problem, CASE WHEN problem = 'unknown stage' THEN 'stage' ELSE 'opportunity_id' END AS problem_column,
   CASE WHEN problem = 'unknown stage' THEN stage_text END AS problem_value,
   CASE WHEN currency <> currency_text THEN currency_text END AS bad_currency,
-  CASE WHEN amount IS NULL THEN amount_text END AS bad_amount,
+  CASE WHEN amount IS NULL THEN amount_text END AS bad_amount, CASE WHEN amount < 0 THEN amount_text END AS negative_amount,
   CASE WHEN crm_close_date IS NULL THEN crm_close_date_text END AS bad_crm_close_date,
   CASE WHEN probability_share BETWEEN 0 AND 1 THEN NULL ELSE crm_probability_text END AS bad_crm_probability,
   CASE WHEN created_at IS NULL THEN created_at_text END AS bad_created_at,
@@ -67,7 +67,7 @@ SELECT source_file, source_record, exported_at, opportunity_id, kind, pipeline, 
   CASE WHEN closed_at IS NOT NULL AND closed_at_usable IS NULL THEN closed_at_text END AS early_closed_at,
   CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at,
   touched_spelling, opportunity_id <> opportunity_id_text AS touched_id, stage_text <> stage_raw AS touched_blanks,
-  stage <> stage_text AS touched_stage_label,
+  stage <> stage_text AS touched_stage_label, (stage_key IS NULL AND outcome_key IS NULL AND state = 'open') AS touched_no_stage,
   (amount IS NOT NULL AND NOT is_plain_number(amount_raw, '.')) AS touched_amount,
   crm_close_date < CAST(created_at AS DATE) AS touched_close_before_creation,
   ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record

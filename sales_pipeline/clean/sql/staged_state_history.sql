@@ -23,11 +23,11 @@ WITH parsed AS (
   LEFT JOIN opportunity_keys AS k ON k.found_id = p.found_id
   LEFT JOIN stage_map AS m ON m.key = p.stage_key
 )
-SELECT source_file, source_record, exported_at, opportunity_id, changed_at, change_id, stage, state, amount, crm_close_date,
+SELECT source_file, source_record, exported_at, opportunity_id, changed_at, change_id, stage, state, CASE WHEN amount >= 0 THEN amount END AS amount, crm_close_date,
   CASE WHEN probability_share BETWEEN 0 AND 1 THEN probability_share END AS crm_probability, owner_id, problem,
   CASE problem WHEN 'unknown stage' THEN 'stage' WHEN 'no instant' THEN 'changed_at' WHEN 'deleted' THEN 'is_deleted' ELSE 'opportunity_id' END AS problem_column,
   CASE problem WHEN 'unknown stage' THEN stage_text WHEN 'no instant' THEN changed_at_text WHEN 'orphan' THEN found_id END AS problem_value,
-  CASE WHEN amount IS NULL THEN amount_text END AS bad_amount,
+  CASE WHEN amount IS NULL THEN amount_text END AS bad_amount, CASE WHEN amount < 0 THEN amount_text END AS negative_amount,
   CASE WHEN crm_close_date IS NULL THEN crm_close_date_text END AS bad_crm_close_date,
   CASE WHEN probability_share BETWEEN 0 AND 1 THEN NULL ELSE crm_probability_text END AS bad_crm_probability,
   ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record

@@ -28,7 +28,9 @@ CREATE MACRO day_text(x, date_order) AS CASE
     || CASE WHEN is_month_first(x, date_order) THEN day_part(x, 1) || '-' || day_part(x, 2) ELSE day_part(x, 2) || '-' || day_part(x, 1) END
 END;
 -- a day as written; of an instant the day it is written with
-CREATE MACRO parse_day(x, date_order) AS TRY_CAST(day_text(TRIM(x), date_order) AS DATE);
+CREATE MACRO parse_day(x, date_order) AS TRY_CAST(CASE
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]$') THEN x ELSE day_text(TRIM(x), date_order)
+END AS DATE);
 CREATE MACRO time_part(x, n) AS REGEXP_EXTRACT(x, '^[0-9./-]{8,10}[T ,]+([01]?[0-9]|2[0-3]):([0-5][0-9])(:([0-5][0-9])([.][0-9]+)?)? ?([AaPp][Mm])? ?(Z|z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])?$', n);
 CREATE MACRO hour_text(x) AS LPAD(CASE
   WHEN LOWER(time_part(x, 6)) = 'pm' THEN CAST(CAST(time_part(x, 1) AS INT) % 12 + 12 AS VARCHAR)
@@ -44,6 +46,7 @@ END;
 CREATE MACRO parse_instant(x, date_order, zone) AS TRY_CAST(CASE
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?(Z|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])$') THEN x
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?$') THEN x || ' ' || zone
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]$') THEN x || ' 00:00:00 ' || zone
   ELSE instant_text(TRIM(x), date_order, zone)
 END AS TIMESTAMPTZ);
 
@@ -85,19 +88,24 @@ END;
 
 -- Salesforce ids to 18 characters (domain.identifiers.to_sfid18). Which of five characters are upper case is a pattern of five bits; each of
 -- the 32 patterns occurs once in a de Bruijn sequence, so its position finds the checksum character, and back.
-CREATE MACRO sf_upper_bits(x) AS TRANSLATE(x, 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789', '11111111111111111111111111000000000000000000000000000000000000');
+CREATE MACRO sf_upper_bits(x) AS REGEXP_REPLACE(REGEXP_REPLACE(x, '[a-z0-9]', '0', 'g'), '[A-Z]', '1', 'g');
 CREATE MACRO sf_check(bits) AS SUBSTRING('AQY245PX13OHTZMWLV0NGDRIUKFSJECB', STRPOS('000001111101110011010110001010010000', bits), 1);
 CREATE MACRO sf_bits(c) AS SUBSTRING('000001111101110011010110001010010000', STRPOS('AQY245PX13OHTZMWLV0NGDRIUKFSJECB', UPPER(c)), 5);
 CREATE MACRO sf_cased(x, k, bits, n) AS CASE WHEN SUBSTRING(bits, n, 1) = '1' THEN UPPER(SUBSTRING(x, k, 1)) ELSE LOWER(SUBSTRING(x, k, 1)) END;
 CREATE MACRO sf_cased5(x, k, bits) AS sf_cased(x, k, bits, 1) || sf_cased(x, k + 1, bits, 2) || sf_cased(x, k + 2, bits, 3) || sf_cased(x, k + 3, bits, 4) || sf_cased(x, k + 4, bits, 5);
+CREATE MACRO sf_checks(x) AS sf_check(sf_upper_bits(SUBSTRING(x, 1, 5))) || sf_check(sf_upper_bits(SUBSTRING(x, 6, 5))) || sf_check(sf_upper_bits(SUBSTRING(x, 11, 5)));
 CREATE MACRO sfid18(x) AS CASE
-  WHEN LENGTH(x) = 15 AND REGEXP_MATCHES(x, '^[A-Za-z0-9]{15}$') THEN x || sf_check(sf_upper_bits(SUBSTRING(x, 1, 5))) || sf_check(sf_upper_bits(SUBSTRING(x, 6, 5))) || sf_check(sf_upper_bits(SUBSTRING(x, 11, 5)))
-  WHEN LENGTH(x) = 18 AND (x = UPPER(x) OR x = LOWER(x)) AND REGEXP_MATCHES(x, '^[A-Za-z0-9]{15}[A-Za-z0-5]{3}$')
+  WHEN LENGTH(x) = 15 AND REGEXP_MATCHES(x, '^[A-Za-z0-9]{15}$') THEN x || sf_checks(x)
+  WHEN LENGTH(x) = 18 AND (x = UPPER(x) OR x = LOWER(x)) AND SUBSTRING(x, 16, 3) <> sf_checks(x) AND REGEXP_MATCHES(x, '^[A-Za-z0-9]{15}[A-Za-z0-5]{3}$')
   THEN sf_cased5(x, 1, sf_bits(SUBSTRING(x, 16, 1))) || sf_cased5(x, 6, sf_bits(SUBSTRING(x, 17, 1))) || sf_cased5(x, 11, sf_bits(SUBSTRING(x, 18, 1))) || UPPER(SUBSTRING(x, 16, 3))
   ELSE x
 END;
--- an identifier: trimmed, and to 18 characters where `id_style` is 'salesforce'; NULL when empty
-CREATE MACRO parse_id(x, id_style) AS CASE WHEN id_style = 'salesforce' THEN sfid18(trimmed(x)) ELSE clean_text(x) END;
+CREATE MACRO sfid18_of_15(x) AS CASE WHEN LENGTH(x) = 15 AND REGEXP_MATCHES(x, '^[A-Za-z0-9]{15}$') THEN x || sf_checks(x) ELSE x END;
+-- an identifier: trimmed, and where `id_style` is 'salesforce' to 18 characters ('salesforce_folded': also with its case repaired, which is
+-- slow); NULL when empty
+CREATE MACRO parse_id(x, id_style) AS CASE
+  WHEN id_style = 'salesforce' THEN sfid18_of_15(trimmed(x)) WHEN id_style = 'salesforce_folded' THEN sfid18(trimmed(x)) ELSE clean_text(x)
+END;
 
 -- What stands for "set to nothing" while states are filled forward
 CREATE MACRO no_amount() AS CAST(-999999999999999 AS DECIMAL(18, 2));

@@ -16,13 +16,49 @@ _CREATED = ("Create Date", "property_createdate", "property_hs_createdate", "cre
 _MODIFIED = Take(("Last Modified Date", "property_hs_lastmodifieddate", "hs_lastmodifieddate", "updated_at"))
 _COMPLETED = ((r"^\s*completed", "true"), (r"\S", "false"))
 _SYSTEM = frozenset(
-    """portalid propertyportalid lastactivitydate nextactivitydate numberoftimescontacted numberofsalesactivities weightedamount
-    forecastamount forecastprobability daystoclose propertydaystoclose propertyhsforecastamount propertyhsprojectedamount
-    propertyhslastmodifieddate lastmodifieddate lastcontacted propertynoteslastcontacted propertynoteslastupdated
-    propertynumcontactednotes propertynumnotes amountincompanycurrency propertyamountinhomecurrency closedlostreasonupdated
-    associatedcompany associatedcontact associateddeal associatednoteids associatednote""".split()
+    [
+        "portalid",
+        "propertyportalid",
+        "lastactivitydate",
+        "nextactivitydate",
+        "numberoftimescontacted",
+        "numberofsalesactivities",
+        "weightedamount",
+        "forecastamount",
+        "forecastprobability",
+        "daystoclose",
+        "propertydaystoclose",
+        "propertyhsforecastamount",
+        "propertyhsprojectedamount",
+        "propertyhslastmodifieddate",
+        "lastmodifieddate",
+        "lastcontacted",
+        "propertynoteslastcontacted",
+        "propertynoteslastupdated",
+        "propertynumcontactednotes",
+        "propertynumnotes",
+        "amountincompanycurrency",
+        "propertyamountinhomecurrency",
+        "closedlostreasonupdated",
+        "associatedcompany",
+        "associatedcontact",
+        "associateddeal",
+        "associatednoteids",
+        "associatednote",
+    ]
 )
-_PRIVATE = frozenset("dealname propertydealname dealdescription propertydescription description nextstep propertyhsnextstep notes".split())
+_PRIVATE = frozenset(
+    [
+        "dealname",
+        "propertydealname",
+        "dealdescription",
+        "propertydescription",
+        "description",
+        "nextstep",
+        "propertyhsnextstep",
+        "notes",
+    ]
+)
 
 
 def _engagement(kind: str | None, is_done: Rule) -> dict[str, Rule]:
@@ -30,7 +66,10 @@ def _engagement(kind: str | None, is_done: Rule) -> dict[str, Rule]:
     return {
         "activity_id": Take(by),
         "opportunity_id": FirstOf(
-            (Take(("Associated Deal IDs",), is_list=True), Lookup(by, "engagementdeal", ("engagement_id",), ("deal_id",)))
+            (
+                Take(("Associated Deal IDs",), is_list=True),
+                Lookup(by, "engagementdeal", ("engagement_id",), ("deal_id",)),
+            )
         ),
         "account_id": FirstOf(
             (
@@ -49,7 +88,13 @@ def _engagement(kind: str | None, is_done: Rule) -> dict[str, Rule]:
         if kind
         else FirstOf((Words(("Activity type", "type", "engagement_type"), KIND), Constant("other"))),
         "direction": Words(
-            ("property_hs_email_direction", "property_hs_call_direction", "Direction", "Email direction", "Call direction"),
+            (
+                "property_hs_email_direction",
+                "property_hs_call_direction",
+                "Direction",
+                "Email direction",
+                "Call direction",
+            ),
             ((r"incoming|inbound", "inbound"), (r"outgoing|outbound|^email$", "outbound"), *DIRECTION),
         ),
         "occurred_at": Take(("start_time", "property_hs_meeting_start_time", "property_hs_timestamp", "Activity date")),
@@ -122,7 +167,10 @@ _TABLES = (
         "contacts",
         {
             "contact_id": Take(("Record ID", "id", "contact_id")),
-            "account_id": Take(("Associated Company IDs", "Primary Associated Company ID", "property_associatedcompanyid"), is_list=True),
+            "account_id": Take(
+                ("Associated Company IDs", "Primary Associated Company ID", "property_associatedcompanyid"),
+                is_list=True,
+            ),
             "email_opt_out": Take(("Unsubscribed from all email", "property_hs_email_optout")),
             "created_at": Take((*_CREATED, "property_created_at")),
             "modified_at": _MODIFIED,

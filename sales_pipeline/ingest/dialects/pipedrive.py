@@ -12,11 +12,40 @@ from sales_pipeline.ingest.dialects.salesforce import KIND
 from sales_pipeline.ingest.dialects.spec import Derived, DialectSpec, TableSpec
 
 _ACTIVITY_KIND = (*KIND, (r"follow.?up|^sc_|after.?close", "call"), (r"lunch", "meeting"), (r"deadline|task", "task"))
-_PRIVATE = frozenset("dealtitle title dealorganization dealcontactperson organization contactperson name personname orgname".split())
+_PRIVATE = frozenset(
+    [
+        "dealtitle",
+        "title",
+        "dealorganization",
+        "dealcontactperson",
+        "organization",
+        "contactperson",
+        "name",
+        "personname",
+        "orgname",
+    ]
+)
 _SYSTEM = frozenset(
-    """dealupdatetime updatetime dealweightedvalue weightedvalue dealnextactivitydate nextactivitydate deallastactivitydate lastactivitydate
-    dealtotalactivities totalactivities dealdoneactivities doneactivities dealactivitiestodo activitiestodo deallaststagechange laststagechange
-    dealemailmessagescount emailmessagescount""".split()
+    [
+        "dealupdatetime",
+        "updatetime",
+        "dealweightedvalue",
+        "weightedvalue",
+        "dealnextactivitydate",
+        "nextactivitydate",
+        "deallastactivitydate",
+        "lastactivitydate",
+        "dealtotalactivities",
+        "totalactivities",
+        "dealdoneactivities",
+        "doneactivities",
+        "dealactivitiestodo",
+        "activitiestodo",
+        "deallaststagechange",
+        "laststagechange",
+        "dealemailmessagescount",
+        "emailmessagescount",
+    ]
 )
 
 _TABLES = (
@@ -39,7 +68,17 @@ _TABLES = (
             "crm_probability": Take(("Deal - Probability", "Probability")),
             "lead_source": Take(("Deal - Source channel", "Source channel", "Deal - Source origin", "Source origin")),
             "created_at": Take(("Deal - Deal created", "Deal created", "add_time")),
-            "closed_at": Take(("Deal - Deal closed on", "Deal - Won time", "Deal - Lost time", "Deal closed on", "close_time", "won_time", "lost_time")),
+            "closed_at": Take(
+                (
+                    "Deal - Deal closed on",
+                    "Deal - Won time",
+                    "Deal - Lost time",
+                    "Deal closed on",
+                    "close_time",
+                    "won_time",
+                    "lost_time",
+                )
+            ),
             "modified_at": Take(("Deal - Update time", "Update time", "update_time")),
         },
         objects=("deal", "deals"),
@@ -77,11 +116,17 @@ _TABLES = (
             "account_id": Take(("org_id", "Activity - Organization ID")),
             "contact_id": Take(("person_id", "Activity - Contact person ID")),
             "owner_id": Take(("assigned_to_user", "user_id", "owner_id", "Activity - Assigned to user")),
-            "kind": FirstOf((Words(("type", "Activity - Type", "Activity - Subject"), _ACTIVITY_KIND), Constant("other"))),
-            "occurred_at": Take(("marked_as_done_time", "Activity - Marked as done time", "due_to", "due_date", "Activity - Due date")),
+            "kind": FirstOf(
+                (Words(("type", "Activity - Type", "Activity - Subject"), _ACTIVITY_KIND), Constant("other"))
+            ),
+            "occurred_at": Take(
+                ("marked_as_done_time", "Activity - Marked as done time", "due_to", "due_date", "Activity - Due date")
+            ),
             "due_at": Take(("due_to", "due_date", "Activity - Due date")),
             "logged_at": Take(("add_time", "Activity - Add time")),
-            "is_done": Words(("done", "Activity - Done", "status"), ((r"^\s*(true|1|yes|done)", "true"), (r"\S", "false"))),
+            "is_done": Words(
+                ("done", "Activity - Done", "status"), ((r"^\s*(true|1|yes|done)", "true"), (r"\S", "false"))
+            ),
             "modified_at": Take(("update_time", "Activity - Update time")),
         },
         objects=("activity", "activities"),
@@ -89,7 +134,11 @@ _TABLES = (
     ),
     TableSpec(
         "owners",
-        {"owner_id": Take(("id", "user_id")), "is_active": Take(("active_flag", "active")), "modified_at": Take(("modified",))},
+        {
+            "owner_id": Take(("id", "user_id")),
+            "is_active": Take(("active_flag", "active")),
+            "modified_at": Take(("modified",)),
+        },
         objects=("user", "users"),
         required_columns=("owner_id",),
     ),
@@ -134,6 +183,8 @@ _TABLES = (
 
 PIPEDRIVE = DialectSpec(
     _TABLES,
-    derived=(Derived("opportunities", "field_history", Path(__file__).parent.parent / "sql" / "pipedrive_opportunities.sql"),),
+    derived=(
+        Derived("opportunities", "field_history", Path(__file__).parent.parent / "sql" / "pipedrive_opportunities.sql"),
+    ),
 )
 """The dialect."""

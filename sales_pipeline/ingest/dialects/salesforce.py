@@ -23,17 +23,89 @@ _DONE = ((r"^\s*(completed|done|closed|held)", "true"), (r"\S", "false"))
 _MODIFIED = Take(("SystemModstamp", "LastModifiedDate"))
 _DELETED = Take(("IsDeleted", "_fivetran_deleted"))
 _SYSTEM = frozenset(
-    """expectedrevenue forecastcategory forecastcategoryname fiscal fiscalquarter fiscalyear fiscalperiod hasopenactivity
-    hasoverduetask hasopportunitylineitem lastactivitydate lastreferenceddate lastvieweddate createdbyid lastmodifiedbyid
-    systemmodstamp lastmodifieddate pricebookid pricebook2id lastamountchangedhistoryid lastclosedatechangedhistoryid
-    totalopportunityquantity isexcludedfromterritory2filter territory2id territoryid syncedquoteid isprivate pushcount laststagechangedate
-    masterrecordid connectionreceivedid connectionsentid activitymetricid lastactivityindays lastcalldatetime lastemaildatetime
-    lasttransferdate isunreadbyowner convertedaccountid convertedcontactid converteddate geocodeaccuracy jigsaw jigsawcontactid
-    individualid emailbounceddate emailbouncedreason currencyisocode contractid""".split()
+    [
+        "expectedrevenue",
+        "forecastcategory",
+        "forecastcategoryname",
+        "fiscal",
+        "fiscalquarter",
+        "fiscalyear",
+        "fiscalperiod",
+        "hasopenactivity",
+        "hasoverduetask",
+        "hasopportunitylineitem",
+        "lastactivitydate",
+        "lastreferenceddate",
+        "lastvieweddate",
+        "createdbyid",
+        "lastmodifiedbyid",
+        "systemmodstamp",
+        "lastmodifieddate",
+        "pricebookid",
+        "pricebook2id",
+        "lastamountchangedhistoryid",
+        "lastclosedatechangedhistoryid",
+        "totalopportunityquantity",
+        "isexcludedfromterritory2filter",
+        "territory2id",
+        "territoryid",
+        "syncedquoteid",
+        "isprivate",
+        "pushcount",
+        "laststagechangedate",
+        "masterrecordid",
+        "connectionreceivedid",
+        "connectionsentid",
+        "activitymetricid",
+        "lastactivityindays",
+        "lastcalldatetime",
+        "lastemaildatetime",
+        "lasttransferdate",
+        "isunreadbyowner",
+        "convertedaccountid",
+        "convertedcontactid",
+        "converteddate",
+        "geocodeaccuracy",
+        "jigsaw",
+        "jigsawcontactid",
+        "individualid",
+        "emailbounceddate",
+        "emailbouncedreason",
+        "currencyisocode",
+        "contractid",
+    ]
 )
 _PRIVATE = frozenset(
-    """name description nextstep firstname lastname middlename suffix salutation company title email phone mobilephone fax homephone
-    otherphone street city state statecode postalcode latitude longitude address website photourl pronouns genderidentity""".split()
+    [
+        "name",
+        "description",
+        "nextstep",
+        "firstname",
+        "lastname",
+        "middlename",
+        "suffix",
+        "salutation",
+        "company",
+        "title",
+        "email",
+        "phone",
+        "mobilephone",
+        "fax",
+        "homephone",
+        "otherphone",
+        "street",
+        "city",
+        "state",
+        "statecode",
+        "postalcode",
+        "latitude",
+        "longitude",
+        "address",
+        "website",
+        "photourl",
+        "pronouns",
+        "genderidentity",
+    ]
 )
 
 _ACTIVITY: dict[str, Rule] = {
@@ -143,7 +215,10 @@ _TABLES = (
         {
             "owner_id": Take(("Id",)),
             "team": FirstOf(
-                (Lookup(("UserRoleId",), "userrole", ("Id",), ("Name", "DeveloperName")), Take(("Department", "Division")))
+                (
+                    Lookup(("UserRoleId",), "userrole", ("Id",), ("Name", "DeveloperName")),
+                    Take(("Department", "Division")),
+                )
             ),
             "manager_id": Take(("ManagerId",)),
             "is_active": Take(("IsActive",)),

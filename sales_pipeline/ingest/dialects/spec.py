@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sales_pipeline.errors import InputRejected
-from sales_pipeline.ingest.columns import Constant, Past, Rule, Take, Translate, Words, fold, squash
+from sales_pipeline.ingest.columns import Columns, Constant, Past, Rule, Take, Translate, Words, fold, squash
 from sales_pipeline.ingest.params import SourceMapping, TableMapping
 
 _PREFIX = re.compile(r"^(sf|sfdc|salesforce|hubspot|hs|pipedrive)[-_ ]+(crm[-_ ]exports[-_ ])?(all[-_ ])?")
@@ -42,11 +42,15 @@ class TableSpec:
     sheet: str | None = None
     required_columns: tuple[str, ...] = field(default=())
 
-    def fits(self, name: str, header: Sequence[str]) -> bool:
-        """Whether a file of that base name and header is read by this spec."""
+    def is_named_like(self, name: str) -> bool:
+        """Whether a file's base name alone speaks for this spec."""
         if self.globs:
             return any(fnmatch.fnmatch(name.lower(), glob.lower()) for glob in self.globs)
-        if object_name(name) not in self.objects:
+        return object_name(name) in self.objects
+
+    def fits(self, name: str, header: Sequence[str]) -> bool:
+        """Whether a file of that base name and header is read by this spec."""
+        if not self.is_named_like(name):
             return False
         present = {squash(cell) for cell in header}
         return all(squash(cell) in present for cell in self.requires)
@@ -98,7 +102,9 @@ def resolve(mapping: SourceMapping) -> DialectSpec:
     """The specs that hold for a source: the user's tables, then the built-in ones of the tables the user does not name."""
     known = built_in(mapping.dialect)
     own = tuple(_of_mapping(table, part, mapping) for table, parts in mapping.tables.items() for part in parts)
-    return DialectSpec((*own, *(spec for spec in known.tables if spec.table not in mapping.tables)), known.lookups, known.derived)
+    return DialectSpec(
+        (*own, *(spec for spec in known.tables if spec.table not in mapping.tables)), known.lookups, known.derived
+    )
 
 
 def _of_mapping(table: str, part: TableMapping, mapping: SourceMapping) -> TableSpec:
@@ -135,6 +141,11 @@ def positions(spec: TableSpec, header: Sequence[str]) -> dict[str, int]:
     return found
 
 
+def used_positions(spec: TableSpec, columns: Columns) -> set[int]:
+    """Positions of the columns that the spec's rules read."""
+    return {position for rule in spec.columns.values() for position in columns.used(rule)}
+
+
 def hold_header(spec: TableSpec, header: Sequence[str], label: str) -> list[str]:
     """Warnings about a header; InputRejected where a mapped column is missing or stands twice."""
     forms = [squash(cell) if spec.is_squashed else fold(cell) for cell in header]
@@ -169,7 +180,11 @@ def _missing(spec: TableSpec, column: str, wanted: tuple[str, ...], header: Sequ
     from rapidfuzz import fuzz, process
 
     near = process.extractOne(wanted[0], list(header), scorer=fuzz.ratio, score_cutoff=60)
-    hint = f"did you mean {near[0]!r}? Mend mapping.tables.{spec.table}.columns.{column}" if near else "mend the mapping or the file"
+    hint = (
+        f"did you mean {near[0]!r}? Mend mapping.tables.{spec.table}.columns.{column}"
+        if near
+        else "mend the mapping or the file"
+    )
     if len(header) == 1:
         hint = "only one column was found: the delimiter may be another than , ; tab |"
     return InputRejected(
@@ -181,7 +196,9 @@ def _missing(spec: TableSpec, column: str, wanted: tuple[str, ...], header: Sequ
     )
 
 
-def attribute_positions(spec: TableSpec, header: Sequence[str], used: set[int]) -> tuple[dict[str, int], dict[str, str]]:
+def attribute_positions(
+    spec: TableSpec, header: Sequence[str], used: set[int]
+) -> tuple[dict[str, int], dict[str, str]]:
     """The unmapped columns that become attributes, by name, and those not taken, with the reason.
 
     Only the opportunities table has attributes. A header that stands twice gets a number from the second on.
@@ -205,4 +222,3 @@ def attribute_positions(spec: TableSpec, header: Sequence[str], used: set[int]) 
                 name = f"{cell} ({number})"
             taken[name] = position
     return taken, left
-
