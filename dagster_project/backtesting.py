@@ -104,6 +104,6 @@ def run_backtest(
             test_to=last,
             params=settings.training,
             models=lake.models,
-            recorder=open_store(settings).recorder,
+            recorder=open_store(settings),
         )
     return BacktestReport(start, end, result)

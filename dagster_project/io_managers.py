@@ -8,6 +8,7 @@ Belongs here: keeping and finding those values. Does not belong here: tables, wh
 
 import importlib
 import json
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,6 @@ import dagster as dg
 
 from dagster_project.resources import LakeResource
 from sales_pipeline.errors import ConfigurationError
-from sales_pipeline.lake.durable import write_bytes
 
 OUR_PACKAGES = ("sales_pipeline", "dagster_project")
 
@@ -52,7 +52,10 @@ def from_data(data: Any) -> Any:
 
 
 class RefIOManager(dg.IOManager):
-    """Keeps handed-over values as JSON files, one per asset and partition, replaced atomically."""
+    """Keeps handed-over values as JSON files, one per asset and partition, replaced atomically.
+
+    They are not synced: what they point to is, and one lost in a power cut (an empty file) is made again by running the day again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -64,19 +67,23 @@ class RefIOManager(dg.IOManager):
     def read(self, asset_key: dg.AssetKey, partition: str) -> Any:
         """The value of an asset of one day; ConfigurationError when that asset has not been made for the day."""
         path = self.path(asset_key, partition)
-        if not path.is_file():
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if not text:
             raise ConfigurationError(
                 f"{asset_key.to_user_string()} has not been made for {partition}",
                 where=str(path),
                 fix="run the whole job for that day first",
             )
-        return from_data(json.loads(path.read_text(encoding="utf-8")))
+        return from_data(json.loads(text))
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Keep a value."""
         if obj is not None:
-            text = json.dumps(to_data(obj), sort_keys=True, indent=1)
-            write_bytes(self.path(context.asset_key, context.asset_partition_key), text.encode())
+            path = self.path(context.asset_key, context.asset_partition_key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(to_data(obj), sort_keys=True, indent=1), encoding="utf-8")
+            temporary.replace(path)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Find a value."""

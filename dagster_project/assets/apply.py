@@ -194,7 +194,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
                 ledger,
                 canonical,
                 engine.get(),
-                log={"dagster_run_id": context.run_id, "partition": context.partition_key},
+                log={"dagster_run_id": context.run.run_id, "partition": context.partition_key},
                 make_current=lake.make_current,
             )
         except AuditBlocked as error:

@@ -37,7 +37,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             lake.settings.training,
             models=lake.lake.models,
             recorder=model_store.store,
-            tags={"dagster/run_id": context.run_id, "dagster/partition": context.partition_key},
+            tags={"dagster/run_id": context.run.run_id, "dagster/partition": context.partition_key},
         )
         win = trained.card["win"]
         return dg.MaterializeResult(

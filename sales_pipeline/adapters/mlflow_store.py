@@ -221,19 +221,12 @@ class MlflowStore:
 
     @contextmanager
     def _active_run(self, mlflow: Any, run_id: str) -> Iterator[None]:
-        """MLflow logs models through its global state only: set it, and put it back."""
-        tracking = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else ""
-        registry = mlflow.get_registry_uri() if mlflow.is_tracking_uri_set() else ""
+        """A run as MLflow's active one, and afterwards in the state it was in."""
         status = self._client.get_run(run_id).info.status
-        mlflow.set_tracking_uri(self.tracking_uri)
-        mlflow.set_registry_uri(self.tracking_uri)
-        try:
+        with _address(mlflow, self.tracking_uri):
             with mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None):
                 yield
             self._client.set_terminated(run_id, status if status != "RUNNING" else "FINISHED")
-        finally:
-            mlflow.set_tracking_uri(tracking)
-            mlflow.set_registry_uri("" if registry == tracking else registry)
 
     def _log_model(self, mlflow: Any, bundle: Path) -> Any:
         from mlflow.models import ModelSignature
@@ -353,6 +346,17 @@ class MlflowRun:
 
 
 @contextmanager
+def _address(mlflow: Any, uri: str) -> Iterator[None]:
+    """MLflow logs and loads models through its global address only: set it, and put it back."""
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@contextmanager
 def _started(client: Any, experiment_id: str, name: str, tags: Mapping[str, str]) -> Iterator[MlflowRun]:
     run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
     try:
@@ -385,6 +389,8 @@ def _download(tracking_uri: str, source: str, content: str, target: Path) -> Non
     """A registered model's bundle, into a folder of the lake."""
     import shutil
 
-    local = _mlflow().artifacts.download_artifacts(artifact_uri=source, tracking_uri=tracking_uri)
+    mlflow = _mlflow()
+    with _address(mlflow, tracking_uri):
+        local = mlflow.artifacts.download_artifacts(artifact_uri=source)
     for item in sorted((Path(local) / "artifacts" / content).iterdir()):
         shutil.copy(item, target / item.name)

@@ -76,6 +76,10 @@ _WORKED = frozenset(
         "disposition",
         "forecast",
         "notable",
+        "confirmed",
+        "approved",
+        "verified",
+        "completed",
     ]
 )
 _CLOSING = frozenset(

@@ -40,6 +40,12 @@ from sales_pipeline.features.params import LeakParams
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, conform, read_table, write_table
 
+_LINKS = {
+    "owner_record": "owner_id",
+    "account_record": "account_id",
+    "account_facts": "account_id",
+    "product": "product_id",
+}
 _REWRITTEN = ("stage", "amount", "crm_close_date", "crm_probability")
 
 
@@ -209,8 +215,10 @@ def _feature_rows(
     frame = read_table(
         training.features, ["opportunity_id", "as_of", *(feature.name for feature in present)]
     ).to_pandas()
+    links = read_table(training.spine, ["opportunity_id", "as_of", "owner_id", "account_id", "product_id"]).to_pandas()
+    frame = frame.merge(links, on=["opportunity_id", "as_of"], how="inner")
     frame = frame.sort_values(["opportunity_id", "as_of"]).groupby("opportunity_id", sort=True).tail(1)
-    frame = frame.merge(outcomes, on="opportunity_id", how="inner")
+    frame = frame.merge(outcomes.drop(columns="account_id"), on="opportunity_id", how="inner")
     frame = frame.iloc[_thinned(len(frame), params)]
     rows = _rows(frame["is_won"], frame["account_id"].fillna(frame["opportunity_id"]), params)
     found = []
@@ -218,6 +226,9 @@ def _feature_rows(
         values = frame[feature.name]
         if feature.type != "category":
             values = pd.to_numeric(values.astype("Float64"))
+        if feature.is_dated and feature.family in _LINKS:
+            # What may be written late is the link alone; a record that has no value yet (no win so far) is a value of its own.
+            values = values.fillna(-1.0).where(frame[_LINKS[feature.family]].notna())
         is_versioned = feature.state_field in training.versioned or feature.state_field is None
         candidate = Candidate(
             feature.name, None if is_versioned else _feature_suspicion(feature), may_drift=feature.is_dated

@@ -20,18 +20,11 @@ from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import ConfigurationError, InputRejected
-from sales_pipeline.ingest.assemble import (
-    ReadFile,
-    drop_staged,
-    overlaps,
-    read_files,
-    write_derived,
-    write_ledger,
-    write_raw,
-)
+from sales_pipeline.ingest.assemble import ReadFile, drop_staged, read_files, write_derived, write_raw
 from sales_pipeline.ingest.dialects.spec import DialectSpec, resolve
 from sales_pipeline.ingest.landing import LandedExport, SourceFile, landed_exports, open_archive, unpacked
 from sales_pipeline.ingest.params import SourceMapping
+from sales_pipeline.ingest.row_ledger import overlaps, write_ledger
 from sales_pipeline.lake.durable import write_bytes
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, file_sha256, table_ref

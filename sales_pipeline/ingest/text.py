@@ -21,7 +21,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _BLOCK = 1 << 22
-_PLAUSIBLE_SHARE = 0.9
+_PLAUSIBLE_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,10 @@ def _first_fault(path: Path, encoding: Encoding) -> int | None:
 
 
 def _is_plausible_chinese(path: Path) -> bool:
-    """Whether the file is strict GB18030 and nearly all that is not ASCII in it lies in the common set GB 2312.
+    """Whether the file is strict GB18030 and most that is not ASCII in it is among the usual characters and signs of GB 2312.
 
-    GB18030 reads nearly any pair of bytes, western accents before a letter among them; those pairs fall outside GB 2312.
+    GB18030 reads nearly any pair of bytes. Western accents before a plain letter fall outside GB 2312, and two of them in a row
+    (as in "Größe") among its rare characters (lead bytes from D8 on), which real text holds few of.
     """
     decoder = codecs.getincrementaldecoder("gb18030")("strict")
     foreign = common = 0
@@ -156,7 +157,7 @@ def _is_plausible_chinese(path: Path) -> bool:
             return False
         letters = "".join(character for character in text if character > "\x7f") if not text.isascii() else ""
         foreign += len(letters)
-        common += len(letters.encode("gb2312", "ignore")) // 2
+        common += sum(lead < 0xD8 for lead in letters.encode("gb2312", "ignore")[::2])
     return foreign > 0 and common >= _PLAUSIBLE_SHARE * foreign
 
 

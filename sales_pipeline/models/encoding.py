@@ -1,6 +1,6 @@
 """From a frame of source columns to the numeric matrix every family sees; learnt on training rows only, stored as JSON.
 
-Numbers: clipped to the training rows' 0.5–99.5 % range (their whole range below 1,000 rows), log-transformed where they are money or heavy-tailed, missing replaced by the median and flagged,
+Numbers: clipped to the training rows' 0.5–99.5 % range (twice their range below 1,000 rows), log-transformed where they are money or heavy-tailed, missing replaced by the median and flagged,
 standardised. Categories: one column per frequent value, one for the rest, one for missing.
 
 Belongs here: learning and applying that specification. Does not belong here: choosing columns.
@@ -98,10 +98,13 @@ def _learn_number(values: Floats, column: SourceColumn) -> dict[str, Any] | None
     if not len(known):
         return None
     low, middle, high = (float(v) for v in np.quantile(known, [0.005, 0.5, 0.995]))
-    if low == high or len(known) < 1000:
-        low, high = float(known.min()), float(known.max())
     is_heavy = column.unit == "currency" or high > 10 * max(middle, 1.0)
+    if low == high or len(known) < 1000:
+        # Few rows say little about the range: twice what was seen is let through.
+        reach = float(known.max() - known.min())
+        low, high = float(known.min()) - reach, float(known.max()) + reach
     is_log = bool(column.kind == "number" and known.min() >= 0 and is_heavy)
+    low = max(low, 0.0) if is_log else low
     missing = len(values) - len(known)
     flag = bool(missing >= max(5, 0.01 * len(values)) and missing < len(values))
     block: dict[str, Any] = {

@@ -43,7 +43,7 @@ MAX_TUNING_ROWS = 20_000
 
 @dataclass(frozen=True)
 class FlatResult:
-    """One family on one set of columns (`without suspects`, `with suspects`): setting and out-of-sample figures."""
+    """One family on one set of columns (`without suspects`, `with suspects`; `all columns` where the ledger leaves none): setting and out-of-sample figures."""
 
     columns: str
     family: str
@@ -121,6 +121,14 @@ def fit_flat(
         statements.append(
             f"{len(suspects)} columns are suspects (nothing shows that they were filled in early) and left out unless said otherwise: "
             + ", ".join(suspects)
+        )
+    if not used:
+        shapes = ("identifier", "constant", "never_use")
+        judged_out = {row["column"] for row in ledger if row["verdict"] in shapes}
+        sets = {"all columns": [name for name in features.columns if name not in judged_out]}
+        statements.append(
+            "The ledger leaves no column (each alone tells nearly all, or cannot be shown early): all of them were used, "
+            "so the figures hold only if they are known before the target is."
         )
     results: list[FlatResult] = []
     for label, columns in sets.items():

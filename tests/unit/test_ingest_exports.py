@@ -55,9 +55,16 @@ def test_a_table_is_read_by_its_mapping(landing: Path, run) -> None:
     (landing / "deals.csv").write_text(DEALS)
     [one] = run()
     first, second = rows(one, "raw_opportunities")
-    assert (first["opportunity_id"], first["stage"], first["amount"], first["kind"]) == ("1", "Won", "10", "opportunity")
+    assert (first["opportunity_id"], first["stage"], first["amount"], first["kind"]) == (
+        "1",
+        "Won",
+        "10",
+        "opportunity",
+    )
     assert (second["stage"], second["created_at"], second["owner_id"]) == (None, "2024-02-03 04:05:06", None)
-    assert [(row["opportunity_id"], row["attribute"], row["value"]) for row in rows(one, "raw_opportunity_attributes")] == [
+    assert [
+        (row["opportunity_id"], row["attribute"], row["value"]) for row in rows(one, "raw_opportunity_attributes")
+    ] == [
         ("1", "Region", "North"),
         ("2", "Region", "None"),
     ]
@@ -94,7 +101,7 @@ def test_an_export_is_kept_once_and_stays_after_it_left_the_landing(landing: Pat
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "lake").rglob("*") if path.is_file()} == written
     (landing / "deals.csv").write_text(DEALS + "3,Won,2024-03-04,30,South,\n")
     both = run()
-    assert [one.export.export_id for one in both][0] == first.export.export_id
+    assert both[0].export.export_id == first.export.export_id
     assert len(both) == 2
     assert set(kept) < {path.name for path in (tmp_path / "lake/exports/files").iterdir()}
 
@@ -150,7 +157,11 @@ def test_the_newest_instant_in_usual_notations(landing: Path, run, texts: list[s
 @pytest.mark.parametrize(
     ("text", "changes", "message"),
     [
-        ("Deal,Stage,Created\n1,Won,2024-01-01\n", {}, r"(?s)missing: opportunities.amount.*'Value'.*Deal, Stage, Created"),
+        (
+            "Deal,Stage,Created\n1,Won,2024-01-01\n",
+            {},
+            r"(?s)missing: opportunities.amount.*'Value'.*Deal, Stage, Created",
+        ),
         ("Deal,Stage,Create,Value\n1,Won,2024-01-01,1\n", {}, r"did you mean 'Create'"),
         ("Deal^Stage^Created^Value\n1^Won^2024-01-01^1\n", {}, "delimiter may be another"),
         ("Deal,Deal,Stage,Created,Value\n1,1,Won,2024-01-01,1\n", {}, "'Deal' 2 times"),
@@ -197,7 +208,13 @@ def test_equal_files_are_read_once(landing: Path, run) -> None:
 
 
 def test_a_zip_with_several_tables_and_a_thousand_attributes(landing: Path, run) -> None:
-    wide = "Deal,Stage,Created,Value," + ",".join(f"x{n}" for n in range(1_000)) + "\n1,Won,2024-01-01,1," + "7," * 999 + "7\n"
+    wide = (
+        "Deal,Stage,Created,Value,"
+        + ",".join(f"x{n}" for n in range(1_000))
+        + "\n1,Won,2024-01-01,1,"
+        + "7," * 999
+        + "7\n"
+    )
     with zipfile.ZipFile(landing / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("deals.csv", wide)
     [one] = run()

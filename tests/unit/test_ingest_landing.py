@@ -21,7 +21,14 @@ def archive(path: Path, *entries: tuple[str | zipfile.ZipInfo, bytes]) -> Path:
 
 
 def test_files_folders_and_sets_of_zips_are_exports_of_their_own(tmp_path: Path) -> None:
-    for name in ("deals.csv", "notes.md", "2024-01/deals.csv", "2024-02/deals.csv", "truth/secret.csv", ".hidden/x.csv"):
+    for name in (
+        "deals.csv",
+        "notes.md",
+        "2024-01/deals.csv",
+        "2024-02/deals.csv",
+        "truth/secret.csv",
+        ".hidden/x.csv",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("a\n")
     for number in (1, 2):

@@ -52,6 +52,12 @@ def test_western_text_is_never_taken_for_chinese(tmp_path: Path) -> None:
         settle(tmp_path / "f.csv", "Id,Name\n1,plain\n2,Müller und Söhne\n".encode("cp1252"))
 
 
+@pytest.mark.parametrize("text", ["Größe", "Müller", "été à Liège", "ÖSTERREICH"])
+def test_accents_are_not_chinese(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputRejected):
+        settle(tmp_path / "f.csv", f"Id,Name\n1,{text}\n".encode("cp1252"))
+
+
 def test_mixed_encodings_name_the_line(tmp_path: Path) -> None:
     data = "1,Größe\n".encode() * 3 + "2,Müller\n".encode("cp1252")
     with pytest.raises(InputRejected, match=r"(?s)mixes encodings.*line 4"):

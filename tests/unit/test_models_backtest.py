@@ -1,5 +1,6 @@
 """The replay: trained before, scored after, compared with what came."""
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,8 @@ def test_only_won_rows_have_an_amount(result: tuple[Backtest, Path]) -> None:
 
 def test_it_was_trained_before_the_test(result: tuple[Backtest, Path]) -> None:
     found, _ = result
-    assert found.trained.card["trained_through"] <= min(found.predictions["as_of"].to_pylist()).isoformat()
+    through = datetime.fromisoformat(found.trained.card["trained_through"])
+    assert through <= min(found.predictions["as_of"].to_pylist())
 
 
 def test_an_empty_period_is_said(tmp_path: Path) -> None:

@@ -43,6 +43,15 @@ def test_the_textbook_case(sales: Path) -> None:
     assert "RANDOM" in found.statements[0]
 
 
+def test_a_perfect_line_is_fitted_and_said_to_be_too_good(tmp_path: Path) -> None:
+    path = tmp_path / "sales_data.csv"
+    path.write_text("x,target\n" + "".join(f"{i},{2 * i + 1}\n" for i in range(60)), encoding="utf-8")
+    found = _fit(path, "target")
+    figures = {result.family: result.figures for result in found.results}
+    assert figures["linear_regression"]["mse"] == pytest.approx(0, abs=1e-9)
+    assert any("leaves no column" in statement for statement in found.statements)
+
+
 def test_a_time_column_orders_the_rows(sales: Path) -> None:
     found = _fit(
         sales, "target", QUICK.model_copy(update={"amount_families": ("linear_regression",)}), time_column="day"

@@ -4,7 +4,7 @@ WITH figures AS (
   SELECT attribute, COUNT(*) AS cells, COUNT(DISTINCT text_key) AS levels, COUNT(number_value) AS numbers, COUNT(day_value) AS days, COUNT(flag_value) AS flags,
     COUNT(CASE WHEN has_leading_zero THEN 1 END) AS leading_zeros, COUNT(CASE WHEN number_value <> FLOOR(number_value) THEN 1 END) AS fractions,
     MIN(LENGTH(text_value)) AS shortest, MAX(LENGTH(text_value)) AS longest,
-    CAST(SUM(LENGTH(text_value)) AS DOUBLE) / COUNT(*) AS mean_length
+    CAST(SUM(LENGTH(text_value)) AS DOUBLE) / NULLIF(COUNT(*), 0) AS mean_length
   FROM attribute_values GROUP BY attribute
 ), kinds AS (
   SELECT attribute, CASE

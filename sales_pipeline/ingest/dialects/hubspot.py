@@ -299,5 +299,6 @@ HUBSPOT = DialectSpec(
     lookups=(
         "engagementdeal", "engagementcompany", "engagementcontact", "dealcompany", "dealcontact", "ownerteam", "lineitemdeal", "ticketcompany",
     ),
+    hallmarks=(("Record ID", "Deal Stage"), ("Record ID", "Deal Name"), ("deal_id", "deal_pipeline_stage_id"), ("deal_id", "property_dealstage")),
 )  # fmt: skip
 """The dialect."""

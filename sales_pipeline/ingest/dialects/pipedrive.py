@@ -186,5 +186,6 @@ PIPEDRIVE = DialectSpec(
     derived=(
         Derived("opportunities", "field_history", Path(__file__).parent.parent / "sql" / "pipedrive_opportunities.sql"),
     ),
+    hallmarks=(("changed_field_key",), ("Deal - ID",), ("Deal - Stage",)),
 )
 """The dialect."""

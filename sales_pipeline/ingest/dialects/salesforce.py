@@ -386,5 +386,9 @@ _TABLES = (
     ),
 )
 
-SALESFORCE = DialectSpec(_TABLES, lookups=("userrole",))
+SALESFORCE = DialectSpec(
+    _TABLES,
+    lookups=("userrole",),
+    hallmarks=(("Id", "StageName"), ("id", "stage_name"), ("Id", "IsConverted"), ("id", "is_converted")),
+)
 """The dialect."""

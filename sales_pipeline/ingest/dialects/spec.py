@@ -67,11 +67,15 @@ class Derived:
 
 @dataclass(frozen=True)
 class DialectSpec:
-    """A CRM's tables, the objects that only serve lookups (they hold no table of their own), and tables made from others."""
+    """A CRM's tables, the objects that only serve lookups (they hold no table of their own), and tables made from others.
+
+    `hallmarks` are sets of headers of one file that only this CRM writes together: by them `guess` recognises it.
+    """
 
     tables: tuple[TableSpec, ...]
     lookups: tuple[str, ...] = ()
     derived: tuple[Derived, ...] = ()
+    hallmarks: tuple[tuple[str, ...], ...] = ()
 
 
 def object_name(name: str) -> str:
