@@ -24,6 +24,7 @@ MISSING = 0
 _BINS = 20
 _LEVELS = 200
 _PRIOR_WEIGHT = 10.0
+_ONE_SIDED_CHANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Figures:
     index of the values between open and closed, less what chance alone gives (levels - 1)(1/n + 1/m). `divergence`: Jensen–Shannon
     distance, base 2. `auc_alone`: of out-of-fold target rates per level (20 quantile bins for numbers, missing a level of its
     own). `r2_alone`: the same for a numeric target, or the squared correlation with a number where that is greater.
+    `one_sided`: the commonest value of a category all of whose closed rows ended the same way, where chance makes that unlikely.
     """
 
     distinct: int
@@ -60,6 +62,16 @@ class Figures:
     divergence: float | None
     auc_alone: float | None
     r2_alone: float | None
+    one_sided: OneSided | None = None
+
+
+@dataclass(frozen=True)
+class OneSided:
+    """A value whose rows all ended one way: how many there are, and which way."""
+
+    value: str
+    rows: int
+    is_won: bool
 
 
 def kind_of(values: pd.Series) -> Kind:
@@ -120,7 +132,27 @@ def figures(values: pd.Series, rows: Rows, *, min_rows: int) -> Figures:
         divergence,
         auc,
         r2,
+        _one_sided(values, rows) if rows.is_binary and n_closed >= min_rows else None,
     )
+
+
+def _one_sided(values: pd.Series, rows: Rows) -> OneSided | None:
+    """A value of a category that never, or always, wins although chance would give that less than once in a million.
+
+    A status that the outcome itself rewrites shows so: accounts that were never won keep the value prospects begin with.
+    """
+    if kind_of(values) != "category":
+        return None
+    won = rows.target[rows.is_closed]
+    closed = values[rows.is_closed].astype("string")
+    base = float(won.mean())
+    counts = pd.DataFrame({"value": closed.to_numpy(), "won": won}).groupby("value")["won"].agg(["size", "sum"])
+    for value, (size, wins) in counts.sort_values("size", ascending=False, kind="stable").iterrows():
+        if wins in (0, size):
+            chance = base if wins else 1 - base
+            if size * np.log(max(chance, 1e-12)) < np.log(_ONE_SIDED_CHANCE):
+                return OneSided(str(value), int(size), bool(wins))
+    return None
 
 
 def _difference_z(share_a: float, n_a: int, share_b: float, n_b: int) -> float:

@@ -142,6 +142,15 @@ def _difference(candidate: Candidate, found: Figures, params: LeakParams, row: A
     """Suspect where open and closed differ too much, else use."""
     opened, closed = found.filled_open_share, found.filled_closed_share
     judged: dict[str, Any]
+    if found.one_sided is not None:
+        side = found.one_sided
+        judged = row(
+            "suspect",
+            "statistics",
+            f"the value {side.value!r} is {'always' if side.is_won else 'never'} won ({side.rows} closed rows), as if the outcome wrote it",
+            float(side.rows),
+        )
+        return judged
     if opened is not None and closed is not None and found.missing_z is not None:
         difference = abs(opened - closed)
         if difference >= params.missingness_difference and found.missing_z >= params.min_z:

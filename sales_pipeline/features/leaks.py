@@ -47,6 +47,7 @@ _LINKS = {
     "product": "product_id",
 }
 _REWRITTEN = ("stage", "amount", "crm_close_date", "crm_probability")
+_STATUS_FACTS = {"account_type": "an account's type is rewritten when it is won and its past values are not known"}
 
 
 class ColumnRules(Protocol):
@@ -203,7 +204,7 @@ def _outcomes(canonical: CanonicalTables, training: FeatureSet) -> pd.DataFrame:
 def _feature_suspicion(feature: Feature) -> str | None:
     if feature.state_field in _REWRITTEN:
         return f"{feature.state_field} is rewritten at the close and its past values are not known"
-    return None
+    return _STATUS_FACTS.get(feature.name)
 
 
 def _feature_rows(
@@ -230,10 +231,11 @@ def _feature_rows(
             # What may be written late is the link alone; a record that has no value yet (no win so far) is a value of its own.
             values = values.fillna(-1.0).where(frame[_LINKS[feature.family]].notna())
         is_versioned = feature.state_field in training.versioned or feature.state_field is None
+        is_past_known = is_versioned and not feature.is_last_seen
         candidate = Candidate(
-            feature.name, None if is_versioned else _feature_suspicion(feature), may_drift=feature.is_dated
+            feature.name, None if is_past_known else _feature_suspicion(feature), may_drift=feature.is_dated
         )
-        if is_versioned and not feature.is_last_seen and rules.verdict(feature.name) is None:
+        if is_past_known and rules.verdict(feature.name) is None:
             found.append(_trusted(candidate, values, rows, params))
         else:
             found.append(judge(candidate, values, rows, rules, params))

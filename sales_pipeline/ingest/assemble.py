@@ -32,10 +32,19 @@ from sales_pipeline.ingest.dialects.spec import (
     positions,
     used_positions,
 )
-from sales_pipeline.ingest.landing import SourceFile
+from sales_pipeline.ingest.landing import TEXT_SUFFIXES, SourceFile
 from sales_pipeline.ingest.params import SourceMapping
-from sales_pipeline.ingest.reader import FileReading, column_name, read_file, read_header, staged_batches, strict_reader
+from sales_pipeline.ingest.reader import (
+    FileReading,
+    column_name,
+    read_file,
+    read_header,
+    settle,
+    staged_batches,
+    strict_reader,
+)
 from sales_pipeline.ingest.recorded import newest_instant, recorded_positions
+from sales_pipeline.ingest.text import Encoding
 from sales_pipeline.lake.tables import PARQUET_OPTIONS
 
 _FREE_TEXT_LENGTH = 80
@@ -70,18 +79,21 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
     """One file, read whole by the specs that fit it; InputRejected where it does not fit the mapping."""
     sheet = next((spec.sheet for spec in specs.tables if spec.sheet and spec.fits(file.base_name, ())), None)
     is_lookup = object_name(file.base_name) in specs.lookups
+    encoding: Encoding | None
     try:
-        header = read_header(file.path, encoding=mapping.encoding, label=file.name, sheet=sheet)
+        encoding = settle(file.path, mapping.encoding, label=file.name)
+        header = read_header(file.path, encoding, label=file.name, sheet=sheet)
     except InputRejected:
-        if is_lookup or any(spec.is_named_like(file.base_name) for spec in specs.tables):
+        is_text = file.path.suffix.lower() in TEXT_SUFFIXES
+        if is_lookup or not is_text or any(spec.is_named_like(file.base_name) for spec in specs.tables):
             raise
-        header = ()
+        encoding, header = Encoding("latin-1", "only counted: the encoding is not known and the file is not used"), ()
     chosen = choose(specs, file.base_name, header)
     warnings = [warning for spec in chosen if header for warning in hold_header(spec, header, file.name)]
     reading = read_file(
         file.path,
+        encoding,
         label=file.name,
-        encoding=mapping.encoding,
         sheet=sheet,
         engine=strict_reader(engine),
         folder=folder,

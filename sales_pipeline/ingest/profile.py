@@ -17,7 +17,7 @@ from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest import synonyms as words
 from sales_pipeline.ingest.columns import clean, missing_tokens
 from sales_pipeline.ingest.landing import SourceFile
-from sales_pipeline.ingest.reader import column_name, read_file, strict_reader
+from sales_pipeline.ingest.reader import column_name, read_file, settle, strict_reader
 
 _ISO = re.compile(r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]|$)|^(19|20)\d{6}$")
 _OTHER_DATE = re.compile(r"^(\d{1,2})([/.-])(\d{1,2})[/.-]((19|20)\d{2})([T ,]|$)")
@@ -108,10 +108,10 @@ def profile_file(file: SourceFile, engine: Engine, folder: Path) -> FileProfile:
     is_undecided = False
     options: dict[str, Any] = {"label": file.name, "sheet": None, "engine": strict_reader(engine), "folder": folder}
     try:
-        reading = read_file(file.path, encoding=None, wanted=lambda header: range(len(header)), **options)
+        encoding = settle(file.path, None, label=file.name)
     except InputRejected:
-        reading = read_file(file.path, encoding="cp1252", wanted=lambda header: range(len(header)), **options)
-        is_undecided = True
+        encoding, is_undecided = settle(file.path, "cp1252", label=file.name), True
+    reading = read_file(file.path, encoding, wanted=lambda header: range(len(header)), **options)
     seen: dict[str, dict[str, int]] = {}
     greatest: dict[str, str] = {}
     distinct: dict[str, int] = {}

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sales_pipeline.engines.base import CsvDialect, Engine
-from sales_pipeline.errors import ConfigurationError, InputRejected, LedgerUnbalanced
+from sales_pipeline.errors import ConfigurationError, LedgerUnbalanced
 from sales_pipeline.ingest import records as rec
 from sales_pipeline.ingest.landing import WORKBOOK_SUFFIXES
 from sales_pipeline.ingest.layout import Bytes, Layout, find_layout
@@ -83,7 +83,14 @@ def column_name(position: int) -> str:
     return f"c{position}"
 
 
-def read_header(path: Path, *, encoding: str | None, label: str, sheet: str | None = None) -> tuple[str, ...]:
+def settle(path: Path, configured: str | None, *, label: str) -> Encoding | None:
+    """The encoding of a text file by the ladder of `text`; None for workbooks and Parquet files. InputRejected where none fits."""
+    if path.suffix.lower() in (*WORKBOOK_SUFFIXES, ".parquet"):
+        return None
+    return settle_encoding(path, configured, label=label)
+
+
+def read_header(path: Path, encoding: Encoding | None, *, label: str, sheet: str | None = None) -> tuple[str, ...]:
     """The header of a file, without reading the rest; empty for an empty file. Raises InputRejected as `read_file` does."""
     if path.suffix.lower() in WORKBOOK_SUFFIXES:
         from sales_pipeline.ingest.tabular import workbook_header, workbook_rows
@@ -93,15 +100,16 @@ def read_header(path: Path, *, encoding: str | None, label: str, sheet: str | No
         from sales_pipeline.ingest.tabular import open_parquet
 
         return tuple(open_parquet(path, label=label).schema_arrow.names)
-    layout = find_layout(_head(path, settle_encoding(path, encoding, label=label)))
+    assert encoding is not None
+    layout = find_layout(_head(path, encoding))
     return layout.header if layout else ()
 
 
 def read_file(
     path: Path,
+    encoding: Encoding | None,
     *,
     label: str,
-    encoding: str | None,
     sheet: str | None,
     engine: StrictReader,
     folder: Path,
@@ -120,13 +128,8 @@ def read_file(
         from sales_pipeline.ingest.tabular import read_parquet
 
         return read_parquet(path, label=label, folder=folder)
-    try:
-        settled = settle_encoding(path, encoding, label=label)
-    except InputRejected:
-        if wanted is not None:
-            raise
-        settled = Encoding("latin-1", "only counted: the encoding is not known and the file is not used")
-    return _read_text(path, settled, label=label, engine=engine, folder=folder, wanted=wanted)
+    assert encoding is not None
+    return _read_text(path, encoding, label=label, engine=engine, folder=folder, wanted=wanted)
 
 
 def _read_text(

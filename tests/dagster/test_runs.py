@@ -16,6 +16,14 @@ from sales_pipeline.lake.lock import lake_lock
 from tests.dagster.conftest import CHAMPION, DAY, Library
 
 
+@pytest.fixture
+def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs recorded in memory: what is written to disk is the concern of one test."""
+    from dagster_project import run
+
+    monkeypatch.setattr(run, "open_instance", lambda _: dg.DagsterInstance.ephemeral())
+
+
 def runs_of(library: Library) -> list[dg.DagsterRun]:
     with open_instance(Lake(library.settings.lake)) as instance:
         return list(instance.get_runs())
@@ -42,6 +50,7 @@ def test_scoring_trains_first_publishes_and_repeats(library: Library) -> None:
     assert first.to_dict()["path"] == str(first.path)
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_failing_blocking_check_prevents_the_publish(library: Library) -> None:
     library.champion = CHAMPION
     library.failing_check = ("accounts", "key_unique")
@@ -51,6 +60,7 @@ def test_failing_blocking_check_prevents_the_publish(library: Library) -> None:
     assert library.published == []
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_training_hands_over_the_champion(library: Library) -> None:
     outcome = execute(library.settings, DAY, job="training")
     assert outcome.run_id is None
@@ -60,6 +70,7 @@ def test_training_hands_over_the_champion(library: Library) -> None:
     assert library.published == []
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_an_error_of_a_step_keeps_its_exit_code_and_is_told(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     from pydantic import SecretStr
 
@@ -84,6 +95,7 @@ def test_an_error_of_a_step_keeps_its_exit_code_and_is_told(library: Library, mo
     assert "the file is empty" in told[0][1]["message"]
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_a_stale_day_is_warned_of_and_refused_beyond_the_limit(library: Library) -> None:
     library.champion = CHAMPION
     outcome = execute(library.settings, date(2026, 7, 3))
@@ -92,6 +104,7 @@ def test_a_stale_day_is_warned_of_and_refused_beyond_the_limit(library: Library)
         execute(library.settings, date(2026, 7, 8))
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_publishing_is_tried_again_on_a_disk_error_only(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     from dagster_project.assets import apply
 
@@ -107,6 +120,7 @@ def test_publishing_is_tried_again_on_a_disk_error_only(library: Library, monkey
     assert len(library.publish_errors) == 1
 
 
+@pytest.mark.usefixtures("in_memory")
 def test_backfill_runs_the_days_in_order(library: Library) -> None:
     library.champion = CHAMPION
     outcomes = backfill(library.settings, date(2026, 6, 26), date(2026, 6, 28))

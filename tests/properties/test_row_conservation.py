@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest.layout import find_layout
-from sales_pipeline.ingest.reader import FileReading, read_file
+from sales_pipeline.ingest.reader import FileReading, read_file, settle
 
 
 def the_file(rows: int, seed: int, *, delimiter: str = ",", quoting: int = csv.QUOTE_ALL, end: str = "\r\n") -> bytes:
@@ -167,8 +167,8 @@ def read(data: bytes, engine: DuckDBEngine, folder: Path) -> FileReading:
     path.write_bytes(data)
     return read_file(
         path,
+        settle(path, None, label="file.csv"),
         label="file.csv",
-        encoding=None,
         sheet=None,
         engine=engine,
         folder=folder,

@@ -9,7 +9,7 @@ import pytest
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest.layout import find_layout
-from sales_pipeline.ingest.reader import FileReading, read_file, read_header
+from sales_pipeline.ingest.reader import FileReading, read_file, read_header, settle
 
 HEADER = b"Id,Name,Stage,Amount\n"
 
@@ -30,8 +30,8 @@ def read(engine, tmp_path):
             path.touch()
         return read_file(
             path,
+            settle(path, None, label=name),
             label=name,
-            encoding=None,
             sheet=sheet,
             engine=engine,
             folder=tmp_path,
@@ -153,7 +153,7 @@ def test_a_thousand_columns(read) -> None:
 def test_header_and_reading_agree(tmp_path: Path, read) -> None:
     reading = read(b"\xef\xbb\xbfTitle\n" + HEADER + b"1,a,Won,5\n")
     assert (
-        read_header(tmp_path / "file.csv", encoding=None, label="file.csv")
+        read_header(tmp_path / "file.csv", settle(tmp_path / "file.csv", None, label="f"), label="f")
         == reading.header
         == ("Id", "Name", "Stage", "Amount")
     )
@@ -178,7 +178,7 @@ def test_a_workbook(tmp_path: Path, read) -> None:
         "text before the header", "blank line", "header", "accepted", "blank line", "repeated header", "accepted", "too many fields", "footer",
     ]  # fmt: skip
     assert rows(reading) == [["1", "a", "2.5", "2024-03-01"], ["2", "", "3", "true"]]
-    assert read_header(tmp_path / "deals.xlsx", encoding=None, label="x", sheet="Deals") == reading.header
+    assert read_header(tmp_path / "deals.xlsx", None, label="x", sheet="Deals") == reading.header
     with pytest.raises(InputRejected, match=r"(?s)no such sheet.*Deals"):
         read(b"", "deals.xlsx", "Missing")
 
