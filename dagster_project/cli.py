@@ -74,6 +74,10 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Non
         put("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def _shortened(text: str | None, most: int = 60) -> str | None:
+    return text if text is None or len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
@@ -338,7 +342,8 @@ def quarantine(
     if as_json:
         put(json.dumps(listing.rows, indent=1, default=str))
     else:
-        print_rows(listing.rows, ["file", "line", "column", "value", "reason"])
+        shown = [{**row, "value": _shortened(row["value"])} for row in listing.rows]
+        print_rows(shown, ["file", "line", "column", "value", "reason"])
         say(f"{len(listing.rows)} entries")
     if output is not None:
         for path in listing.write_repairable(output):

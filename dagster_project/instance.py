@@ -62,7 +62,7 @@ def _one_sync_per_checkpoint(home: Path) -> Iterator[None]:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    held: dict[str, sqlite3.Connection | None] = {}
+    keepers: dict[str, sqlite3.Connection] = {}
     prefix = str(home.resolve())
 
     def relax(connection: Any, _: Any) -> None:
@@ -72,10 +72,9 @@ def _one_sync_per_checkpoint(home: Path) -> Iterator[None]:
         if not path.startswith(prefix):
             return
         connection.execute("PRAGMA synchronous = NORMAL")
-        if path not in held:
-            held[path] = None  # the first connection sets the journal mode
-        elif held[path] is None:
-            keeper = held[path] = sqlite3.connect(path, check_same_thread=False)
+        # A file that is not in this mode yet is about to be brought into it by the connection at hand.
+        if path not in keepers and connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            keeper = keepers[path] = sqlite3.connect(path, check_same_thread=False)
             keeper.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
 
     event.listen(Engine, "connect", relax)
@@ -83,6 +82,5 @@ def _one_sync_per_checkpoint(home: Path) -> Iterator[None]:
         yield
     finally:
         event.remove(Engine, "connect", relax)
-        for keeper in held.values():
-            if keeper is not None:
-                keeper.close()
+        for keeper in keepers.values():
+            keeper.close()

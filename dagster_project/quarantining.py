@@ -41,6 +41,7 @@ def quarantined(settings: "Settings") -> QuarantineListing:
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.delivery.quarantine import quarantine_table, repairable_file
     from sales_pipeline.ingest.exports import collect, newest_recorded_instant, stored_files, visible
+    from sales_pipeline.ingest.params import REPAIR_NAME
 
     lake = Lake(settings.lake)
     with lake_lock(lake.root), open_engine(settings) as engine:
@@ -63,11 +64,12 @@ def quarantined(settings: "Settings") -> QuarantineListing:
                     facts = one.facts["files"][file.name]
                     read = work / file.sha256
                     read.mkdir()
-                    repairable[f"{Path(file.base_name).stem}_repair.csv"] = repairable_file(
+                    name = f"{Path(file.base_name).stem}{REPAIR_NAME}_{file.sha256[:8]}.csv"
+                    repairable[name] = repairable_file(
                         file.path,
                         reasons[file.sha256],
                         label=file.name,
-                        encoding=facts.get("encoding"),
+                        encoding=settings.mapping.encoding,
                         sheet=facts.get("sheet"),
                         engine=engine,
                         folder=read,

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from sqlglot import exp
 
-from sales_pipeline.clean import ledger, rules
+from sales_pipeline.clean import audits, ledger, rules
 from sales_pipeline.clean.attributes import write_attributes
-from sales_pipeline.clean.business import SQL_FACTS
 from sales_pipeline.clean.inputs import RawInputs, raw_inputs
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.vocabulary import (
@@ -36,7 +34,7 @@ from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.domain.identifiers import digest_bytes, digest_of
 from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import Scalar, macro_text, parse_model
-from sales_pipeline.errors import AuditBlocked, LedgerUnbalanced
+from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, write_table
@@ -164,7 +162,7 @@ class _Build:
             self._engine, self._path / "opportunity_attributes.parquet", self._work,
         )  # fmt: skip
         self._account_for()
-        self._facts["tables"] = self._table_facts()
+        self._facts["tables"] = audits.table_facts(self._refs, self._engine)
         self._facts["limits"] = {"quarantined_share": self._params.max_quarantined_share}
         self._facts["batch_rows"] = self._params.validation_batch_rows
         counts = rules.count(self._staged, self._engine)
@@ -233,45 +231,17 @@ class _Build:
         self._inputs["stage_map"] = stages.table()
         self._inputs["outcome_map"] = outcome_map(self._mapping)
         staged = self._stage("opportunities")
-        self._refuse_unknown_stages(staged)
+        self._facts["unknown_stage_records"] = audits.refuse_unknown_stages(staged, self._params, self._engine)
         self._helper("opportunity_keys")
         is_full = self._mapping.extract.get("opportunities", "full") == "full"
         instants = self._raw.holding["raw_opportunities"] if is_full else ()
         self._inputs["full_extracts"] = pa.table({"exported_at": pa.array(instants, pa.timestamp("us", tz="UTC"))})
         self._helper("removals")
         if len(instants) > 1:
-            self._refuse_absence(instants[-2], instants[-1])
+            self._facts["absent_opportunities"] = audits.refuse_absence(
+                staged, instants[-2], instants[-1], self._params, self._engine
+            )
         return stages
-
-    def _refuse_unknown_stages(self, staged: TableRef) -> None:
-        unknown = self._engine.query(SQL / "unknown_stages.sql", {"staged_opportunities": staged}).to_pylist()
-        records = sum(int(row["records"]) for row in unknown)
-        self._facts["unknown_stage_records"] = records
-        if records > self._params.max_unknown_stage_share * max(staged.rows, 1):
-            names = ", ".join(f"{row['stage'] or '(empty)'} ({row['records']})" for row in unknown[:20])
-            raise AuditBlocked(
-                "most opportunities stand in a stage nobody says the meaning of",
-                expected=f"at most {self._params.max_unknown_stage_share:.0%} of {staged.rows} records with an unknown stage",
-                found=f"{records} records: {names}",
-                where="mapping.stages",
-                fix="name these stages under won, lost or open in mapping.stages, or name the column that says won in mapping.outcome",
-            )
-
-    def _refuse_absence(self, previous: object, newest: object) -> None:
-        figures = self._engine.query(
-            SQL / "absent_share.sql", {"staged_opportunities": self._staged["opportunities"]},
-            parameters={"previous": previous, "newest": newest},  # type: ignore[dict-item]
-        ).to_pylist()[0]  # fmt: skip
-        absent, total = int(figures["absent"] or 0), int(figures["opportunities"])
-        self._facts["absent_opportunities"] = absent
-        if total and absent > self._params.max_absent_share * total:
-            raise AuditBlocked(
-                "the newest full extract lacks many opportunities of the one before",
-                expected=f"at most {self._params.max_absent_share:.0%} of {total} absent",
-                found=f"{absent} absent",
-                where="the opportunities of the newest export",
-                fix="export again if the file is cut short; if only changes are exported, set mapping.extract.opportunities to delta",
-            )
 
     def _changes(self, stages: StageMap) -> None:
         """Stage both histories, settle which fields they version, and write the states over time."""
@@ -361,24 +331,6 @@ class _Build:
         self._refs["row_ledger"] = ledger.write_ledger(
             ingested, exceptions, accepted, self._inputs, self._engine, self._path / "row_ledger.parquet"
         )
-
-    def _table_facts(self) -> dict[str, dict[str, float]]:
-        """Figures of whole tables, which validation checks as a frame of one row."""
-        facts: dict[str, dict[str, float]] = {}
-        for name, contract in CANONICAL_TABLES.items():
-            ref = self._refs[name]
-            figures: dict[str, float] = {"row_count": ref.rows, "duplicate_key_count": 0}
-            if ref.rows:
-                keys = exp.select(*(exp.column(k) for k in contract.key)).from_(name).distinct()
-                distinct = exp.select(exp.alias_(exp.Count(this=exp.Star()), "keys")).from_(keys.subquery("k"))
-                figures["duplicate_key_count"] = (
-                    ref.rows - self._engine.query(distinct, {name: ref}).column("keys")[0].as_py()
-                )
-            if name in SQL_FACTS:
-                tables: dict[str, Source] = dict(self._refs)
-                figures |= self._engine.query(SQL / f"facts_of_{name}.sql", tables).to_pylist()[0]
-            facts[name] = figures
-        return facts
 
     def _feeds_several(self) -> bool:
         """Whether records of one file went into several raw tables."""

@@ -17,12 +17,11 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
 from sales_pipeline.engines.base import Engine
-from sales_pipeline.ingest.reader import FileReading, StrictReader, read_file, staged_batches
+from sales_pipeline.ingest.params import REPAIR_REASON
+from sales_pipeline.ingest.reader import FileReading, StrictReader, read_file, settle, staged_batches
 from sales_pipeline.lake.tables import TableRef, conform
 
 _SQL = Path(__file__).parent / "sql"
-REASON_COLUMN = "quarantine_reason"
-"""Column the repairable file has in addition: for the person who mends it, to be removed before it is dropped back in."""
 
 QUARANTINE = Table(
     "quarantine",
@@ -90,7 +89,13 @@ def repairable_file(
     what `ingest.reader.read_file` raises.
     """
     reading = read_file(
-        path, label=label, encoding=encoding, sheet=sheet, engine=engine, folder=folder, wanted=_every_column
+        path,
+        settle(path, encoding, label=label),
+        label=label,
+        sheet=sheet,
+        engine=engine,
+        folder=folder,
+        wanted=_every_column,
     )
     records = [(number, cells) for number, cells in _accepted(reading) if number in reasons]
     delimiter = reading.facts.get("delimiter", "\t")
@@ -122,7 +127,7 @@ def repairable_csv(
     """
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*header, REASON_COLUMN])
+    writer.writerow([*header, REPAIR_REASON])
     for number, cells in records:
         if number in reasons:
             padded = [*cells[: len(header)], *[""] * (len(header) - len(cells))]

@@ -95,6 +95,12 @@ def newest_recorded_instant(exports: Sequence[IngestedExport]) -> datetime:
     return max(found) if found else max(one.export.exported_at for one in exports) - timedelta(microseconds=1)
 
 
+def stored_files(lake: Lake, one: IngestedExport, mapping: SourceMapping, folder: Path) -> Iterator[SourceFile]:
+    """The table files of a kept export as they came, out of their archives; unpacked into `folder`, which must not be there yet."""
+    entry = json.loads((lake.exports / f"{one.export.export_id}.json").read_text(encoding="utf-8"))
+    return _stored(entry, lake.exports / "files", mapping, folder)
+
+
 def _keep(lake: Lake, landed: LandedExport, source_system: str) -> None:
     files = [{"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size} for path in landed.files]
     export_id = digest_of(source_system, [[file["name"], file["sha256"]] for file in files])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sales_pipeline.errors import InputRejected
-from sales_pipeline.ingest.params import ArchiveLimits
+from sales_pipeline.ingest.params import REPAIR_NAME, ArchiveLimits
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
@@ -84,7 +84,16 @@ def landed_exports(landing: Path) -> list[LandedExport]:
             where=str(landing),
             fix="put the CRM's export there, or name another folder with --exports",
         )
+    _join_repairs(found)
     return [LandedExport(label, tuple(files)) for label, files in sorted(found.items())]
+
+
+def _join_repairs(found: dict[str, list[Path]]) -> None:
+    """Repaired records that lie beside the one weekly export of their folder belong to it; they are no export of their own."""
+    for label in [name for name in found if all(REPAIR_NAME in path.name.lower() for path in found[name])]:
+        beside = [other for other in found if other.startswith(f"{label}/") and _WEEKLY.match(found[other][0].name)]
+        if len(beside) == 1:
+            found[beside[0]] += found.pop(label)
 
 
 def _folders(root: Path) -> Iterator[Path]:

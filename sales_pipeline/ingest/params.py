@@ -14,6 +14,13 @@ from sales_pipeline.contracts.raw import RAW_TABLES
 Dialect = Literal["salesforce", "hubspot", "pipedrive", "table"]
 
 
+REPAIR_REASON = "quarantine_reason"
+"""Column that `quarantine` puts behind the columns of a file to repair; it is never read back."""
+
+REPAIR_NAME = "_repair"
+"""In the name of a file of repaired records: it belongs to the export it lies beside."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -275,7 +275,7 @@ WIN_CANDIDATES: dict[str, Candidate] = {
     for candidate in (
         Candidate("base_rate", ({},), _base_rate),
         Candidate("stage_rate", ({},), _stage_rate),
-        Candidate("logistic_regression", ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}), _logistic),
+        Candidate("logistic_regression", ({"C": 0.003}, {"C": 0.03}, {"C": 0.3}), _logistic),
         Candidate("decision_tree", _TREE_SETTINGS, _tree_classifier),
         Candidate("linear_svm", ({"C": 0.01}, {"C": 0.1}), _linear_svm, is_probability=False),
         Candidate("rbf_svm", ({"C": 0.1, "gamma": 0.3}, {"C": 1.0, "gamma": 1.0}), _rbf_svm, False, _KERNEL_NOTE),

@@ -147,7 +147,7 @@ def _both(
     )
 
 
-@pytest.mark.parametrize(("seed", "size"), [(1, 12), (2, 30)])
+@pytest.mark.parametrize(("seed", "size"), [(2, 30)])
 def test_cleaning_and_features_agree(seed: int, size: int, tmp_path: Path, duck: Engine, spark: Engine) -> None:
     left, right = _both(tmp_path, _world(seed, size), duck, spark)
     for name in left.tables:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest.columns import Columns, Constant, Past, Rule, Take, Translate, Words, fold, squash
-from sales_pipeline.ingest.params import SourceMapping, TableMapping
+from sales_pipeline.ingest.params import REPAIR_REASON, SourceMapping, TableMapping
 
 _PREFIX = re.compile(r"^(sf|sfdc|salesforce|hubspot|hs|pipedrive)[-_ ]+(crm[-_ ]exports[-_ ])?(all[-_ ])?")
-_SUFFIX = re.compile(r"([-_ ](data|export|extract|part|\d+|\d{4}-\d{2}-\d{2}.*))+$")
+_SUFFIX = re.compile(r"([-_ ](data|export|extract|part|repair(?:_[0-9a-f]{8})?|\d+|\d{4}-\d{2}-\d{2}.*))+$")
 _PRIVATE = re.compile(
     r"e-?mail|phone|mobile|telefon|\bfax\b|street|first.?name|last.?name|full.?name|birth|passport|\bssn\b|linkedin|photo|\burl\b"
 )
@@ -215,7 +215,9 @@ def attribute_positions(
         form = squash(cell)
         if position in used or not form:
             continue
-        if form in spec.system or form.startswith("fivetran"):
+        if cell == REPAIR_REASON:
+            left[cell] = "written by `quarantine`"
+        elif form in spec.system or form.startswith("fivetran"):
             left[cell] = "system column, as of the export"
         elif form in spec.private or _PRIVATE.search(cell.lower().replace("_", " ")):
             left[cell] = "about people, or free text"
