@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -121,7 +122,7 @@ def configuration(settings: "Settings") -> list[Finding]:
 def examine_lake(lake: Lake) -> list[Finding]:
     """Folder, free space, lock, instance, and whether the published files are those of their manifest."""
     from sales_pipeline.lake.lock import lake_lock
-    from sales_pipeline.lake.runs import current_run, published_runs, verify_run
+    from sales_pipeline.lake.runs import current_run, published_runs
 
     if not lake.root.exists():
         return [Finding("ok", f"lake: {lake.root} is not there yet; the first run makes it")]
@@ -143,13 +144,16 @@ def examine_lake(lake: Lake) -> list[Finding]:
 
     findings.append(_tried("current run", current))
     for run in published_runs(lake):
-        verdict = _tried(
-            f"published run {run.run_id}", lambda run=run: f"{len(verify_run(run.path)['files'])} files as published"
-        )
-        findings.append(verdict)
+        findings.append(_tried(f"published run {run.run_id}", partial(_verified, run.path)))
     if not (lake.dagster_home / "dagster.yaml").is_file():
         findings.append(Finding("ok", "Dagster's state: not there yet; the first run makes it"))
     return findings
+
+
+def _verified(folder: Path) -> str:
+    from sales_pipeline.lake.runs import verify_run
+
+    return f"{len(verify_run(folder)['files'])} files as published"
 
 
 def _tried(what: str, look: Callable[[], str]) -> Finding:

@@ -14,7 +14,8 @@ from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table, table_ref, write_table
 
 if TYPE_CHECKING:
-    from sales_pipeline.models.train import JudgedWindow, TrainedModel
+    from sales_pipeline.models.card import JudgedWindow
+    from sales_pipeline.models.train import TrainedModel
 
 JUDGED = "judged_window"
 
@@ -47,7 +48,8 @@ def restore(ref: TrainedRef) -> "TrainedModel":
     import numpy as np
 
     from sales_pipeline.models.bundle import read_bundle
-    from sales_pipeline.models.train import JudgedWindow, TrainedModel
+    from sales_pipeline.models.card import JudgedWindow
+    from sales_pipeline.models.train import TrainedModel
 
     judged = None
     if ref.judged is not None:

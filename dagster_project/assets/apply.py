@@ -122,7 +122,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         features: Any,
         plan: Any,
         canonical: Any,
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         from dagster_project.applying import count_by, queue_tables
 
         as_of = lake.as_of(context.partition_key)
@@ -181,7 +181,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         ledger: Any,
         canonical: Any,
         plan: Any,
-    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         from dagster_project.publication import publish_tables
 
         refs = {SCORED_OPPORTUNITIES.name: scored, FOLLOW_UP_QUEUE.name: queue, LEFT_OUT.name: left_out}

@@ -1,6 +1,7 @@
 """Collect: exports kept for ever and read into raw tables, every physical record in the ledger."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -49,7 +50,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[LakeResource],
         engine: dg.ResourceParam[EngineResource],
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         from dagster_project.freshness import judge
         from sales_pipeline.ingest.exports import collect as collect_exports
         from sales_pipeline.ingest.exports import newest_recorded_instant, visible

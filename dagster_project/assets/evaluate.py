@@ -59,7 +59,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         model_store: dg.ResourceParam[ModelStoreResource],
         features: Any,
         trained: Any,
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         from dagster_project.training import restore
         from sales_pipeline.models.promotion import decide
 

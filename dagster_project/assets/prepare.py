@@ -70,7 +70,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     )
     def prepare(
         lake: dg.ResourceParam[LakeResource], engine: dg.ResourceParam[EngineResource], exports: list[Any]
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         from dagster_project.lineage import canonical_lineage
         from dagster_project.validation import validated
         from sales_pipeline.clean.prepare import prepare as clean

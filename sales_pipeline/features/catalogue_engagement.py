@@ -39,7 +39,7 @@ ENGAGEMENT: tuple[Feature, ...] = (
         "inbound_response_ratio",
         "ratio",
         "messages from the customer over messages to the customer, last 90 days",
-        "{value} customer messages for each of ours",
+        "customer messages for each of ours: {value}",
         "only {value} customer messages for each of ours",
         "nothing sent to the customer in 90 days",
     ),
@@ -47,7 +47,7 @@ ENGAGEMENT: tuple[Feature, ...] = (
         "contact_count",
         "contacts",
         "different contacts it was talked about with",
-        "{value} contacts involved",
+        "contacts involved: {value}",
         "only {value} contacts involved",
     ),
     _activity(

@@ -20,7 +20,8 @@ class Feature:
     """One feature: a column of the wide table, computed by the SQL model of its family.
 
     `up_text` words a reason, `down_text` one against it where that reads otherwise; `{value}` stands for the formatted value, and
-    `missing_text` is used where the feature is NULL. Texts name no people.
+    `missing_text` is used where the feature is NULL, `negative_text` (with the value's size) where it reads otherwise below zero.
+    Texts begin with a letter and name no people.
     `needs` are tables (`activities`: it has rows), columns (`opportunities.amount`: some value is there) or histories
     (`history.amount`: past values of that field are known); where one is missing the feature is absent by name.
     `state_field` is the field of field_history it rests on; where that is not versioned the feature shows the last seen value and
@@ -35,6 +36,7 @@ class Feature:
     up_text: str
     down_text: str = ""
     missing_text: str = ""
+    negative_text: str = ""
     type: FeatureType = "number"
     unit: str = ""
     needs: tuple[str, ...] = ()
@@ -51,4 +53,6 @@ class Feature:
         """The wording of a reason for one formatted value; None where the feature is NULL."""
         if value is None:
             return self.missing_text
+        if self.negative_text and value.startswith("-"):
+            return self.negative_text.replace("{value}", value[1:])
         return (self.up_text if is_up else self.down_text).replace("{value}", value)

@@ -99,5 +99,10 @@ def statements(card: Mapping[str, Any]) -> list[str]:
     if win.get("test") is None:
         said.append("No untouched last window could be formed: the figures come from validation alone.")
     said.append(str(splits["maturity_rule"]))
+    if splits["censored_rows"] and splits["time_ordered"]:
+        said.append(
+            "Landmarks whose opportunity is still open are left out, matured ones too: the level of the probabilities leans towards "
+            "opportunities that close soon."
+        )
     said.append("Landmarks are not weighted: their grid of days is how opportunities are met when they are scored.")
     return said

@@ -83,6 +83,7 @@ class SourceColumn:
     up_text: str = ""
     down_text: str = ""
     missing_text: str = ""
+    negative_text: str = ""
     is_date: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,7 +156,14 @@ def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None) ->
         kind: Kind = feature.type
         columns.append(
             SourceColumn(
-                name, kind, feature.meaning, feature.unit, feature.up_text, feature.down_text, feature.missing_text
+                name,
+                kind,
+                feature.meaning,
+                feature.unit,
+                feature.up_text,
+                feature.down_text,
+                feature.missing_text,
+                feature.negative_text,
             )
         )
         data[name] = _values(wide.column(name), kind) if name in wide.column_names else _missing(kind, len(keys))

@@ -55,11 +55,11 @@ class TrainingParams(BaseModel):
     validation_windows: int = Field(default=3, ge=1, le=12)
     test_share: float = Field(default=0.15, gt=0.0, lt=0.5, description="of matured landmark rows")
     calibration_share: float = Field(default=0.2, gt=0.0, lt=0.5, description="of the rows before the test window")
-    validation_share: float = Field(default=0.4, gt=0.0, lt=0.8, description="of the rows before the test window")
+    validation_share: float = Field(default=0.3, gt=0.0, lt=0.8, description="of the rows before the test window")
     maturity_quantile: float = Field(
         default=0.75, gt=0.0, lt=1.0, description="of the time to close: younger landmarks are left out"
     )
-    max_maturity_share: float = Field(default=0.2, gt=0.0, lt=0.5, description="of the history, at most")
+    max_maturity_share: float = Field(default=0.15, gt=0.0, lt=0.5, description="of the history, at most")
 
     max_training_rows: int = Field(
         default=30_000, ge=1000, description="landmark rows; more are thinned by opportunity"

@@ -77,6 +77,8 @@ def reason_text(column: SourceColumn, value: Any, weight: float, known: Mapping[
     else:
         shown = format_value(value, column)
     wording = column.up_text if weight > 0 else column.down_text
+    if column.negative_text and shown.startswith("-"):
+        wording, shown = column.negative_text, shown[1:]
     if wording and not column.name.startswith(ATTRIBUTE_PREFIX):
         return wording.replace("{value}", shown)
     return f"{column.label}: {shown}"

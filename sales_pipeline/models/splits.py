@@ -1,10 +1,11 @@
 """Which rows may teach and which may judge: time-ordered windows over landmarks.
 
-For a split instant S a training row must have its landmark before S less the maturity, and its outcome known strictly before S. A row that is
-judged has its landmark at or after S, so an opportunity still open at S cannot stand on both sides. The same rule holds between
-the calibration window and the test window: everything used before the test starts was known before it starts.
+For a split instant S a training row must have its landmark before S and its outcome known strictly before S. A row that is judged has its
+landmark at or after S, so an opportunity still open at S cannot stand on both sides. The same rule holds between the calibration window and
+the test window: everything used before the test starts was known before it starts. Rows that judge or calibrate, and those of the final fit, are
+also matured at the end of their window (their landmark is older than the stated maturity), or they would show fast outcomes only.
 
-    |  training  ·maturity· | validation 1 | validation 2 | validation 3 | calibration ·maturity· | test ·maturity· | as-of
+    |  training | validation 1 | validation 2 | validation 3 | calibration ·maturity· | test ·maturity· | as-of
 
 Belongs here: row indices. Does not belong here: models, figures.
 """
@@ -110,7 +111,7 @@ def plan_windows(keys: pd.DataFrame, as_of_us: float, params: TrainingParams) ->
         return found[np.lexsort((opportunity[found].astype(str), landmark[found]))].astype(np.int64)
 
     def teaching(split_us: float, judged: Indices) -> Indices:
-        mask = mature & (landmark <= split_us - age * DAY) & (landmark < split_us) & (known_us < split_us)
+        mask = mature & (landmark < split_us) & (known_us < split_us)
         return rows(mask & ~np.isin(opportunity, np.unique(opportunity[judged].astype(str))))
 
     def both_classes(part: Indices, least: int = MIN_CLASS_ROWS) -> bool:

@@ -56,6 +56,10 @@ def test_reasons_are_worded_for_a_value_and_for_none() -> None:
         assert "7" in feature.text("7", is_up=True)
         assert "7" in feature.text("7", is_up=False)
         assert "{" not in feature.text("7", is_up=True) + feature.text(None, is_up=False)
+        for text in (feature.up_text, feature.down_text, feature.missing_text, feature.negative_text):
+            assert not text or text[0].isalpha()
+    close_date = next(feature for feature in FEATURES if feature.name == "days_to_crm_close_date")
+    assert close_date.text("-11", is_up=False) == "close date passed 11 days ago"
     inbound = next(feature for feature in FEATURES if feature.name == "days_since_last_inbound")
     assert inbound.text("12", is_up=False) == "no reply from the customer for 12 days"
 
