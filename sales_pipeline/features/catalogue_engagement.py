@@ -17,7 +17,7 @@ def _counted(kind: str, noun: str, days: int | None) -> Feature:
     suffix, window = (f"_{days}d", f"in the last {days} days") if days else ("", "so far")
     meaning = f"{noun} {window}"
     return _activity(
-        f"{kind}_count{suffix}", "activities", meaning, f"{{value}} {meaning}", f"only {{value}} {meaning}"
+        f"{kind}_count{suffix}", "activities", meaning, f"{meaning}: {{value}}", f"only {{value}} {meaning}"
     )
 
 

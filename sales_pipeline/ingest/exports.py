@@ -72,11 +72,17 @@ def collect(lake: Lake, landing: Path, mapping: SourceMapping, engine: Engine) -
     """Keep the landing folder's exports, ingest what is new, and return every kept export of this source, oldest first.
 
     Raises InputRejected where an export is not complete, not safe or does not fit the mapping, LedgerUnbalanced where records are not
-    all accounted for. Files never change in the lake, and a second call with nothing new reads what the first one wrote.
+    all accounted for. Such an export is not kept, so that a mended one in its place is not refused for it. Files never change in the
+    lake, and a second call with nothing new reads what the first one wrote.
     """
-    for landed in landed_exports(landing):
-        _keep(lake, landed, mapping.source_system)
     specs = resolve(mapping)
+    for landed in landed_exports(landing):
+        entry = _entry(landed, mapping.source_system)
+        target = lake.exports / f"{entry['export_id']}.json"
+        if not target.exists():
+            _copy_files(lake, landed, entry)
+            _ingest(lake, entry, mapping, specs, engine)
+            write_bytes(target, (json.dumps(entry, sort_keys=True, indent=1) + "\n").encode())
     ingested = [_ingest(lake, kept, mapping, specs, engine) for kept in _kept(lake, mapping.source_system)]
     return sorted(ingested, key=lambda one: (one.export.exported_at, one.export.export_id))
 
@@ -101,20 +107,19 @@ def stored_files(lake: Lake, one: IngestedExport, mapping: SourceMapping, folder
     return _stored(entry, lake.exports / "files", mapping, folder)
 
 
-def _keep(lake: Lake, landed: LandedExport, source_system: str) -> None:
+def _entry(landed: LandedExport, source_system: str) -> dict[str, Any]:
     files = [{"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size} for path in landed.files]
     export_id = digest_of(source_system, [[file["name"], file["sha256"]] for file in files])
-    target = lake.exports / f"{export_id}.json"
-    if target.exists():
-        return
-    for path, file in zip(landed.files, files, strict=True):
+    return {"export_id": export_id, "source_system": source_system, "label": landed.label, "files": files}
+
+
+def _copy_files(lake: Lake, landed: LandedExport, entry: dict[str, Any]) -> None:
+    for path, file in zip(landed.files, entry["files"], strict=True):
         if path.suffix.lower() == ".zip":
             open_archive(path).close()
-        kept = lake.exports / "files" / str(file["sha256"])
+        kept = lake.exports / "files" / file["sha256"]
         if not kept.exists():
-            _copy(path, kept, str(file["sha256"]))
-    entry = {"export_id": export_id, "source_system": source_system, "label": landed.label, "files": files}
-    write_bytes(target, (json.dumps(entry, sort_keys=True, indent=1) + "\n").encode())
+            _copy(path, kept, file["sha256"])
 
 
 def _copy(path: Path, kept: Path, sha256: str) -> None:

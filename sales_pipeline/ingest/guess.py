@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,15 @@ def render(guessed: GuessedMapping, exports: Path, output: Path) -> str:
 
     where = os.path.relpath(exports.resolve(), output.resolve().parent)
     top = CommentedMap(
-        {"source_system": "crm", "exports": Path(where).as_posix(), "lake": "data/lake", "time_zone": "UTC"}
+        {
+            "source_system": "crm",
+            "exports": Path(where).as_posix(),
+            "lake": "data/lake",
+            "time_zone": "UTC",
+            "start_date": date(2000, 1, 1),
+        }
     )
+    top.yaml_set_comment_before_after_key("start_date", before="no day before this one can be run")
     top.yaml_set_comment_before_after_key(
         "source_system", before="a name for this CRM; it stands in every published table"
     )

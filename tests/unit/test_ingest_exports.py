@@ -106,6 +106,15 @@ def test_an_export_is_kept_once_and_stays_after_it_left_the_landing(landing: Pat
     assert set(kept) < {path.name for path in (tmp_path / "lake/exports/files").iterdir()}
 
 
+def test_a_refused_export_is_not_kept(landing: Path, run) -> None:
+    (landing / "deals.csv").write_text(DEALS.replace("Deal,", "Bargain,"))
+    with pytest.raises(InputRejected, match="a mapped column is missing"):
+        run()
+    (landing / "deals.csv").write_text(DEALS)
+    [one] = run()
+    assert len(rows(one, "raw_opportunities")) == 2
+
+
 def test_the_same_export_gives_the_same_bytes(landing: Path, engine, tmp_path: Path) -> None:
     (landing / "deals.csv").write_text(DEALS + "3\n")
     one, two = (collect(Lake(tmp_path / name), landing, table_mapping(), engine)[0] for name in ("a", "b"))
