@@ -197,11 +197,39 @@ def _execute(
     else:
         for line in outcome.summary():
             put(line)
+        if outcome.path is not None:
+            _first_rows(outcome.path)
+            _next_steps(settings)
     if outcome.too_much_quarantine:
         say(
             f"published, but more records are quarantined than allowed ({outcome.quarantined_share:.1%}); see `sales-pipeline quarantine`"
         )
         raise typer.Exit(EXIT_TOO_MUCH_QUARANTINE)
+
+
+def _first_rows(folder: Path, rows: int = 5) -> None:
+    from sales_pipeline.lake.tables import read_table
+
+    columns = ["owner_id", "rank", "opportunity_id", "action", "due_at", "expected_gain", "reason"]
+    queue = read_table(folder / "follow_up_queue.parquet", columns)
+    first = queue.sort_by([("rank", "ascending"), ("owner_id", "ascending")]).slice(0, rows)
+    put("")
+    put(f"first rows of the follow-up queue ({queue.num_rows:,} in all):")
+    print_rows(first.to_pylist(), columns)
+
+
+def _next_steps(settings: Settings) -> None:
+    from sales_pipeline.settings import CONFIG_NAMES
+
+    path = settings.path
+    known = path is not None and any(path == Path(name).resolve() for name in CONFIG_NAMES)
+    named = "" if known or path is None else f" -c {path}"
+    program = sys.argv[0] if Path(sys.argv[0]).name == "sales-pipeline" else "sales-pipeline"
+    put("")
+    put("next:")
+    put(f"  {program} dagster{named}  # runs, checks and lineage on http://127.0.0.1:3000")
+    put(f"  {program} mlflow{named}  # candidates side by side on http://127.0.0.1:5000")
+    put(f"  {program} init YOUR_EXPORTS  # a configuration for your own CRM's files")
 
 
 @app.command()

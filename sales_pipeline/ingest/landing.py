@@ -10,6 +10,7 @@ import hashlib
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -182,7 +183,7 @@ def unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, *, na
                     raise _unsafe(name, "it unfolds to too much", f"at most {limit} bytes", "more")
                 digest.update(block)
                 out.write(block)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputRejected(
             "a member of a ZIP cannot be read",
             found=str(error),

@@ -162,17 +162,32 @@ def hold_header(spec: TableSpec, header: Sequence[str], label: str) -> list[str]
                     InputRejected(
                         f"the header names the mapped column {wanted!r} {count} times",
                         expected="one column of that name",
-                        found=", ".join(header[:40]),
+                        found=_shown(header),
                         where=f"{label}, header",
                         fix="rename all but one of them in the file",
                     )
                 )
         if not any(counts) and column in spec.required_columns:
             problems.append(_missing(spec, column, headers, header, label))
+    wanted_forms = {squash(name) if spec.is_squashed else fold(name) for _, names in _wanted(spec) for name in names}
+    if len(problems) > 1 and not wanted_forms & set(forms):
+        raise InputRejected(
+            "the header has none of the mapped columns",
+            expected=", ".join(name for column, names in _wanted(spec) for name in names[:1]),
+            found=_shown(header),
+            where=f"{label}, header",
+            fix="see whether the delimiter (known are , ; tab |) or the header line is another than it seems, or mend the mapping",
+        )
     if problems:
         raise InputRejected.all_of(f"{label} does not fit the mapping", problems)
     twice = sorted({cell for cell, form in zip(header, forms, strict=True) if form and forms.count(form) > 1})
     return [f"the header names {cell!r} more than once" for cell in twice]
+
+
+def _shown(header: Sequence[str]) -> str:
+    """A header for a message: no more than a line, and nothing a terminal would obey."""
+    text = ", ".join(header[:40])[:600] or "an empty header"
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _wanted(spec: TableSpec) -> list[tuple[str, tuple[str, ...]]]:
@@ -194,7 +209,7 @@ def _missing(spec: TableSpec, column: str, wanted: tuple[str, ...], header: Sequ
     return InputRejected(
         f"a mapped column is missing: {spec.table}.{column}",
         expected="a header " + " or ".join(repr(name) for name in wanted),
-        found=", ".join(header[:40]) or "an empty header",
+        found=_shown(header),
         where=f"{label}, header",
         fix=hint,
     )
