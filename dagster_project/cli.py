@@ -233,6 +233,27 @@ def _next_steps(settings: Settings) -> None:
 
 
 @app.command()
+def backfill(
+    first: Annotated[str, typer.Argument(help="first day, YYYY-MM-DD")],
+    last: Annotated[str, typer.Argument(help="last day, YYYY-MM-DD, included")],
+    config: Config = None,
+    exports: Annotated[
+        Path | None, typer.Option("--exports", help="export folder, instead of the configuration's")
+    ] = None,
+    lake: LakeFolder = None,
+) -> None:
+    """The main job for every day of a span, in the order of the days."""
+    settings = _settings(config, exports=exports, lake=lake)
+    start, end = parse_day(first, "first"), parse_day(last, "last")
+    assert start is not None
+    assert end is not None
+    from dagster_project.run import backfill as run_days
+
+    for outcome in run_days(settings, start, end, progress=say):
+        put(f"{outcome.day}  {outcome.run_id}  {'published' if outcome.is_new else 'nothing new'}")
+
+
+@app.command()
 def backtest(
     config: Config = None,
     exports: Annotated[Path | None, typer.Option("--exports", help="export folder")] = None,

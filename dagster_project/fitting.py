@@ -57,7 +57,9 @@ class FitReport:
         lines.append("")
         lines.append(f"columns left out of {len(found.ledger)}:")
         left_out = [row for row in found.ledger if not row["is_used"]]
-        lines += [f"  {row['column']}: {row['verdict']} ({row['basis']}): {row['reason']}" for row in left_out] or ["  none"]
+        lines += [f"  {row['column']}: {row['verdict']} ({row['basis']}): {row['reason']}" for row in left_out] or [
+            "  none"
+        ]
         figures = SHOWN[found.task]
         for label in dict.fromkeys(one.columns for one in found.results):
             lines += ["", f"{label}:", f"  {'family':<22}" + "".join(f"{name:>18}" for name in figures) + "  setting"]

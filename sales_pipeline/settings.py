@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from pydantic_settings import (
 
 from sales_pipeline import __version__
 from sales_pipeline.clean.params import CleanParams
-from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.domain.identifiers import digest_bytes, digest_of
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.features.params import FeatureParams
 from sales_pipeline.follow_up.params import FollowUpParams
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     exports: Path = Path("exports")
     lake: Path = Path("lake")
     time_zone: str = "UTC"
-    start_date: date = date(2020, 1, 1)
+    start_date: date = date(2000, 1, 1)
     max_staleness_days: int = Field(default=7, ge=0)
     mapping: SourceMapping
     clean: CleanParams = CleanParams()
@@ -164,7 +165,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     try:
         settings = Settings(**data)
         if given:
-            settings = Settings.model_validate({**settings.model_dump(), **given})
+            settings = settings.model_copy(update=given)
     except ValidationError as error:
         problems = [
             ConfigurationError(
@@ -179,9 +180,12 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     return settings
 
 
+@cache
 def code_version() -> str:
-    """The version of this code that results depend on."""
-    return __version__
+    """The version of this code that results depend on: the release, and a digest of the library's sources."""
+    root = Path(__file__).parent
+    sources = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql"))
+    return f"{__version__}+{digest_of([(str(path.relative_to(root)), digest_bytes(path.read_bytes())) for path in sources])}"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from sales_pipeline.lake.durable import write_bytes
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, file_sha256, table_ref
 
-READING_VERSION = 1
+READING_VERSION = 2
 """Raised whenever the same bytes and mapping would be read differently."""
 
 _NAMED_DAY = re.compile(r"(20\d\d|19[7-9]\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -94,11 +94,17 @@ def visible(exports: Sequence[IngestedExport], as_of: AsOf) -> list[IngestedExpo
 
 
 def newest_recorded_instant(exports: Sequence[IngestedExport]) -> datetime:
-    """The newest instant recorded in any of the exports; where none records any, the newest `exported_at`."""
-    found = [
+    """The newest instant any of the exports speaks for: the newest recorded in it, or the end of an export whose instant the mapping states.
+
+    A stated instant counts because it is the user's word that everything before it is in the export, also where its newest events
+    (closings) are days of a kind that is not trusted as recorded. Where nothing is recorded or stated, the newest `exported_at`.
+    """
+    recorded = [
         datetime.fromisoformat(text) for one in exports if (text := one.facts.get("newest_recorded_at")) is not None
     ]
-    return max(found) if found else max(one.export.exported_at for one in exports) - timedelta(microseconds=1)
+    ends = [one.export.exported_at - timedelta(microseconds=1) for one in exports]
+    stated = [end for end, one in zip(ends, exports, strict=True) if one.facts.get("is_instant_stated")]
+    return max([*recorded, *stated] or ends)
 
 
 def stored_files(lake: Lake, one: IngestedExport, mapping: SourceMapping, folder: Path) -> Iterator[SourceFile]:
@@ -176,6 +182,7 @@ def _build(
     return {
         "exported_at": exported_at.isoformat(),
         "newest_recorded_at": newest.isoformat() if newest else None,
+        "is_instant_stated": mapping.exported_at not in ("newest", "file_name"),
         "label": kept["label"],
         "export_files": [
             asdict(ExportFile(one.file.container or one.file.name, one.file.sha256, one.file.bytes, one.file.member))

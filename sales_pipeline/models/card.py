@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sales_pipeline.models.matrix import Floats, Indices, Matrix
+from sales_pipeline.models.matrix import Floats, Indices, Matrix, known_kinds
 from sales_pipeline.models.metrics import bootstrap_interval, calibration_table, win_metrics
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.splits import Plan
@@ -42,6 +42,7 @@ def count_rows(matrix: Matrix, plan: Plan, won: Floats, opportunity: npt.NDArray
         "training_rows": len(plan.final),
         "training_opportunities": len(set(opportunity[plan.final].tolist())),
         "columns": len(matrix.columns),
+        "kinds": list(known_kinds(matrix.keys)),
     }
 
 
@@ -95,7 +96,7 @@ def statements(card: Mapping[str, Any]) -> list[str]:
     if not splits["time_ordered"]:
         said.append(str(splits["warning"]))
     if not win["has_skill"]:
-        said.append(f"No skill: {win['why']}. Scores rest on shrunken rates.")
+        said.append(f"{win['why'][0].upper()}{win['why'][1:]}. Scores rest on shrunken rates.")
     if win.get("test") is None:
         said.append("No untouched last window could be formed: the figures come from validation alone.")
     said.append(str(splits["maturity_rule"]))

@@ -98,7 +98,7 @@ class Matrix:
     frame
         One row per spine row: float64 for numbers and booleans (NaN: missing), text for categories (None: missing).
     keys
-        Same rows: opportunity_id, account_id, owner_id, product_id, stage, currency (text, None: missing), amount, as_of_us,
+        Same rows: opportunity_id, kind, account_id, owner_id, product_id, stage, currency (text, None: missing), amount, as_of_us,
         created_us, crm_close_us (the end of that day), is_won (1/0), closed_us, won_amount (float64, NaN: missing or, for outcomes, still open).
         `_us` are microseconds since 1970-01-01 UTC, which float64 holds exactly.
     """
@@ -186,6 +186,17 @@ def align(matrix: Matrix, columns: Sequence[SourceColumn]) -> Matrix:
     return Matrix(pd.DataFrame(data, index=range(len(matrix))), matrix.keys, tuple(columns))
 
 
+def known_kinds(keys: pd.DataFrame) -> tuple[str, ...]:
+    """The kinds (opportunity, lead) of which at least one outcome is known: only of these can anything be learnt."""
+    return tuple(sorted(set(keys.loc[keys["is_won"].notna(), "kind"].dropna())))
+
+
+def of_known_kinds(keys: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those kinds; all rows where no outcome is known at all."""
+    kinds = known_kinds(keys)
+    return keys[keys["kind"].isin(kinds)] if kinds else keys
+
+
 def _missing(kind: Kind, rows: int) -> npt.NDArray[Any]:
     return np.full(rows, None, dtype=object) if kind == "category" else np.full(rows, np.nan)
 
@@ -214,7 +225,7 @@ def _keys(spine: pa.Table, outcomes: pa.Table) -> pd.DataFrame:
         {
             **{
                 name: text(name)
-                for name in ("opportunity_id", "account_id", "owner_id", "product_id", "stage", "currency")
+                for name in ("opportunity_id", "kind", "account_id", "owner_id", "product_id", "stage", "currency")
             },
             "amount": _values(spine.column("amount"), "number"),
             "as_of_us": _micros(spine.column("as_of")),

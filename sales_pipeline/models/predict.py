@@ -56,13 +56,20 @@ def predict_matrix(bundle: Bundle, matrix: Matrix) -> pa.Table:
     columns: dict[str, Any] = dict.fromkeys(WIN_COLUMNS, missing)
     up: list[list[Reason]] = [[] for _ in range(rows)]
     down: list[list[Reason]] = [[] for _ in range(rows)]
+    unseen = ~keys["kind"].isin(bundle.card["data"]["kinds"]).to_numpy()
     if bundle.win is None:
         abstains[:] = True
         reasons = [bundle.abstain_reason] * rows
     else:
+        reasons = [
+            f"no {kind} is known to have closed: nothing to learn from" if flag else None
+            for kind, flag in zip(keys["kind"], unseen, strict=True)
+        ]
+        abstains = unseen.copy()
         if bundle.win.needs_created_at:
-            abstains = np.isnan(keys["created_us"].to_numpy(dtype=np.float64))
-            reasons = [NO_CREATION if flag else None for flag in abstains]
+            undated = np.isnan(keys["created_us"].to_numpy(dtype=np.float64)) & ~unseen
+            abstains |= undated
+            reasons = [NO_CREATION if flag else reason for flag, reason in zip(undated, reasons, strict=True)]
         p = win_probabilities(bundle.win, matrix)
         low, high = bundle.win.intervals.bounds(p)
         columns = {"win_probability": p, "win_probability_low": low, "win_probability_high": high}
@@ -72,7 +79,7 @@ def predict_matrix(bundle: Bundle, matrix: Matrix) -> pa.Table:
     columns |= _timing(bundle.timing, matrix, columns["win_probability"])
     for name, values in columns.items():
         columns[name] = np.where(abstains, np.nan, values)
-    columns |= _amounts(bundle, matrix)
+    columns |= {name: np.where(unseen, np.nan, values) for name, values in _amounts(bundle, matrix).items()}
     level = bundle.win.evidence_level if bundle.win else "rules"
     days = ("predicted_close_date", "predicted_close_date_low", "predicted_close_date_high")
     data = {

@@ -16,7 +16,7 @@ from sales_pipeline.models.bundle import Bundle
 from sales_pipeline.models.matrix import DAY, Matrix
 from sales_pipeline.models.predict import needed_columns, predict_matrix
 
-TEXT_KEYS = ("opportunity_id", "account_id", "owner_id", "product_id", "stage", "currency")
+TEXT_KEYS = ("opportunity_id", "kind", "account_id", "owner_id", "product_id", "stage", "currency")
 INSTANT_KEYS = ("as_of", "created_at")
 DATE_KEY = "crm_close_date"
 
@@ -29,7 +29,8 @@ def input_columns(bundle: Bundle) -> dict[str, str]:
 
 
 def predict_frame(bundle: Bundle, frame: pd.DataFrame) -> pd.DataFrame:
-    """PREDICTIONS of a frame's rows, sorted by key, the reasons as JSON text. Columns that are missing count as not recorded."""
+    """PREDICTIONS of a frame's rows, sorted by key, the reasons as JSON text. Columns that are missing count as not recorded, a missing
+    kind as an opportunity."""
     rows = len(frame)
 
     def text(name: str) -> npt.NDArray[Any]:
@@ -46,6 +47,7 @@ def predict_frame(bundle: Bundle, frame: pd.DataFrame) -> pd.DataFrame:
         return np.where(instants.isna(), np.nan, instants.astype("int64").to_numpy(dtype=np.float64))
 
     keys = pd.DataFrame({name: pd.Series(text(name), dtype=object) for name in TEXT_KEYS})
+    keys["kind"] = keys["kind"].fillna("opportunity")
     keys["amount"] = number("amount")
     keys["as_of_us"] = micros("as_of")
     keys["created_us"] = micros("created_at")

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sales_pipeline.models.matrix import DAY, Floats, Indices
+from sales_pipeline.models.matrix import DAY, Floats, Indices, of_known_kinds
 from sales_pipeline.models.params import TrainingParams
 
 MIN_CLASS_ROWS = 5
@@ -99,7 +99,7 @@ def plan_windows(keys: pd.DataFrame, as_of_us: float, params: TrainingParams) ->
     labelled = keys["is_won"].notna().to_numpy()
     if len(np.unique(landmark[labelled])) < 4:
         return _without_time(keys, labelled, params)
-    age = maturity_days(keys, as_of_us, params)
+    age = maturity_days(of_known_kinds(keys), as_of_us, params)
     closed_us = keys["closed_us"].to_numpy(dtype=np.float64)
     known_us = np.where(np.isfinite(closed_us), closed_us, landmark)
     win = keys["is_won"].to_numpy(dtype=np.float64)

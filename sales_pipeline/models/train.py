@@ -44,7 +44,7 @@ from sales_pipeline.models.evaluation import (
     search,
     setting_text,
 )
-from sales_pipeline.models.matrix import DAY, FeatureTables, Floats, Indices, Matrix, load_matrix
+from sales_pipeline.models.matrix import DAY, FeatureTables, Floats, Indices, Matrix, load_matrix, of_known_kinds
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.recording import CandidateRecord, record_training
 from sales_pipeline.models.splits import Plan, plan_windows
@@ -141,7 +141,9 @@ def train_matrix(matrix: Matrix, as_of_us: float, params: TrainingParams, *, has
     timing = None
     if plan.is_time_ordered:
         mature_us = as_of_us - plan.maturity_days * DAY
-        timing = learn_timing(matrix.keys, as_of_us, mature_before_us=mature_us, strength=params.prior_strength)
+        timing = learn_timing(
+            of_known_kinds(matrix.keys), as_of_us, mature_before_us=mature_us, strength=params.prior_strength
+        )
     card: dict[str, Any] = {
         "data": facts,
         "splits": plan.facts,

@@ -44,7 +44,11 @@ def measured(arguments: list[str], folder: Path) -> Figure:
     """Run a process to its end; its own and its children's CPU, and the largest resident set among them."""
     started = time.perf_counter()
     process = subprocess.Popen(
-        arguments, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "BENCH_FOLDER": str(folder)}
+        arguments,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "BENCH_FOLDER": str(folder)},
     )
     assert process.stdout is not None
     output = process.stdout.read()
@@ -115,7 +119,12 @@ def bench(size: int, seed: int, folder: Path, say: Callable[[str], Any]) -> list
     """All figures of one size."""
     python = [sys.executable, "-m", "tests.benchmarks.bench"]
     command = str(Path(sys.executable).parent / "sales-pipeline")
-    figures = [("simulate", measured([command, "simulate", str(folder), "--opportunities", str(size), "--seed", str(seed)], folder))]
+    figures = [
+        (
+            "simulate",
+            measured([command, "simulate", str(folder), "--opportunities", str(size), "--seed", str(seed)], folder),
+        )
+    ]
     (folder / "csv").mkdir()
     for archive in sorted((folder / "export").glob("*.ZIP")):
         with zipfile.ZipFile(archive) as opened:
@@ -127,7 +136,12 @@ def bench(size: int, seed: int, folder: Path, say: Callable[[str], Any]) -> list
         say(f"{size:>9,} {name}")
         figures.append((name, measured([*python, "--stage", name], folder)))
     say(f"{size:>9,} whole job")
-    figures.append(("whole job", measured([command, "run", "-c", str(folder / "pipeline.yaml"), "--lake", str(folder / "lake2")], folder)))
+    figures.append(
+        (
+            "whole job",
+            measured([command, "run", "-c", str(folder / "pipeline.yaml"), "--lake", str(folder / "lake2")], folder),
+        )
+    )
     return figures
 
 
@@ -151,7 +165,10 @@ def main() -> None:
             figures = bench(size, given.seed, Path(name), lambda text: print(text, file=sys.stderr, flush=True))
         base = dict(figures)["floor"].cpu
         for label, figure in figures:
-            print(f"{size:>13,}  {label:<18}  {figure.wall:>7.1f}  {figure.cpu:>7.1f}  {figure.peak_mb:>8.0f}  {figure.cpu / base:>9.1f}", flush=True)
+            print(
+                f"{size:>13,}  {label:<18}  {figure.wall:>7.1f}  {figure.cpu:>7.1f}  {figure.peak_mb:>8.0f}  {figure.cpu / base:>9.1f}",
+                flush=True,
+            )
     help_figure = measured([str(Path(sys.executable).parent / "sales-pipeline"), "--help"], Path.cwd())
     print(f"{'':>13}  {'--help':<18}  {help_figure.wall:>7.2f}  {help_figure.cpu:>7.2f}  {help_figure.peak_mb:>8.0f}")
 

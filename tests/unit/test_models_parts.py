@@ -107,6 +107,7 @@ def _keys(n: int = 400, seed: int = 0, end: float = 900.0) -> pd.DataFrame:
                 is_known = closed < end
                 rows.append(
                     {
+                        "kind": "opportunity",
                         "opportunity_id": f"o{number}",
                         "account_id": f"a{number % 50}",
                         "stage": "early" if landmark - created < life / 2 else "late",
