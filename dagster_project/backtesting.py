@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagster_project.freshness import recorded_day
 from dagster_project.resources import open_engine, open_store
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake
@@ -89,7 +90,7 @@ def run_backtest(
         progress("collect and prepare")
         exports = collect(lake, settings.exports, settings.mapping, engine)
         if end is None:
-            end = AsOf(newest_recorded_instant(exports)).day(settings.time_zone)
+            end = recorded_day(newest_recorded_instant(exports), settings)
         last = AsOf.end_of_day(end, settings.time_zone)
         first = AsOf.end_of_day(start - timedelta(days=1), settings.time_zone)
         canonical = prepare(lake, visible(exports, last), settings.mapping, settings.clean, engine)

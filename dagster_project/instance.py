@@ -18,6 +18,8 @@ DAGSTER_YAML = """\
 # Written by sales-pipeline. One run at a time: backfills keep the order of their days.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   runs:
     max_concurrent_runs: 1

@@ -30,7 +30,7 @@ class Publication:
     """What publishing did.
 
     `records` are physical records of the visible exports by outcome, `rows` published rows by table, `quarantined_share` the share (0–1) of
-    the opportunities' records that are quarantined.
+    quarantined records in the table that has the largest.
     """
 
     run_id: str
@@ -90,9 +90,20 @@ def publish_tables(
         model_version=plan.model_version,
         records=records_by_outcome(summary),
         rows={name: table.num_rows for name, table in data.items()},
-        quarantined_share=float(canonical.facts["tables"]["opportunities"]["quarantined_share"]),
+        quarantined_share=largest_quarantined_share(summary),
         max_quarantined_share=settings.clean.max_quarantined_share,
     )
+
+
+def largest_quarantined_share(summary: pa.Table) -> float:
+    """Share (0–1) of quarantined data records in the table that has the largest, from the ledger's summary."""
+    counts: dict[str | None, list[int]] = {}
+    for row in summary.to_pylist():
+        if row["outcome"] != "structural":
+            count = counts.setdefault(row["canonical_table"], [0, 0])
+            count[0] += row["records"] if row["outcome"] == "quarantined" else 0
+            count[1] += row["records"]
+    return max((bad / every for bad, every in counts.values() if every), default=0.0)
 
 
 def records_by_outcome(summary: pa.Table) -> dict[str, int]:

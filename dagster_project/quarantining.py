@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagster_project.freshness import recorded_day
 from dagster_project.resources import open_engine
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake
@@ -46,7 +47,7 @@ def quarantined(settings: "Settings") -> QuarantineListing:
     lake = Lake(settings.lake)
     with lake_lock(lake.root), open_engine(settings) as engine:
         exports = collect(lake, settings.exports, settings.mapping, engine)
-        as_of = AsOf.end_of_day(AsOf(newest_recorded_instant(exports)).day(settings.time_zone), settings.time_zone)
+        as_of = AsOf.end_of_day(recorded_day(newest_recorded_instant(exports), settings), settings.time_zone)
         seen = visible(exports, as_of)
         canonical = prepare(lake, seen, settings.mapping, settings.clean, engine)
         rows = quarantine_table(canonical.ledger, canonical.cell_issues, engine).to_pylist()

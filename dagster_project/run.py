@@ -23,6 +23,7 @@ from dagster_project.jobs import SCORING_JOB, TRAINING_JOB
 from dagster_project.publication import Publication
 from dagster_project.resources import LakeResource
 from sales_pipeline.errors import AuditBlocked, ConfigurationError, SalesPipelineError
+from sales_pipeline.lake.durable import remove_leftovers
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.lock import lake_lock
 
@@ -75,7 +76,7 @@ class RunOutcome:
                 f"{self.records.get('duplicate_of', 0):,} duplicates, {self.records.get('quarantined', 0):,} quarantined"
             )
         lines.append(
-            f"model: {self.model.get('name', '')} {self.model.get('version', '')}: {self.model.get('choice', '')}"
+            f"model: {self.model.get('name', '')} {self.model.get('version', '')}: {self.model.get('choice') or 'none, rules only'}"
         )
         if figures := self.model.get("figures"):
             shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
@@ -110,6 +111,7 @@ def execute(
     lake = Lake(settings.lake)
     with ExitStack() as stack:
         stack.enter_context(lake_lock(lake.root))
+        remove_leftovers(lake.root)
         if day is None:
             say("collect: which day is the newest record of?")
             day = find_arrival(settings).day
@@ -277,5 +279,5 @@ def _model(lake: Lake, name: str, version: str) -> dict[str, Any]:
         "choice": win["choice"],
         "evidence_level": win["evidence_level"],
         "figures": figures,
-        "statements": list(card.get("statements", ())),
+        "statements": [*([win["why"]] if win["choice"] is None else []), *card.get("statements", ())],
     }

@@ -87,6 +87,27 @@ def fit_logistic(scores: Floats, won: Floats) -> Calibrator:
     return Calibrator(slope=slope / spread, intercept=intercept - slope * center / spread)
 
 
+def fit_shrinking(scores: Floats, won: Floats) -> Calibrator:
+    """Platt's calibrator with a slope of at most 1, for log-odds that are shrunken already.
+
+    Where values hardly differ the free slope is the inverse of next to nothing: it would undo the shrinking, and throw the rates of a later
+    fit, whose level is another by a hair, to 0 or 1. At a slope of 1 only the level is fitted, by Newton's method.
+    """
+    free = fit_logistic(scores, won)
+    if free.slope <= 1.0:
+        return free
+    positives = float(won.sum())
+    target = (positives + 1.0) / (len(won) + 2.0)
+    intercept = 0.0
+    for _ in range(60):
+        p = expit(scores + intercept)
+        step = (float(p.mean()) - target) / max(float((p * (1 - p)).mean()), 1e-9)
+        intercept -= float(np.clip(step, -4.0, 4.0))
+        if abs(step) < 1e-10:
+            break
+    return Calibrator(slope=1.0, intercept=intercept)
+
+
 def fit_isotonic(scores: Floats, won: Floats) -> Calibrator:
     """The monotone step fit by its knots, held off 0 and 1 by the number of rows."""
     from sklearn.isotonic import IsotonicRegression

@@ -20,7 +20,7 @@ from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.lake.tables import TableRef, read_table
 from sales_pipeline.models.amounts import train_amount
 from sales_pipeline.models.bundle import WinModel, write_bundle
-from sales_pipeline.models.calibration import Calibrator, choose_calibrator, fit_logistic, interval_table
+from sales_pipeline.models.calibration import Calibrator, choose_calibrator, fit_logistic, fit_shrinking, interval_table
 from sales_pipeline.models.candidates import WIN_CANDIDATES, Candidate, Fitting, Setting, shrunken_rates
 from sales_pipeline.models.card import (
     JudgedWindow,
@@ -52,6 +52,7 @@ from sales_pipeline.models.store import Recorder
 from sales_pipeline.models.timing import learn_timing
 
 SMALL_FAMILIES = ("base_rate", "stage_rate", "logistic_regression")
+RATES = "shrunken_rates"
 MIN_MINORITY = 5
 
 
@@ -239,9 +240,7 @@ def _rates_candidate(has_history: bool) -> Candidate:
     def fit_rates(task: Fitting) -> Estimator:
         return shrunken_rates(task.sample, fields, task.params.prior_strength)
 
-    return Candidate(
-        "shrunken_rates", ({},), fit_rates, note="rates of " + ", ".join(fields) + ", shrunken to the base rate"
-    )
+    return Candidate(RATES, ({},), fit_rates, note="rates of " + ", ".join(fields) + ", shrunken to the base rate")
 
 
 def _judge(
@@ -274,13 +273,13 @@ def _judge(
         p = fit_logistic(earlier, calibration_won).apply(last)
         records[index] = records[index].with_test(won[plan.test], p, opportunity[plan.test])
     earlier, last = out_of_time(recipe, setting)
-    first, _ = choose_calibrator(earlier, calibration_won, min_isotonic_rows=params.min_isotonic_rows)
+    first, _ = _calibrate(recipe, earlier, calibration_won, params)
     judged = None
     if len(plan.test):
         judged = JudgedWindow(plan.test, opportunity[plan.test], won[plan.test], first.apply(last))
     rows = np.concatenate([plan.calibration.judge, plan.test])
     scores = np.concatenate([earlier, last])
-    calibrator, note = choose_calibrator(scores, won[rows], min_isotonic_rows=params.min_isotonic_rows)
+    calibrator, note = _calibrate(recipe, scores, won[rows], params)
     return (
         records,
         judged,
@@ -288,6 +287,12 @@ def _judge(
         f"{note}; fitted on the calibration and test windows' out-of-time scores",
         (rows, scores),
     )
+
+
+def _calibrate(recipe: Candidate, scores: Floats, won: Floats, params: TrainingParams) -> tuple[Calibrator, str]:
+    if recipe.name == RATES:
+        return fit_shrinking(scores, won), "logistic with a slope of at most 1, as rates are shrunken already"
+    return choose_calibrator(scores, won, min_isotonic_rows=params.min_isotonic_rows)
 
 
 def recipe_on_last_window(

@@ -69,7 +69,7 @@ def floor(folder: Path) -> None:
     (folder / "floor").mkdir(exist_ok=True)
     for path in sorted((folder / "csv").glob("*.csv")):
         connection.execute(
-            f"COPY (SELECT * FROM read_csv('{path}', all_varchar = true, ignore_errors = true, null_padding = true, quote = '\"', strict_mode = false)) "
+            f"COPY (SELECT * FROM read_csv('{path}', all_varchar = true, ignore_errors = true, quote = '\"', strict_mode = false)) "
             f"TO '{folder / 'floor' / path.stem}.parquet' (FORMAT parquet, COMPRESSION zstd)"
         )
 
@@ -102,9 +102,10 @@ def stage(name: str, folder: Path) -> None:
         if name == "training features":
             return
         ledger = leak_ledger(lake, canonical, training, settings.mapping, engine)
+        from sales_pipeline.models.store import NullRecorder
         from sales_pipeline.models.train import train
 
-        trained = train(training, ledger, settings.training, models=lake.models)
+        trained = train(training, ledger, settings.training, models=lake.models, recorder=NullRecorder())
         if name == "training":
             return
         from sales_pipeline.models.predict import predict

@@ -18,6 +18,15 @@ SAMPLE = ROOT / "data" / "sample"
 DATA = ROOT.parent / "shared" / "data"
 MAPPINGS = ROOT / "tests" / "mappings"
 
+IGNORED_WARNINGS = (
+    "ignore:.*Any type hint is inferred:UserWarning",
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+"""For tests that start MLflow or Dagster in this process: what these libraries warn of among themselves."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -48,6 +57,12 @@ class Outcome:
         assert len(told) >= 1, self.text[-4_000:]
         for word in words:
             assert word in self.text, f"{word!r} is not told:\n{self.text[-4_000:]}"
+        return self
+
+    def refused_by_usage(self) -> Outcome:
+        """Itself, where the arguments themselves were wrong."""
+        assert self.code == 2, f"exit code {self.code} instead of 2\n{self.text[-2_000:]}"
+        assert "Traceback" not in self.text
         return self
 
 
@@ -99,7 +114,7 @@ DEALS_MAPPING: dict[str, Any] = {
     "stages": {"open": ["New", "Offer"], "won": ["Won"], "lost": ["Lost"]},
     "tables": {"opportunities": {"files": ["deals*"], "columns": COLUMNS}},
 }
-FIRST_DAY = date(2025, 1, 1)
+FIRST_DAY, LAST_CLOSING = date(2025, 1, 1), date(2025, 12, 20)
 
 
 def deals(count: int = 240, *, open_share: float = 0.25, won: float = 0.4, first: int = 0) -> list[tuple[str, ...]]:
@@ -108,8 +123,8 @@ def deals(count: int = 240, *, open_share: float = 0.25, won: float = 0.4, first
     for number in range(first, first + count):
         coin = hashlib.sha256(f"deal {number}".encode()).digest()
         opened = FIRST_DAY + timedelta(days=(number * 365) // max(count + first, 1))
-        is_open = coin[0] < 256 * open_share
         closed = opened + timedelta(days=5 + coin[1] % 60)
+        is_open = coin[0] < 256 * open_share or closed > LAST_CLOSING
         phase = ("New", "Offer")[coin[2] % 2] if is_open else ("Won" if coin[3] < 256 * won else "Lost")
         rows.append(
             (

@@ -12,6 +12,7 @@ from sales_pipeline.models.calibration import (
     choose_calibrator,
     fit_isotonic,
     fit_logistic,
+    fit_shrinking,
     interval_table,
 )
 from sales_pipeline.models.encoding import Encoding, learn_encoding
@@ -197,6 +198,20 @@ class TestCalibration:
     def test_equal_scores_get_the_base_rate(self) -> None:
         calibrator = fit_logistic(np.full(100, 3.0), np.array([1.0] * 30 + [0.0] * 70))
         assert calibrator.apply(np.array([3.0]))[0] == pytest.approx(0.3, abs=0.02)
+
+    def test_rates_that_hardly_differ_stay_where_they_are(self) -> None:
+        """A later fit, whose base rate is a little another, must not be thrown to 0 or 1."""
+        score = 0.5 + 1e-4 * np.tile([-1.0, 1.0], 500)
+        won = np.concatenate([np.tile([0.0, 1.0], 300), np.tile([1.0, 1.0, 1.0, 0.0], 100)])
+        assert fit_logistic(score, won).slope > 1_000
+        calibrator = fit_shrinking(score, won)
+        assert calibrator.slope == 1.0
+        assert calibrator.apply(score).mean() == pytest.approx(won.mean(), abs=0.01)
+        assert calibrator.apply(score - 0.04).mean() == pytest.approx(won.mean(), abs=0.02)
+
+    def test_rates_that_differ_too_much_are_shrunken_further(self, data) -> None:
+        score, won = data
+        assert fit_shrinking(score * 5, won) == fit_logistic(score * 5, won)
 
     def test_isotonic_is_monotone_and_off_the_edges(self, data) -> None:
         p = fit_isotonic(*data).apply(np.linspace(-5, 5, 200))
