@@ -101,16 +101,17 @@ def stage(name: str, folder: Path) -> None:
         training = build(lake, canonical, as_of, purpose="training", params=settings.features, engine=engine)
         if name == "training features":
             return
-        ledger = leak_ledger(lake, canonical, training, settings.mapping, engine)
-        from sales_pipeline.models.store import NullRecorder
-        from sales_pipeline.models.train import train
-
-        trained = train(training, ledger, settings.training, models=lake.models, recorder=NullRecorder())
         if name == "training":
+            from sales_pipeline.models.store import NullRecorder
+            from sales_pipeline.models.train import train
+
+            ledger = leak_ledger(lake, canonical, training, settings.mapping, engine)
+            train(training, ledger, settings.training, models=lake.models, recorder=NullRecorder())
             return
         from sales_pipeline.models.predict import predict
 
-        predict(trained.path, build(lake, canonical, as_of, purpose="scoring", params=settings.features, engine=engine))
+        scoring = build(lake, canonical, as_of, purpose="scoring", params=settings.features, engine=engine)
+        predict(next(lake.models.iterdir()), scoring)
 
 
 STAGES = ("ingest", "clean", "scoring features", "training features", "training", "prediction")
