@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dagster_project.freshness import recorded_day
 from dagster_project.resources import open_engine, open_store
 from sales_pipeline.domain.time import AsOf
+from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.lock import lake_lock
 
@@ -77,7 +78,7 @@ def run_backtest(
 ) -> BacktestReport:
     """Train as of the start of `start`, score from then on, compare with what is known by the end of `end`.
 
-    Without `end`, the day of the newest recorded instant. Raises what the steps raise.
+    Without `end`, the day of the newest recorded instant. ConfigurationError for days the exports do not reach; else raises what the steps raise.
     """
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.features.build import build
@@ -89,8 +90,15 @@ def run_backtest(
     with lake_lock(lake.root), open_engine(settings) as engine:
         progress("collect and prepare")
         exports = collect(lake, settings.exports, settings.mapping, engine)
-        if end is None:
-            end = recorded_day(newest_recorded_instant(exports), settings)
+        newest = recorded_day(newest_recorded_instant(exports), settings)
+        end = end or newest
+        if not start <= end <= newest:
+            raise ConfigurationError(
+                "the test period is no part of what the exports record",
+                expected=f"--test-from on or before --test-to, and both by {newest}, the day of the newest record",
+                found=f"{start} to {end}",
+                fix="name earlier days, or bring a newer export",
+            )
         last = AsOf.end_of_day(end, settings.time_zone)
         first = AsOf.end_of_day(start - timedelta(days=1), settings.time_zone)
         canonical = prepare(lake, visible(exports, last), settings.mapping, settings.clean, engine)

@@ -124,6 +124,7 @@ def init(
             "the configuration is there already", where=str(output), fix="name another file with -o, or add --force"
         )
     guessed = guess_mapping(exports)
+    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(render(guessed, exports, output), encoding="utf-8")
     say(f"dialect: {guessed.dialect}; wrote {output}")
     for question in guessed.questions:

@@ -376,6 +376,16 @@ def test_backtest_prints_figures_and_writes_predictions(story: Story, tmp_path: 
     assert log_loss == pytest.approx(figures["win"]["log_loss"], abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "period",
+    [("2999-01-01",), ("2026-03-01", "--test-to", "2026-02-01"), ("2026-03-01", "--test-to", "2999-01-01")],
+    ids=["from the future", "back to front", "to the future"],
+)
+def test_a_backtest_outside_the_records_is_refused(story: Story, period: tuple[str, ...]) -> None:
+    told = call("backtest", "-c", story.config, "--lake", story.lake, "--test-from", *period)
+    told.refused(2, "no part of what the exports record", NEWEST)
+
+
 def test_simulate_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
     for name in ("a", "b"):
         call("simulate", tmp_path / name, "--opportunities", "30", "--seed", "3").done()

@@ -51,12 +51,17 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ran]:
             lake = tmp_path_factory.mktemp(name) / "lake"
             if lineage:
                 shutil.copytree(lineage[0], lake / "lineage")
-            known[name] = Ran(call("run", "-c", config, "--lake", lake, "--json").done().json)
+            told = call("run", "-c", config, "--lake", lake, "--json")
+            assert told.code == EXIT_CODES.get(name, 0), told.text[-3_000:]
+            known[name] = Ran(told.json)
             lineage.append(lake / "lineage")
         return known[name]
 
     return of
 
+
+EXIT_CODES = {"sf_fivetran_seeds": 3, "hubspot_fivetran_seeds": 3}
+"""Seeds whose history and line items name opportunities that no file holds: published, with more quarantine than allowed."""
 
 SETS = {
     "maven_crm": (8_953, 2_089),

@@ -106,6 +106,13 @@ def test_an_export_is_kept_once_and_stays_after_it_left_the_landing(landing: Pat
     assert set(kept) < {path.name for path in (tmp_path / "lake/exports/files").iterdir()}
 
 
+def test_a_stated_instant_counts_as_recorded(landing: Path, run) -> None:
+    """The user's word that everything before it is in the export: closings after the last creation are not cut off."""
+    (landing / "deals.csv").write_text(DEALS)
+    stated = run(table_mapping(exported_at="2024-03-01T00:00:00Z"))
+    assert newest_recorded_instant(stated) == datetime(2024, 3, 1, tzinfo=UTC) - timedelta(microseconds=1)
+
+
 def test_a_refused_export_is_not_kept(landing: Path, run) -> None:
     (landing / "deals.csv").write_text(DEALS.replace("Deal,", "Bargain,"))
     with pytest.raises(InputRejected, match="a mapped column is missing"):
@@ -172,7 +179,7 @@ def test_the_newest_instant_in_usual_notations(landing: Path, run, texts: list[s
             r"(?s)missing: opportunities.amount.*'Value'.*Deal, Stage, Created",
         ),
         ("Deal,Stage,Create,Value\n1,Won,2024-01-01,1\n", {}, r"did you mean 'Create'"),
-        ("Deal^Stage^Created^Value\n1^Won^2024-01-01^1\n", {}, "delimiter may be another"),
+        ("Deal^Stage^Created^Value\n1^Won^2024-01-01^1\n", {}, "none of the mapped columns"),
         ("Deal,Deal,Stage,Created,Value\n1,1,Won,2024-01-01,1\n", {}, "'Deal' 2 times"),
         ("", {}, "holds none"),
         ("Deal,Stage,Created,Value\n", {}, r"(?s)holds none.*header only"),
