@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
 
 from sales_pipeline.models.calibration import fit_logistic
 from sales_pipeline.models.candidates import AMOUNT_CANDIDATES, WIN_CANDIDATES, Candidate, Fitting, Sample, Setting
@@ -169,7 +170,8 @@ def choose(results: Sequence[Result], opportunity: npt.NDArray[Any], baseline: s
     """The simplest family that cannot be told from the best: its loss exceeds the best's by no more than one standard error
     of their paired difference (Breiman et al., 1984, with opportunities as the units).
 
-    Skill: the best beats the baseline by more than `noise_z` standard errors of the paired difference; without it the baseline is chosen.
+    Skill: the best beats the baseline by more than `noise_z` standard errors of the paired difference, a limit raised for the number of
+    families that compete (Bonferroni: the best of several noises is larger than one); without it the baseline is chosen.
     """
     families: dict[str, Result] = {}
     for result in results:
@@ -181,10 +183,11 @@ def choose(results: Sequence[Result], opportunity: npt.NDArray[Any], baseline: s
     base = families.get(baseline)
     if base is not None:
         gain, error = paired_difference(base.loss, best.loss, opportunity[best.rows])
-        if best is base or gain <= params.noise_z * error:
+        limit = float(norm.isf(norm.sf(params.noise_z) / max(1, len(best_of) - 1)))
+        if best is base or gain <= limit * error:
             why = (
                 f"no skill: the best candidate, {best.candidate.name}, gains {gain:.4f} on {baseline}, "
-                f"not more than {params.noise_z} standard errors ({error:.4f} each)"
+                f"not more than {limit:.2f} standard errors ({error:.4f} each), the limit for the best of {len(best_of) - 1}"
             )
             return Choice(base, best_of, False, why)
     for result in best_of:

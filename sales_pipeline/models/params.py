@@ -75,5 +75,9 @@ class TrainingParams(BaseModel):
 
     prior_strength: float = Field(default=20.0, gt=0.0, description="pseudo-observations rates are shrunken with")
     min_isotonic_rows: int = Field(default=2_000, ge=100, description="below: the logistic calibrator")
-    noise_z: float = Field(default=1.645, ge=0.0, description="standard errors a gain over the base rate must exceed")
+    noise_z: float = Field(
+        default=1.645,
+        ge=0.0,
+        description="standard errors a gain over the base rate must exceed; raised for several families",
+    )
     bootstrap_rounds: int = Field(default=200, ge=20)
