@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dagster_project.terminal import parse_day, print_rows, put, say, shortened
 from sales_pipeline.errors import ConfigurationError, EnvironmentProblem, SalesPipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from sales_pipeline.settings import Settings
 
@@ -43,49 +43,6 @@ Config = Annotated[
 ]
 LakeFolder = Annotated[Path | None, typer.Option("--lake", help="lake folder, instead of the configuration's")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output")]
-
-
-def say(text: str = "") -> None:
-    """One line for people, on standard error."""
-    typer.echo(text, err=True)
-
-
-def put(text: str) -> None:
-    """One line of data, on standard output."""
-    typer.echo(text)
-
-
-def parse_day(text: str | None, option: str) -> date | None:
-    """A calendar day given on the command line."""
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{option} is not a day", expected="YYYY-MM-DD", found=text) from error
-
-
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """A plain table of text: columns aligned, nothing cut."""
-    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-    widths = [max([len(column), *(len(line[number]) for line in cells)]) for number, column in enumerate(columns)]
-    put("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip())
-    for line in cells:
-        put("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _shortened(text: str | None, most: int = 60) -> str | None:
-    return text if text is None or len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%MZ")
-    return str(value)
 
 
 def _settings(config: Path | None, **overrides: Any) -> Settings:
@@ -365,6 +322,8 @@ def show(
         known = ", ".join(sorted(file.stem for file in current.path.glob("*.parquet")))
         raise ConfigurationError("no such published table", expected=known, found=table)
     data = read_table(path)
+    if "rank" in data.column_names:
+        data = data.sort_by([("owner_id", "ascending"), ("rank", "ascending")])
     chosen = columns.split(",") if columns else data.column_names
     if unknown := [name for name in chosen if name not in data.column_names]:
         raise ConfigurationError("no such column", expected=", ".join(data.column_names), found=", ".join(unknown))
@@ -392,7 +351,7 @@ def quarantine(
     if as_json:
         put(json.dumps(listing.rows, indent=1, default=str))
     else:
-        shown = [{**row, "value": _shortened(row["value"])} for row in listing.rows]
+        shown = [{**row, "value": shortened(row["value"])} for row in listing.rows]
         print_rows(shown, ["file", "line", "column", "value", "reason"])
         say(f"{len(listing.rows)} entries")
     if output is not None:
