@@ -16,10 +16,8 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 CONFIG = """source_system: bench
 exports: export
@@ -117,34 +115,29 @@ def stage(name: str, folder: Path) -> None:
 STAGES = ("ingest", "clean", "scoring features", "training features", "training", "prediction")
 
 
-def bench(size: int, seed: int, folder: Path, say: Callable[[str], Any]) -> list[tuple[str, Figure]]:
-    """All figures of one size."""
+def bench(size: int, seed: int, folder: Path) -> None:
+    """All figures of one size, each printed when it is known."""
     python = [sys.executable, "-m", "tests.benchmarks.bench"]
     command = str(Path(sys.executable).parent / "sales-pipeline")
-    figures = [
-        (
-            "simulate",
-            measured([command, "simulate", str(folder), "--opportunities", str(size), "--seed", str(seed)], folder),
-        )
-    ]
+    simulated = measured([command, "simulate", str(folder), "--opportunities", str(size), "--seed", str(seed)], folder)
     (folder / "csv").mkdir()
     for archive in sorted((folder / "export").glob("*.ZIP")):
         with zipfile.ZipFile(archive) as opened:
             for member in opened.namelist():
                 (folder / "csv" / f"{archive.stem}_{member}").write_bytes(opened.read(member))
     (folder / "pipeline.yaml").write_text(CONFIG, encoding="utf-8")
-    figures.append(("floor", measured([*python, "--floor"], folder)))
+    base = measured([*python, "--floor"], folder)
+
+    def show(label: str, figure: Figure) -> None:
+        cells = f"{figure.wall:>7.1f}  {figure.cpu:>7.1f}  {figure.peak_mb:>8.0f}  {figure.cpu / base.cpu:>9.1f}"
+        print(f"{size:>13,}  {label:<18}  {cells}", flush=True)
+
+    show("simulate", simulated)
+    show("floor", base)
     for name in STAGES:
-        say(f"{size:>9,} {name}")
-        figures.append((name, measured([*python, "--stage", name], folder)))
-    say(f"{size:>9,} whole job")
-    figures.append(
-        (
-            "whole job",
-            measured([command, "run", "-c", str(folder / "pipeline.yaml"), "--lake", str(folder / "lake2")], folder),
-        )
-    )
-    return figures
+        show(name, measured([*python, "--stage", name], folder))
+    whole = [command, "run", "-c", str(folder / "pipeline.yaml"), "--lake", str(folder / "lake2")]
+    show("whole job", measured(whole, folder))
 
 
 def main() -> None:
@@ -164,13 +157,7 @@ def main() -> None:
     print(f"{'opportunities':>13}  {'stage':<18}  {'wall s':>7}  {'CPU s':>7}  {'peak MB':>8}  {'CPU/floor':>9}")
     for size in (int(part) for part in given.sizes.split(",")):
         with tempfile.TemporaryDirectory(dir=given.keep) as name:
-            figures = bench(size, given.seed, Path(name), lambda text: print(text, file=sys.stderr, flush=True))
-        base = dict(figures)["floor"].cpu
-        for label, figure in figures:
-            print(
-                f"{size:>13,}  {label:<18}  {figure.wall:>7.1f}  {figure.cpu:>7.1f}  {figure.peak_mb:>8.0f}  {figure.cpu / base:>9.1f}",
-                flush=True,
-            )
+            bench(size, given.seed, Path(name))
     help_figure = measured([str(Path(sys.executable).parent / "sales-pipeline"), "--help"], Path.cwd())
     print(f"{'':>13}  {'--help':<18}  {help_figure.wall:>7.2f}  {help_figure.cpu:>7.2f}  {help_figure.peak_mb:>8.0f}")
 
