@@ -30,7 +30,7 @@ from sales_pipeline.models.evaluation import (
     setting_text,
     target,
 )
-from sales_pipeline.models.matrix import Floats, Indices, Matrix
+from sales_pipeline.models.matrix import Floats, Indices, Matrix, codes
 from sales_pipeline.models.metrics import amount_metrics
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.splits import Fold, Plan
@@ -184,7 +184,7 @@ def _smearing(residual: Floats) -> float:
 
 def _conformal(residual: Floats, opportunity: Any) -> tuple[float, float]:
     """Ends of the interval: conformal quantiles of one residual per opportunity (rows of one are not exchangeable with others')."""
-    _, last = np.unique(opportunity.astype(str)[::-1], return_index=True)
+    _, last = np.unique(codes(opportunity)[::-1], return_index=True)
     own = np.sort(residual[len(residual) - 1 - last])
     n = len(own)
     below = int(np.floor((n + 1) * (1 - SHARE) / 2)) - 1

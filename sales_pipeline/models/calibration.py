@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sales_pipeline.models.estimators import expit, logit
-from sales_pipeline.models.matrix import Floats
+from sales_pipeline.models.matrix import Floats, codes
 
 SHARE = 0.8
 """Coverage of every interval."""
@@ -172,10 +172,10 @@ def interval_table(p: Floats, opportunity: npt.NDArray[Any], *, reach: float = 0
     """Distinct opportunities within `reach` log-odds of each grid point; at least 2."""
     order = np.argsort(p, kind="stable")
     odds = logit(p[order])
-    ids = opportunity[order].astype(str)
+    ids = codes(opportunity)[order]
     grid = np.arange(-6.0, 6.01, 0.25)
     counts = []
     for center in grid:
         start, end = np.searchsorted(odds, [center - reach, center + reach])
-        counts.append(float(max(2, len(set(ids[start:end].tolist())))))
+        counts.append(float(max(2, len(np.unique(ids[start:end])))))
     return IntervalTable(tuple(grid.tolist()), tuple(counts))

@@ -18,7 +18,7 @@ from sales_pipeline.models.calibration import fit_logistic
 from sales_pipeline.models.candidates import AMOUNT_CANDIDATES, WIN_CANDIDATES, Candidate, Fitting, Sample, Setting
 from sales_pipeline.models.encoding import Encoding, learn_encoding
 from sales_pipeline.models.estimators import Estimator, expit
-from sales_pipeline.models.matrix import Encoded, Floats, Indices, Matrix
+from sales_pipeline.models.matrix import Encoded, Floats, Indices, Matrix, codes
 from sales_pipeline.models.metrics import log_losses, paired_difference
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.selection import keep_columns
@@ -84,9 +84,9 @@ def probabilities(
     if candidate.is_probability:
         return expit(fit(candidate, setting, sample, params).score(rows))
     cut = int(len(sample.y) * (1 - CALIBRATOR_SHARE))
-    opportunity = sample.rows.keys["opportunity_id"].to_numpy(dtype=object).astype(str)
+    opportunity = codes(sample.rows.keys["opportunity_id"])
     later = np.arange(cut, len(sample.y))
-    earlier = np.flatnonzero(~np.isin(opportunity[:cut], opportunity[later]))
+    earlier = np.flatnonzero(~np.isin(opportunity[:cut], opportunity[later], kind="table"))
     if min(len(set(sample.y[earlier].tolist())), len(set(sample.y[later].tolist()))) < 2:
         earlier = later = np.arange(len(sample.y))
     model = fit(candidate, setting, sample.take(earlier), params)

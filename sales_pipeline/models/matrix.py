@@ -186,6 +186,11 @@ def align(matrix: Matrix, columns: Sequence[SourceColumn]) -> Matrix:
     return Matrix(pd.DataFrame(data, index=range(len(matrix))), matrix.keys, tuple(columns))
 
 
+def codes(values: npt.NDArray[Any] | pd.Series) -> Indices:
+    """A number from 0 per distinct value, in order of appearance; comparing numbers is what grouping large columns of text comes down to."""
+    return np.asarray(pd.factorize(np.asarray(values, dtype=object), use_na_sentinel=False)[0], dtype=np.int64)
+
+
 def known_kinds(keys: pd.DataFrame) -> tuple[str, ...]:
     """The kinds (opportunity, lead) of which at least one outcome is known: only of these can anything be learnt."""
     return tuple(sorted(set(keys.loc[keys["is_won"].notna(), "kind"].dropna())))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sales_pipeline.models.matrix import Floats
+from sales_pipeline.models.matrix import Floats, codes
 
 WIN_KEYS = ("log_loss", "brier", "auc", "average_precision", "calibration_error", "lift_10", "lift_20")
 AMOUNT_KEYS = ("mae", "mse", "rmse", "r2")
@@ -103,8 +103,7 @@ def paired_difference(first: Floats, second: Floats, groups: npt.NDArray[Any]) -
     """Mean of first - second and its standard error, with rows of one group (opportunity) counted as dependent."""
     difference = first - second
     mean = float(difference.mean())
-    _, codes = np.unique(groups.astype(str), return_inverse=True)
-    sums = np.bincount(codes, weights=difference - mean)
+    sums = np.bincount(codes(groups), weights=difference - mean)
     return mean, float(np.sqrt((sums**2).sum()) / len(difference))
 
 
@@ -112,14 +111,13 @@ def bootstrap_interval(
     won: Floats, p: Floats, opportunity: npt.NDArray[Any], *, rounds: int, seed: int
 ) -> dict[str, tuple[float, float]]:
     """80 % intervals of log_loss, brier and auc over resampled opportunities (percentiles, seeded)."""
-    names, codes = np.unique(opportunity.astype(str), return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    number = codes(opportunity)
+    groups = int(number.max(initial=-1)) + 1
     random = np.random.default_rng(seed)
     draws: dict[str, list[float]] = {"log_loss": [], "brier": [], "auc": []}
     for _ in range(rounds):
-        picked = random.integers(0, len(names), len(names))
-        rows = np.concatenate([order[starts[i] : starts[i + 1]] for i in picked])
+        drawn = np.bincount(random.integers(0, groups, groups), minlength=groups)
+        rows = np.repeat(np.arange(len(number)), drawn[number])
         draws["log_loss"].append(float(log_losses(won[rows], p[rows]).mean()))
         draws["brier"].append(float(((p[rows] - won[rows]) ** 2).mean()))
         draws["auc"].append(auc(won[rows], p[rows]))

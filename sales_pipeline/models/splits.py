@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sales_pipeline.models.matrix import DAY, Floats, Indices, of_known_kinds
+from sales_pipeline.models.matrix import DAY, Floats, Indices, codes, of_known_kinds
 from sales_pipeline.models.params import TrainingParams
 
 MIN_CLASS_ROWS = 5
@@ -103,16 +103,17 @@ def plan_windows(keys: pd.DataFrame, as_of_us: float, params: TrainingParams) ->
     closed_us = keys["closed_us"].to_numpy(dtype=np.float64)
     known_us = np.where(np.isfinite(closed_us), closed_us, landmark)
     win = keys["is_won"].to_numpy(dtype=np.float64)
-    opportunity = keys["opportunity_id"].to_numpy(dtype=object)
+    opportunity = codes(keys["opportunity_id"])
     mature = labelled & (landmark <= as_of_us - age * DAY) & (known_us < as_of_us)
 
     def rows(chosen: npt.NDArray[np.bool_]) -> Indices:
         found = np.flatnonzero(chosen)
-        return found[np.lexsort((opportunity[found].astype(str), landmark[found]))].astype(np.int64)
+        return found[np.lexsort((opportunity[found], landmark[found]))].astype(np.int64)
 
     def teaching(split_us: float, judged: Indices) -> Indices:
-        mask = mature & (landmark < split_us) & (known_us < split_us)
-        return rows(mask & ~np.isin(opportunity, np.unique(opportunity[judged].astype(str))))
+        is_judged = np.zeros(len(landmark), dtype=bool)
+        is_judged[opportunity[judged]] = True
+        return rows(mature & (landmark < split_us) & (known_us < split_us) & ~is_judged[opportunity])
 
     def both_classes(part: Indices, least: int = MIN_CLASS_ROWS) -> bool:
         won = float(win[part].sum())
@@ -177,9 +178,9 @@ def _window(name: str, start: float, end: float | None, rows: Indices) -> dict[s
 
 def grouped_folds(groups: npt.NDArray[Any], folds: int, seed: int) -> Indices:
     """A fold number per row; rows of one group share it. Only for tables that have no time at all."""
-    names, codes = np.unique(groups.astype(str), return_inverse=True)
-    numbers = np.random.default_rng(seed).permutation(len(names)) % folds
-    return numbers[codes].astype(np.int64)
+    number = codes(groups)
+    folded = np.random.default_rng(seed).permutation(int(number.max(initial=-1)) + 1) % folds
+    return folded[number].astype(np.int64)
 
 
 def _without_time(keys: pd.DataFrame, labelled: npt.NDArray[np.bool_], params: TrainingParams) -> Plan:
@@ -220,12 +221,12 @@ def thin_by_opportunity(rows: Indices, opportunity: npt.NDArray[Any], most: int,
     """At most about `most` rows, by leaving out whole opportunities at random (seeded); order is kept."""
     if len(rows) <= most:
         return rows
-    names, codes = np.unique(opportunity[rows].astype(str), return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    share = np.cumsum(np.bincount(codes)[order])
-    kept = np.zeros(len(names), dtype=bool)
-    kept[order[share <= most]] = True
-    return rows[kept[codes]]
+    number = codes(opportunity[rows])
+    size = np.bincount(number)
+    order = np.random.default_rng(seed).permutation(len(size))
+    kept = np.zeros(len(size), dtype=bool)
+    kept[order[np.cumsum(size[order]) <= most]] = True
+    return rows[kept[number]]
 
 
 def time_stratified(rows: int, most: int) -> Indices:
