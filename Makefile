@@ -13,9 +13,11 @@ SPARK_BIN := .venv-spark/bin
 CONFIG := data/pipeline.yaml
 OPPORTUNITIES ?= 5000
 SEED ?= 7
+SCORES ?= --peer-seconds 240
+REPLAY ?= --from 2025-01-01 --every 8w
 SLOW := spark or postgres or browser or slow
 
-.PHONY: help setup setup-slow run test test-all check dagster mlflow bench sample format clean
+.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-peers scores-page sample format clean
 
 help: ## what there is to type
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
@@ -67,8 +69,24 @@ dagster: .venv/.ready ## the Dagster UI on http://127.0.0.1:3000
 mlflow: .venv/.ready ## the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/sales-pipeline mlflow -c $(CONFIG)
 
-bench: .venv/.ready ## times and memory as ratios to a floor
+bench: .venv/.ready ## times and memory as ratios to a floor, then the scores
 	$(BIN)/python -m tests.benchmarks.bench
+	$(BIN)/python -m tests.benchmarks.scores $(SCORES)
+
+bench-scores: .venv/.ready ## how right the scores are, beside the truth and other models
+	$(BIN)/python -m tests.benchmarks.scores $(SCORES)
+
+.venv-peers/.ready: tests/benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --no-deps -r tests/benchmarks/requirements-peers.txt
+	@touch $@
+
+bench-peers: .venv-peers/.ready ## AutoGluon, in an environment of its own, to compare with
+
+scores-page: data/landing/.ready ## run, replay, and fill docs/scores.md and its pictures with what came of it
+	$(BIN)/sales-pipeline run -c $(CONFIG)
+	$(BIN)/sales-pipeline replay -c $(CONFIG) $(REPLAY)
+	$(BIN)/python -m tests.support.scores_page -c $(CONFIG)
 
 format: .venv/.ready
 	$(BIN)/ruff check --fix .

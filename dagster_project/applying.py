@@ -25,16 +25,22 @@ if TYPE_CHECKING:
     from sales_pipeline.follow_up.params import FollowUpParams
     from sales_pipeline.scoring.params import ScoringParams
 
+SCORED_STAGE = "scored"
+RUN_ID, FEATURES_KEY = "run_id", "features_key"
 
-def predict_table(lake: Lake, features: "FeatureSet", plan: RunPlan) -> TableRef:
-    """PREDICTIONS of the scoring features by the plan's model."""
+
+def predict_table(lake: Lake, params: "ScoringParams", features: "FeatureSet", plan: RunPlan) -> TableRef:
+    """PREDICTIONS of the scoring features by the plan's model, with reasons worded as the parameters say."""
 
     def build(folder: Path) -> dict[str, Any]:
         from sales_pipeline.models.predict import predict
+        from sales_pipeline.models.wording import Wording
 
-        return _write(folder, PREDICTIONS, predict(lake.models / plan.model_version, features))
+        wording = Wording.of(params.language, params.sensitive)
+        return _write(folder, PREDICTIONS, predict(lake.models / plan.model_version, features, wording))
 
-    key = digest_of("predictions", features.key, plan.model_version, plan.code_version)
+    wording_key = [params.language, sorted(params.sensitive)]
+    key = digest_of("predictions", features.key, plan.model_version, plan.code_version, wording_key)
     return _kept(lake, "predictions", key, (PREDICTIONS,), build)[0]
 
 
@@ -55,16 +61,19 @@ def scored_table(
             model_version=plan.model_version,
             run_id=plan.run_id,
         )
-        return _write(folder, SCORED_OPPORTUNITIES, scored)
+        # What `explain` needs to find its way back from a run to the features it was scored on.
+        origin = {RUN_ID: plan.run_id, FEATURES_KEY: features.key}
+        return _write(folder, SCORED_OPPORTUNITIES, scored) | origin
 
     key = digest_of("scored", plan.run_id, predicted.sha256, features.spine.sha256)
-    return _kept(lake, "scored", key, (SCORED_OPPORTUNITIES,), build)[0]
+    return _kept(lake, SCORED_STAGE, key, (SCORED_OPPORTUNITIES,), build)[0]
 
 
 def queue_tables(
     lake: Lake,
     params: "FollowUpParams",
     scored: TableRef,
+    predicted: TableRef,
     features: "FeatureSet",
     canonical: "Canonical",
     as_of: AsOf,
@@ -77,7 +86,7 @@ def queue_tables(
         from sales_pipeline.follow_up.queue import build_queue
 
         queue = build_queue(
-            read_table(scored),
+            _with_owner_free(read_table(scored), read_table(predicted)),
             activities=canonical.tables["activities"],
             planned=canonical.tables["planned_activities"],
             contacts=canonical.tables["contacts"],
@@ -96,6 +105,16 @@ def queue_tables(
     key = digest_of("queue", plan.run_id, scored.sha256, canonical.key)
     queue_ref, left_out_ref = _kept(lake, "queue", key, (FOLLOW_UP_QUEUE, LEFT_OUT), build)
     return queue_ref, left_out_ref
+
+
+def _with_owner_free(scored: pa.Table, predicted: pa.Table) -> pa.Table:
+    """The scored table with the probability the queue ranks by: that without the owner's own record."""
+    from sales_pipeline.follow_up.situation import OWNER_FREE
+
+    found = pa.compute.index_in(
+        scored.column("opportunity_id"), value_set=predicted.column("opportunity_id").combine_chunks()
+    )
+    return scored.append_column(OWNER_FREE, predicted.column(OWNER_FREE).take(found))
 
 
 def previous_table(lake: Lake, plan: RunPlan, table: Table) -> pa.Table | None:

@@ -62,8 +62,10 @@ def look(settings: "Settings") -> Arrival:
 
 
 def has_champion(settings: "Settings", day: date) -> bool:
-    """Whether a model may be used for that day."""
-    return open_store(settings).champion(AsOf.end_of_day(day, settings.time_zone)) is not None
+    """Whether a model may be used for that day: one whose files are gone, or which was trained on other features than the code builds, may not."""
+    from dagster_project.promoting import present_champion
+
+    return present_champion(open_store(settings), AsOf.end_of_day(day, settings.time_zone)).ref is not None
 
 
 def run_requests(

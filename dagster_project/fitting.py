@@ -57,9 +57,9 @@ class FitReport:
         lines.append("")
         lines.append(f"columns left out of {len(found.ledger)}:")
         left_out = [row for row in found.ledger if not row["is_used"]]
-        lines += [f"  {row['column']}: {row['verdict']} ({row['basis']}): {row['reason']}" for row in left_out] or [
-            "  none"
-        ]
+        lines += [
+            f"  {row['column']}: {row['verdict']} ({row['basis']}): {row['reason']}{_worth(row)}" for row in left_out
+        ] or ["  none"]
         figures = SHOWN[found.task]
         for label in dict.fromkeys(one.columns for one in found.results):
             lines += ["", f"{label}:", f"  {'family':<22}" + "".join(f"{name:>18}" for name in figures) + "  setting"]
@@ -70,6 +70,13 @@ class FitReport:
                     lines.append(f"  {one.family:<22}{cells}  {one.setting}{note}")
         lines += ["", f"MLflow run {found.run_id} in {self.lake / '_mlflow'}"]
         return lines
+
+
+def _worth(row: dict[str, Any]) -> str:
+    """What the column would add to those used, where the ledger has measured it."""
+    if row["auc_with"] is None:
+        return ""
+    return f"; AUC of the used columns {row['auc_without']:.3f}, with it {row['auc_with']:.3f}"
 
 
 def run_fit(

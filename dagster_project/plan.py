@@ -1,7 +1,7 @@
 """What a scoring run is: its id, and everything that id is a digest of.
 
-A day that was published before with the same exports, settings and code is repeated with the model and the previous run of its
-manifest, whatever was promoted or published since; so it gives the same id and the same bytes.
+A day that was published before with the same exports, settings and code is repeated with the model, the previous run and the replay
+of its manifest, whatever was promoted, published or replayed since; so it gives the same id and the same bytes.
 
 Belongs here: finding those parts in the lake. Does not belong here: the digest itself (`delivery.run_identity`).
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dagster_project.cards import newest_replay
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """One scoring run. `previous_run_id` is the published run with the greatest earlier as-of, None for the first."""
+    """One scoring run.
+
+    `previous_run_id` is the published run with the greatest earlier as-of, None for the first; `replay_key` names the replay whose figures its
+    model card shows, None where there was none.
+    """
 
     run_id: str
     as_of: str
@@ -33,6 +38,7 @@ class RunPlan:
     previous_run_id: str | None
     feedback_digest: str | None
     is_repeat: bool
+    replay_key: str | None = None
 
     def manifest(self) -> dict[str, Any]:
         """The manifest's entries that let the day be repeated."""
@@ -44,6 +50,7 @@ class RunPlan:
             "model": {"name": self.model_name, "version": self.model_version},
             "previous_run_id": self.previous_run_id,
             "feedback_digest": self.feedback_digest,
+            "replay_key": self.replay_key,
         }
 
 
@@ -65,6 +72,7 @@ def plan_run(
     if before is not None:
         name, version = before.manifest["model"]["name"], before.manifest["model"]["version"]
         previous_id: str | None = before.manifest["previous_run_id"]
+        replay_key: str | None = before.manifest.get("replay_key")
     else:
         model = champion()
         if model is None:
@@ -77,6 +85,8 @@ def plan_run(
         name, version = model.name, model.version
         earlier = previous_run(lake, as_of.isoformat())
         previous_id = earlier.run_id if earlier is not None else None
+        replay = newest_replay(lake, as_of.instant)
+        replay_key = replay.key if replay is not None else None
     return RunPlan(
         run_id=run_id(
             as_of=as_of,
@@ -86,6 +96,7 @@ def plan_run(
             model_version=version,
             previous_run_id=previous_id,
             feedback_digest=None,
+            replay_key=replay_key,
         ),
         as_of=as_of.isoformat(),
         export_ids=tuple(export_ids),
@@ -96,6 +107,7 @@ def plan_run(
         previous_run_id=previous_id,
         feedback_digest=None,
         is_repeat=before is not None,
+        replay_key=replay_key,
     )
 
 

@@ -3,7 +3,6 @@
 Belongs here: gathering what a run consists of. Does not belong here: the audit and the protocol (delivery, lake).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dagster_project.cards import card_documents, card_of, stored_replay
 from dagster_project.plan import RunPlan
 from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
 from sales_pipeline.lake.layout import Lake
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sales_pipeline.engines.base import Engine
     from sales_pipeline.settings import Settings
 
-MODEL_CARD = "model_card.json"
 OUTCOMES = ("accepted", "duplicate_of", "quarantined", "structural")
 
 
@@ -66,18 +65,18 @@ def publish_tables(
     """Write, audit and publish the plan's run; a run id that is published already changes nothing."""
     from sales_pipeline.delivery.publish import publish, write_and_audit
     from sales_pipeline.delivery.quarantine import row_ledger_summary
-    from sales_pipeline.models.bundle import read_bundle
 
     is_new = not (lake.runs / f"{plan.run_id}.published").is_file()
     summary = row_ledger_summary(ledger, plan.run_id, engine)
-    card = read_bundle(lake.models / plan.model_version).card
+    replay = stored_replay(lake, plan.replay_key) if plan.replay_key else None
+    card = card_of(lake, plan.model_name, plan.model_version, replay, settings.training)
     data = {name: read_table(ref) for name, ref in tables.items()} | {ROW_LEDGER_SUMMARY.name: summary}
     path = write_and_audit(
         lake,
         plan.run_id,
         data,
         plan.manifest() | {"canonical_key": canonical.key},
-        {MODEL_CARD: (json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()},
+        card_documents(card),
     )
     is_current = publish(lake, plan.run_id, log=log, make_current=make_current)
     return Publication(

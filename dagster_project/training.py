@@ -59,16 +59,16 @@ def restore(ref: TrainedRef) -> "TrainedModel":
             opportunity=np.array(data["opportunity_id"].to_pylist(), dtype=object),
             won=data["won"].to_numpy(),
             probability=data["probability"].to_numpy(),
+            weight=data["weight"].to_numpy() if "weight" in data.column_names else None,
         )
     return TrainedModel(ref.version, ref.path, read_bundle(ref.path).card, ref.run_id, judged)
 
 
 def _table(judged: "JudgedWindow") -> pa.Table:
-    return pa.table(
-        {
-            "row": pa.array(judged.rows, pa.int64()),
-            "opportunity_id": pa.array([str(value) for value in judged.opportunity], pa.string()),
-            "won": pa.array(judged.won, pa.float64()),
-            "probability": pa.array(judged.probability, pa.float64()),
-        }
-    )
+    columns = {
+        "row": pa.array(judged.rows, pa.int64()),
+        "opportunity_id": pa.array([str(value) for value in judged.opportunity], pa.string()),
+        "won": pa.array(judged.won, pa.float64()),
+        "probability": pa.array(judged.probability, pa.float64()),
+    }
+    return pa.table(columns if judged.weight is None else columns | {"weight": pa.array(judged.weight, pa.float64())})

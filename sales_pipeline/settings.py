@@ -30,6 +30,7 @@ from sales_pipeline.features.params import FeatureParams
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.models.params import TrainingParams
+from sales_pipeline.monitoring.params import MonitoringParams
 from sales_pipeline.scoring.params import ScoringParams
 
 CONFIG_VARIABLE = "SALES_PIPELINE_CONFIG"
@@ -90,6 +91,7 @@ class Settings(BaseSettings):
     training: TrainingParams = TrainingParams()
     scoring: ScoringParams = ScoringParams()
     follow_up: FollowUpParams = FollowUpParams()
+    monitoring: MonitoringParams = MonitoringParams()
     engine: EngineSettings = EngineSettings()
     tracking: TrackingSettings = TrackingSettings()
     alerts: AlertSettings = AlertSettings()
@@ -125,7 +127,17 @@ class Settings(BaseSettings):
     def result_digest(self) -> str:
         """A digest of what a run's results depend on: mapping and parameters, not places, alerts or limits."""
         parts = self.model_dump(
-            mode="json", include={"source_system", "time_zone", "mapping", "clean", "features", "scoring", "follow_up"}
+            mode="json",
+            include={
+                "source_system",
+                "time_zone",
+                "mapping",
+                "clean",
+                "features",
+                "scoring",
+                "follow_up",
+                "monitoring",
+            },
         )
         return digest_of(parts)
 

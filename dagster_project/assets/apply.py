@@ -19,7 +19,7 @@ from dagster_project.checks import AUDIT_CHECK
 from dagster_project.publication import Publication
 from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
 from sales_pipeline.contracts.internal import PREDICTIONS, ROW_LEDGER
-from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, SCORED_OPPORTUNITIES
+from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, MODEL_MONITORING, SCORED_OPPORTUNITIES
 from sales_pipeline.errors import AuditBlocked
 
 GROUP = "apply"
@@ -50,6 +50,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         exports: list[Any],
     ) -> dg.MaterializeResult[Any]:
         from dagster_project.plan import plan_run
+        from dagster_project.promoting import usable_champion
 
         as_of = lake.as_of(context.partition_key)
         plan = plan_run(
@@ -57,7 +58,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             lake.settings,
             as_of,
             [one.export.export_id for one in exports],
-            lambda: model_store.store.champion(as_of),
+            lambda: usable_champion(model_store.store, as_of),
         )
         return dg.MaterializeResult(
             value=plan,
@@ -74,7 +75,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     def predictions(lake: dg.ResourceParam[LakeResource], features: Any, plan: Any) -> dg.MaterializeResult[Any]:
         from dagster_project.applying import predict_table
 
-        ref = predict_table(lake.lake, features, plan)
+        ref = predict_table(lake.lake, lake.settings.scoring, features, plan)
         return dg.MaterializeResult(value=ref, metadata=table_metadata(ref) | {"model version": plan.model_version})
 
     @dg.asset(
@@ -103,12 +104,13 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
                 table,
                 group=GROUP,
                 days=days,
-                deps=["scored_opportunities", "scoring_features", "run_plan", INDEX, *QUEUE_INPUTS],
+                deps=["scored_opportunities", "predictions", "scoring_features", "run_plan", INDEX, *QUEUE_INPUTS],
             )
             for table in (FOLLOW_UP_QUEUE, LEFT_OUT)
         ],
         ins={
             "scored": dg.AssetIn("scored_opportunities"),
+            "predicted": dg.AssetIn("predictions"),
             "features": dg.AssetIn("scoring_features"),
             "plan": dg.AssetIn("run_plan"),
             "canonical": dg.AssetIn(INDEX),
@@ -119,6 +121,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         lake: dg.ResourceParam[LakeResource],
         engine: dg.ResourceParam[EngineResource],
         scored: Any,
+        predicted: Any,
         features: Any,
         plan: Any,
         canonical: Any,
@@ -127,7 +130,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
 
         as_of = lake.as_of(context.partition_key)
         queue, left_out = queue_tables(
-            lake.lake, lake.settings.follow_up, scored, features, canonical, as_of, plan, engine.get()
+            lake.lake, lake.settings.follow_up, scored, predicted, features, canonical, as_of, plan, engine.get()
         )
         yield dg.MaterializeResult(
             asset_key=FOLLOW_UP_QUEUE.name,
@@ -144,6 +147,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         "scored": SCORED_OPPORTUNITIES.name,
         "queue": FOLLOW_UP_QUEUE.name,
         "left_out": LEFT_OUT.name,
+        "monitoring": MODEL_MONITORING.name,
         "ledger": ROW_LEDGER.name,
         "canonical": INDEX,
         "plan": "run_plan",
@@ -178,13 +182,19 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         scored: Any,
         queue: Any,
         left_out: Any,
+        monitoring: Any,
         ledger: Any,
         canonical: Any,
         plan: Any,
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         from dagster_project.publication import publish_tables
 
-        refs = {SCORED_OPPORTUNITIES.name: scored, FOLLOW_UP_QUEUE.name: queue, LEFT_OUT.name: left_out}
+        refs = {
+            SCORED_OPPORTUNITIES.name: scored,
+            FOLLOW_UP_QUEUE.name: queue,
+            LEFT_OUT.name: left_out,
+            MODEL_MONITORING.name: monitoring,
+        }
         try:
             publication: Publication = publish_tables(
                 lake.lake,

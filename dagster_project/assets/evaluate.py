@@ -1,13 +1,18 @@
 """Evaluate: out-of-time figures of all candidates, and the decision whether the new model takes the champion's place."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from dagster_project.build import asset_spec, check_specs, figures_metadata, markdown_table
 from dagster_project.checks import BASE_RATE_CHECK
 from dagster_project.resources import LakeResource, ModelStoreResource
+
+if TYPE_CHECKING:
+    from sales_pipeline.models.promotion import Decision
+    from sales_pipeline.models.store import ModelRef
 
 GROUP = "evaluate"
 CHAMPION = "champion"
@@ -25,6 +30,18 @@ CANDIDATE_COLUMNS = (
     "r2",
 )
 """Figures are those of the untouched test window where there is one, else of the validation windows."""
+SEGMENT_COLUMNS = (
+    "kind",
+    "segment",
+    "rows",
+    "win_rate",
+    "predicted",
+    "log_loss",
+    "champion_log_loss",
+    "gain",
+    "is_main",
+    "is_worse",
+)
 
 
 def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -60,17 +77,25 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         features: Any,
         trained: Any,
     ) -> Iterator[dg.MaterializeResult[Any]]:
+        from dagster_project.promoting import judgement_of, present_champion
         from dagster_project.training import restore
         from sales_pipeline.models.promotion import decide
 
         store = model_store.store
         as_of = lake.as_of(context.partition_key)
         model = restore(trained)
-        before = store.champion(as_of)
+        present = present_champion(store, as_of)
+        before = present.ref
         decision = decide(model, before.path if before else None, features, lake.settings.training)
+        if present.problem:
+            decision = replace(decision, reason=f"{present.problem}; {decision.reason}")
         after = store.register(model.path, model.card, as_of=as_of, run_id=model.run_id)
+        if before is None or before.registry_version != after.registry_version:
+            store.note(after, judgement_of(decision, before))
         if decision.is_promoted:
             store.promote(after, as_of=as_of, reason=decision.reason)
+        if model.run_id is not None:
+            _record(lake, model_store, model.run_id, after, decision)
         in_force = after if decision.is_promoted or before is None else before
         win = model.card["win"]
         yield dg.MaterializeResult(
@@ -81,10 +106,14 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
                     "model version": in_force.version,
                     "is promoted": decision.is_promoted,
                     "why": decision.reason,
+                    "compared": decision.verdict.figures if decision.verdict else {},
                     "out of time": win.get("test") or {},
                 }
             )
-            | {"candidates": markdown_table(_candidates(model.card), CANDIDATE_COLUMNS)}
+            | {
+                "candidates": markdown_table(_candidates(model.card), CANDIDATE_COLUMNS),
+                "segments": markdown_table(decision.verdict.segments if decision.verdict else (), SEGMENT_COLUMNS),
+            }
             | model_store.link(model.run_id),
             check_results=[
                 dg.AssetCheckResult(
@@ -98,6 +127,18 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         )
 
     return [champion]
+
+
+def _record(
+    lake: LakeResource, model_store: ModelStoreResource, run_id: str, ref: "ModelRef", decision: "Decision"
+) -> None:
+    """The decision and the model card into the training's run."""
+    from dagster_project.cards import card_documents, card_of
+    from sales_pipeline.models.recording import record_decision
+
+    card = card_of(lake.lake, ref.name, ref.version, None, lake.settings.training)
+    documents = {name: content.decode() for name, content in card_documents(card).items()}
+    record_decision(model_store.store.recorded(run_id), decision, documents)
 
 
 def _candidates(card: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,9 +17,20 @@ GROUP = "prepare"
 STAGED_OPPORTUNITIES = ("raw_opportunities", "raw_stages")
 INPUTS: dict[str, tuple[str, ...]] = {
     "opportunities": (*STAGED_OPPORTUNITIES, "accounts", "opportunity_changes"),
-    "opportunity_attributes": ("raw_opportunity_attributes", "opportunities"),
-    "opportunity_changes": (*STAGED_OPPORTUNITIES, "raw_state_history", "raw_field_history"),
-    "field_history": ("raw_state_history", "raw_field_history"),
+    "opportunity_attributes": (
+        *STAGED_OPPORTUNITIES,
+        "raw_opportunity_attributes",
+        "raw_field_history",
+        "opportunities",
+    ),
+    "attribute_changes": (*STAGED_OPPORTUNITIES, "raw_opportunity_attributes", "raw_field_history"),
+    "opportunity_changes": (
+        *STAGED_OPPORTUNITIES,
+        "raw_state_history",
+        "raw_field_history",
+        "raw_opportunity_attributes",
+    ),
+    "field_history": ("raw_state_history", "raw_field_history", "raw_opportunity_attributes"),
     "activities": (*STAGED_OPPORTUNITIES, "raw_activities", "accounts"),
     "planned_activities": (*STAGED_OPPORTUNITIES, "raw_activities", "accounts"),
     "opportunity_products": (*STAGED_OPPORTUNITIES, "raw_opportunity_products"),

@@ -33,6 +33,13 @@ LEDGER_COLUMNS = (
     "filled_open_share",
     "filled_closed_share",
     "auc_alone",
+    "first_filled_days_before_close",
+    "filled_at_close_share",
+    "changed_since_landmark_share",
+    "psi",
+    "jensen_shannon",
+    "auc_with",
+    "auc_without",
 )
 
 

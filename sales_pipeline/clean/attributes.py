@@ -1,6 +1,6 @@
-"""Custom columns: from text to typed attributes, the type found over the whole column.
+"""Custom columns: from text to typed attributes, the type found over the whole column, and how their values changed.
 
-Belongs here: the order of the two models (what is in a column; its values). Does not belong here: whether an attribute may be used by a
+Belongs here: the order of the models (what is in a column; its values; its changes). Does not belong here: whether an attribute may be used by a
 model (features).
 """
 
@@ -11,16 +11,46 @@ from pathlib import Path
 
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.vocabulary import SQL
-from sales_pipeline.contracts.canonical import OPPORTUNITY_ATTRIBUTES
+from sales_pipeline.contracts.canonical import ATTRIBUTE_CHANGES, OPPORTUNITY_ATTRIBUTES
 from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.tables import TableRef
 
 
+def write_attribute_changes(
+    inputs: Mapping[str, Source],
+    parameters: Mapping[str, Scalar],
+    engine: Engine,
+    output: Path,
+    work: Path,
+    *,
+    compares_exports: bool,
+) -> tuple[TableRef, TableRef]:
+    """ATTRIBUTE_CHANGES, and the columns whose changes are known with the instant from which on (attribute, tracked_from).
+
+    `inputs` hold raw_opportunity_attributes, staged_opportunities and staged_field_history. `compares_exports`: at least two exports hold opportunities.
+    """
+    known: dict[str, Source] = dict(inputs)
+    for name in ("attribute_looks", "attribute_tracking"):
+        known[name] = engine.run(
+            SQL / f"{name}.sql",
+            known,
+            work / f"{name}.parquet",
+            parameters={**parameters, "compares_exports": compares_exports},
+        )
+    changes = engine.run(
+        SQL / "attribute_changes.sql", known, output, contract=ATTRIBUTE_CHANGES, parameters=parameters
+    )
+    tracking = known["attribute_tracking"]
+    assert isinstance(tracking, TableRef)
+    return changes, tracking
+
+
 def write_attributes(
     raw: Source,
     opportunities: Source,
+    tracking: Source,
     mapping: SourceMapping,
     params: CleanParams,
     parameters: Mapping[str, Scalar],
@@ -28,7 +58,8 @@ def write_attributes(
     output: Path,
     work: Path,
 ) -> TableRef:
-    """OPPORTUNITY_ATTRIBUTES of the records that `opportunities` kept; `work` takes the intermediate table."""
+    """OPPORTUNITY_ATTRIBUTES of the records that `opportunities` kept; `tracking` names the columns whose changes are known
+    (attribute, tracked_from); `work` takes the intermediate table."""
     import pyarrow as pa
 
     rows = [
@@ -57,7 +88,7 @@ def write_attributes(
     )
     return engine.run(
         SQL / "opportunity_attributes.sql",
-        {"attribute_values": values},
+        {"attribute_values": values, "attribute_tracking": tracking},
         output,
         contract=OPPORTUNITY_ATTRIBUTES,
         parameters=bound,

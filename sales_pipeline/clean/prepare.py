@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sales_pipeline.clean import audits, ledger, rules
-from sales_pipeline.clean.attributes import write_attributes
+from sales_pipeline.clean.attributes import write_attribute_changes, write_attributes
 from sales_pipeline.clean.inputs import RawInputs, raw_inputs
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.vocabulary import (
@@ -157,8 +157,12 @@ class _Build:
         self._simple("activities", "activities", "planned_activities")
         for name in ("opportunity_products", "quotas", "cases", "exchange_rates"):
             self._simple(name)
+        self._refs["attribute_changes"], tracking = write_attribute_changes(
+            self._inputs, self._parameters, self._engine, self._path / "attribute_changes.parquet", self._work,
+            compares_exports=len(self._raw.holding["raw_opportunities"]) > 1,
+        )  # fmt: skip
         self._refs["opportunity_attributes"] = write_attributes(
-            self._raw.tables["raw_opportunity_attributes"], self._inputs["opportunities"], self._mapping, self._params, self._parameters,
+            self._raw.tables["raw_opportunity_attributes"], self._inputs["opportunities"], tracking, self._mapping, self._params, self._parameters,
             self._engine, self._path / "opportunity_attributes.parquet", self._work,
         )  # fmt: skip
         self._account_for()
@@ -249,6 +253,7 @@ class _Build:
         self._inputs["stage_map"] = stages.table(learned)
         self._parameters["stages_are_listed"] = stages.is_listed
         self._stage("state_history")
+        self._helper("attribute_names")
         self._stage("field_history")
         basis = "history"
         if (

@@ -161,6 +161,28 @@ OPPORTUNITY_ATTRIBUTES = Table(
             "numbers, 0/1 for booleans, days since 1970-01-01 for dates",
             null_means="not a number, boolean or date",
         ),
+        C(
+            "tracked_from",
+            "timestamp",
+            "from when on every change of this column stands in attribute_changes; the same in all rows of a column",
+            unit="UTC",
+            null_means="only the last seen value is known",
+        ),
+    ),
+)
+
+ATTRIBUTE_CHANGES = Table(
+    "attribute_changes",
+    "one row per opportunity, unmapped column and instant at which its value changed, as the history export or comparing exports shows it",
+    ("opportunity_id", "attribute", "changed_at", "sequence"),
+    (
+        _SOURCE,
+        C("opportunity_id", "string", "identifier of the opportunity", required=True),
+        C("attribute", "string", "column name as in opportunity_attributes", required=True),
+        C("changed_at", "timestamp", "when the change was recorded or first seen", unit="UTC", required=True),
+        C("sequence", "int64", "order among changes of the same instant", required=True, minimum=0),
+        C("old_value", "string", "value before, as the source writes it", null_means="it was empty before"),
+        C("new_value", "string", "value after, as the source writes it", null_means="it was cleared"),
     ),
 )
 
@@ -345,6 +367,7 @@ CANONICAL_TABLES: dict[str, Table] = {
         PRODUCTS,
         OPPORTUNITIES,
         OPPORTUNITY_ATTRIBUTES,
+        ATTRIBUTE_CHANGES,
         OPPORTUNITY_CHANGES,
         FIELD_HISTORY,
         ACTIVITIES,

@@ -135,6 +135,50 @@ LEAK_LEDGER = Table(
             null_means="one class only, or not computed",
             **_P,
         ),
+        C(
+            "first_filled_days_before_close",
+            "float64",
+            "median time from the first value to the closing",
+            unit="days",
+            null_means="changes of the column are not known, or no closed opportunity ever held a value",
+        ),
+        C(
+            "filled_at_close_share",
+            "float64",
+            "share of closed opportunities with a value that got the first one at the closing or later",
+            null_means="as first_filled_days_before_close",
+            **_P,
+        ),
+        C(
+            "changed_since_landmark_share",
+            "float64",
+            "share of landmarks of closed opportunities at which another value stood than is seen last",
+            null_means="changes of the column are not known, or no landmark lies in the time they are known",
+            **_P,
+        ),
+        C(
+            "psi",
+            "float64",
+            "population stability index of the values between open and closed, beyond what chance gives; the smaller of all "
+            "rows and of rows created in the same time",
+            null_means="too few filled rows on one side",
+            minimum=0,
+        ),
+        C(
+            "jensen_shannon",
+            "float64",
+            "Jensen–Shannon distance (base 2) of the same, beyond what chance gives",
+            null_means="as psi",
+            **_P,
+        ),
+        C(
+            "auc_with",
+            "float64",
+            "AUC on closed rows of the used columns together with this one, for a column left out",
+            null_means="the column is used or has one value, or too few closed rows",
+            **_P,
+        ),
+        C("auc_without", "float64", "AUC of the used columns alone on the same rows", null_means="as auc_with", **_P),
     ),
 )
 
@@ -167,6 +211,13 @@ PREDICTIONS = Table(
         C("reasons_down", "reasons", "up to three, largest first", required=True),
         C("evidence_level", "string", "what it rests on", required=True),
         C("abstain_reason", "string", "why no probability", null_means="a probability is given"),
+        C(
+            "win_probability_owner_free",
+            "float64",
+            "ever won, without what the owner's record adds: what the queue ranks by, so that no owner's rows sink for whose they are",
+            null_means="abstained",
+            **_P,
+        ),
     ),
 )
 
@@ -209,9 +260,16 @@ REPLAY = Table(
         C("closed_at", "timestamp", "when it closed", unit="UTC", null_means="still open, or not recorded"),
         C("won_amount", "amount", "amount at the win", null_means="not won, or no amount"),
         C(
+            "outcome",
+            "float64",
+            "1 won, 0 lost by the end; of a row still open then its chance of winning, by a competing-risks model of all rows",
+            null_means="nothing can be said",
+            **_P,
+        ),
+        C(
             "weight",
             "float64",
-            "inverse probability of having been seen to close by the end; 0 for rows still open",
+            "1 where the row counts in figures of winning ever, 0 where its date is too young: too few of its rows have closed",
             required=True,
             minimum=0,
         ),

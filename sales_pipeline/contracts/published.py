@@ -41,6 +41,7 @@ LEFT_OUT_REASONS = (
     "inactive_owner",
     "abstained",
 )
+MONITORING_KINDS = ("input_drift", "score_drift", "abstention", "calibration", "coverage")
 
 SCORED_OPPORTUNITIES = Table(
     "scored_opportunities",
@@ -280,8 +281,42 @@ FIELD_DICTIONARY = Table(
     ),
 )
 
+MODEL_MONITORING = Table(
+    "model_monitoring",
+    "one row per figure of the model at work: drift of its inputs and scores, and how past published scores turned out",
+    ("kind", "subject", "figure", "reference"),
+    (
+        C("kind", "string", "what is watched", required=True, allowed=MONITORING_KINDS),
+        C("subject", "string", "feature, attribute (as `attribute:<name>`) or score", required=True),
+        C("figure", "string", "name of the figure", required=True),
+        C(
+            "reference",
+            "string",
+            "what it is compared with or taken over: training, previous_run, earlier_runs, past_runs, or the month of the runs judged (YYYY-MM)",
+            required=True,
+        ),
+        C("value", "float64", "the figure", null_means="not computed, see detail", decimals=6),
+        C("low", "float64", "lower end of the 80 % interval", null_means="no interval", decimals=6),
+        C("high", "float64", "upper end of the 80 % interval", null_means="no interval", decimals=6),
+        C("limit_low", "float64", "below it the figure is an alert", null_means="no lower limit", decimals=6),
+        C("limit_high", "float64", "above it the figure is an alert", null_means="no upper limit", decimals=6),
+        C("is_alert", "boolean", "the value lies outside its limits", required=True),
+        C("rows", "int64", "rows behind the figure", required=True, minimum=0),
+        C("detail", "string", "what it rests on, or why it could not be computed", required=True),
+        _AS_OF,
+        _RUN,
+    ),
+)
+
 PUBLISHED_TABLES: dict[str, Table] = {
     table.name: table
-    for table in (SCORED_OPPORTUNITIES, FOLLOW_UP_QUEUE, LEFT_OUT, ROW_LEDGER_SUMMARY, FIELD_DICTIONARY)
+    for table in (
+        SCORED_OPPORTUNITIES,
+        FOLLOW_UP_QUEUE,
+        LEFT_OUT,
+        ROW_LEDGER_SUMMARY,
+        FIELD_DICTIONARY,
+        MODEL_MONITORING,
+    )
 }
 """By name, in the order they are written."""

@@ -3,7 +3,7 @@
     <table>.parquet, <table>.csv   each published table twice
     field_dictionary.csv           what each column means
     README.txt                     the same for people who import
-    model_card.json, …             documents given by the caller
+    model_card.json, .html, …      documents given by the caller
     manifest.json                  row counts, sha256 of every file, digests of what went in
 
 The run log (`runs/<run_id>.log.json`) holds clocks and the ids of other systems; it lies outside the run's folder, since

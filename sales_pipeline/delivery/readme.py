@@ -19,6 +19,9 @@ _HOW_TO_IMPORT = {
     ),
     "left_out": ("For reading only: why an open opportunity is not in today's queue.",),
     "row_ledger_summary": ("For reading only: what became of every record of the export files.",),
+    "model_monitoring": (
+        "For reading only: whether the model still works as it should; rows with is_alert need a look.",
+    ),
     "field_dictionary": ("For reading only: type, unit and meaning of every column, and what an empty cell means.",),
 }
 
@@ -45,7 +48,7 @@ def readme(tables: Mapping[str, pa.Table], run_id: str, as_of: str) -> str:
         ]
     lines += [
         "",
-        "model_card.json: what the model is, what it was trained on, how well it did out of time.",
+        "model_card.json, model_card.html: what the model is, what it was trained on, how well it did out of time, and its limits.",
         "manifest.json: row counts, the sha256 of every file, and digests of everything that went in.",
     ]
     return "\n".join(lines) + "\n"

@@ -18,11 +18,12 @@ def run_id(
     model_version: str | None,
     previous_run_id: str | None,
     feedback_digest: str | None,
+    replay_key: str | None = None,
 ) -> str:
     """The id of a run: `run-` and 16 hexadecimal digits. Equal inputs give equal ids, on any machine and at any time.
 
-    `settings_digest` covers the mapping and every setting that reaches a published byte (no paths, no threads). The order of
-    `export_ids` does not matter. The prefix keeps spreadsheets from reading an id as a number.
+    `settings_digest` covers the mapping and every setting that reaches a published byte (no paths, no threads); `replay_key` names the
+    replay whose figures the model card shows. The order of `export_ids` does not matter. The prefix keeps spreadsheets from reading an id as a number.
     """
     digest = digest_of(
         {
@@ -34,6 +35,7 @@ def run_id(
             "model_version": model_version,
             "previous_run_id": previous_run_id,
             "feedback_digest": feedback_digest,
+            "replay_key": replay_key,
         }
     )
     return f"run-{digest}"

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
@@ -29,7 +31,7 @@ from sales_pipeline.features.availability import Mode, Purpose, look
 from sales_pipeline.features.catalogue import FAMILIES, FEATURE_TABLE, FEATURES
 from sales_pipeline.features.feature import Feature
 from sales_pipeline.features.params import FeatureParams
-from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.layout import STEP_FILE, Lake
 from sales_pipeline.lake.tables import TableRef
 
 _PACKAGE = Path(__file__).parent
@@ -99,7 +101,7 @@ def build(
 
     Scoring: one row per opportunity open at `as_of`, not removed before it, created before it or at an unknown instant.
     Training: landmarks strictly before `as_of` of opportunities then open, on a grid of `landmark_every_days` counted back from
-    it. Where no field is versioned and there are no activities, one landmark a microsecond after creation; where
+    it and on `random_landmark_dates` days drawn at random. Where no field is versioned and there are no activities, one landmark a microsecond after creation; where
     no creation is recorded either, one row per opportunity at `as_of` itself, closed ones too, with last seen values (which
     only the leak ledger can judge). Attributes and account facts are last seen values in every mode.
     """
@@ -122,6 +124,21 @@ def build(
         }
 
     folder, facts = lake.step("features", key, make)
+    return _feature_set(folder, facts, key, as_of, purpose)
+
+
+def find(lake: Lake, key: str, as_of: AsOf, purpose: Purpose) -> FeatureSet | None:
+    """The features of that key (a model card's `data_digest`) where the lake still keeps them, else None.
+
+    `as_of` and `purpose` are those it was built for, which the caller knows.
+    """
+    path = lake.step_path("features", key) / STEP_FILE
+    if not path.is_file():
+        return None
+    return _feature_set(path.parent, json.loads(path.read_text(encoding="utf-8")), key, as_of, purpose)
+
+
+def _feature_set(folder: Path, facts: Mapping[str, Any], key: str, as_of: AsOf, purpose: Purpose) -> FeatureSet:
     refs = {
         name: TableRef.from_dict(data | {"path": str(folder / data["path"])}) for name, data in facts["tables"].items()
     }
@@ -210,7 +227,15 @@ class _Run:
             first = self.engine.query(earliest, {"opportunities": self.known["opportunities"]})["first"][0].as_py()
             step = timedelta(days=self.params.landmark_every_days)
             instants = [self.as_of.instant - step * k for k in range((self.as_of.instant - first) // step, 0, -1)]
+            instants = sorted({*instants, *self._random_dates(first)})
         return pa.table({"as_of": pa.array(instants, pa.timestamp("us", tz="UTC"))})
+
+    def _random_dates(self, first: datetime) -> list[datetime]:
+        """Ends of days before the as-of, drawn without replacement from those after the first creation."""
+        days = (self.as_of.instant - first).days - 1
+        count = min(self.params.random_landmark_dates, max(days, 0))
+        drawn = np.random.default_rng(self.params.landmark_seed).choice(max(days, 1), size=count, replace=False)
+        return [self.as_of.instant - timedelta(days=int(day) + 1) for day in drawn]
 
 
 def wide(present: list[Feature], families: list[str]) -> exp.Select:

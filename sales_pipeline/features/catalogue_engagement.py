@@ -5,11 +5,28 @@ Belongs here: declarations. Does not belong here: what is still planned (`catalo
 
 from __future__ import annotations
 
-from sales_pipeline.features.feature import Feature
+from sales_pipeline.features.feature import Clock, Feature, Side
 
 
-def _activity(name: str, unit: str, meaning: str, up: str, down: str, missing: str = "no activity recorded") -> Feature:
-    return Feature(name, "engagement", meaning, up, down, missing, unit=unit, needs=("activities",))
+def _activity(
+    name: str,
+    unit: str,
+    meaning: str,
+    up: str,
+    down: str,
+    missing: str = "no activity recorded",
+    *,
+    clock: Clock = "",
+    down_if: Side = "",
+) -> Feature:
+    return Feature(
+        name, "engagement", meaning, up, down, missing, unit=unit, needs=("activities",), clock=clock, down_if=down_if
+    )
+
+
+def _since(name: str, meaning: str, up: str, down: str, missing: str = "no activity recorded") -> Feature:
+    """Days since the last activity of some kind."""
+    return _activity(name, "days", meaning, up, down, missing, clock="grows", down_if="high")
 
 
 def _counted(kind: str, noun: str, days: int | None) -> Feature:
@@ -17,7 +34,13 @@ def _counted(kind: str, noun: str, days: int | None) -> Feature:
     suffix, window = (f"_{days}d", f"in the last {days} days") if days else ("", "so far")
     meaning = f"{noun} {window}"
     return _activity(
-        f"{kind}_count{suffix}", "activities", meaning, f"{meaning}: {{value}}", f"only {{value}} {meaning}"
+        f"{kind}_count{suffix}",
+        "activities",
+        meaning,
+        f"{meaning}: {{value}}",
+        f"only {{value}} {meaning}",
+        clock="window" if days else "",
+        down_if="low",
     )
 
 
@@ -29,6 +52,7 @@ ENGAGEMENT: tuple[Feature, ...] = (
         "activities in the last 30 days less those in the 30 days before",
         "activity against the month before: {value}",
         "activity against the month before: {value}",
+        clock="window",
     ),
     *(_counted("call", "calls", days) for days in (30, 90)),
     *(_counted("email", "e-mails", days) for days in (30, 90)),
@@ -42,6 +66,8 @@ ENGAGEMENT: tuple[Feature, ...] = (
         "customer messages for each of ours: {value}",
         "only {value} customer messages for each of ours",
         "nothing sent to the customer in 90 days",
+        clock="window",
+        down_if="low",
     ),
     _activity(
         "contact_count",
@@ -49,33 +75,30 @@ ENGAGEMENT: tuple[Feature, ...] = (
         "different contacts it was talked about with",
         "contacts involved: {value}",
         "only {value} contacts involved",
+        down_if="low",
     ),
-    _activity(
+    _since(
         "days_since_last_activity",
-        "days",
         "days since the last activity",
         "last activity {value} days ago",
         "no activity for {value} days",
     ),
-    _activity(
+    _since(
         "days_since_last_inbound",
-        "days",
         "days since the customer was last in touch",
         "customer in touch {value} days ago",
         "no reply from the customer for {value} days",
         "no message from the customer so far",
     ),
-    _activity(
+    _since(
         "days_since_last_outbound",
-        "days",
         "days since we were last in touch",
         "we were in touch {value} days ago",
         "not contacted for {value} days",
         "not contacted so far",
     ),
-    _activity(
+    _since(
         "days_since_last_meeting",
-        "days",
         "days since the last meeting",
         "met {value} days ago",
         "no meeting for {value} days",

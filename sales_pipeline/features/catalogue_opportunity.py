@@ -17,6 +17,7 @@ STATE: tuple[Feature, ...] = (
         type="category",
         needs=("opportunities.stage",),
         state_field="stage",
+        term="stage",
     ),
     Feature(
         "days_in_stage",
@@ -27,6 +28,8 @@ STATE: tuple[Feature, ...] = (
         unit="days",
         needs=("history.stage",),
         state_field="stage",
+        term="time_open",
+        clock="grows",
     ),
     Feature(
         "age_days",
@@ -36,6 +39,8 @@ STATE: tuple[Feature, ...] = (
         missing_text="creation not recorded",
         unit="days",
         needs=(CREATED,),
+        term="time_open",
+        clock="grows",
     ),
     Feature(
         "days_to_crm_close_date",
@@ -48,6 +53,8 @@ STATE: tuple[Feature, ...] = (
         needs=(CLOSE_DATE,),
         state_field="crm_close_date",
         at_creation=True,
+        term="close_date",
+        clock="falls",
     ),
     Feature(
         "is_past_crm_close_date",
@@ -58,6 +65,8 @@ STATE: tuple[Feature, ...] = (
         type="boolean",
         needs=(CLOSE_DATE,),
         state_field="crm_close_date",
+        term="close_date",
+        clock="overdue",
     ),
     Feature(
         "planned_cycle_days",
@@ -69,6 +78,7 @@ STATE: tuple[Feature, ...] = (
         needs=(CREATED, CLOSE_DATE),
         state_field="crm_close_date",
         at_creation=True,
+        term="close_date",
     ),
     Feature(
         "stage_move_count",
@@ -79,6 +89,7 @@ STATE: tuple[Feature, ...] = (
         unit="moves",
         needs=("history.stage",),
         state_field="stage",
+        term="progress",
     ),
     Feature(
         "stage_return_count",
@@ -89,6 +100,7 @@ STATE: tuple[Feature, ...] = (
         unit="moves",
         needs=("history.stage",),
         state_field="stage",
+        term="progress",
     ),
     Feature(
         "stage_count",
@@ -99,6 +111,7 @@ STATE: tuple[Feature, ...] = (
         unit="stages",
         needs=("history.stage",),
         state_field="stage",
+        term="progress",
     ),
     Feature(
         "reopened_count",
@@ -109,6 +122,7 @@ STATE: tuple[Feature, ...] = (
         unit="times",
         needs=("history.stage",),
         state_field="stage",
+        term="progress",
     ),
     Feature(
         "close_date_push_count",
@@ -119,6 +133,7 @@ STATE: tuple[Feature, ...] = (
         unit="pushes",
         needs=("history.crm_close_date",),
         state_field="crm_close_date",
+        term="close_date",
     ),
     Feature(
         "pushed_days_total",
@@ -129,6 +144,7 @@ STATE: tuple[Feature, ...] = (
         unit="days",
         needs=("history.crm_close_date",),
         state_field="crm_close_date",
+        term="close_date",
     ),
     Feature(
         "amount",
@@ -140,6 +156,7 @@ STATE: tuple[Feature, ...] = (
         needs=("opportunities.amount",),
         state_field="amount",
         at_creation=True,
+        term="amount",
     ),
     Feature(
         "amount_change_count",
@@ -150,6 +167,7 @@ STATE: tuple[Feature, ...] = (
         unit="changes",
         needs=("history.amount",),
         state_field="amount",
+        term="amount",
     ),
     Feature(
         "amount_change_ratio",
@@ -160,6 +178,7 @@ STATE: tuple[Feature, ...] = (
         unit="ratio",
         needs=("history.amount",),
         state_field="amount",
+        term="amount",
     ),
     Feature(
         "owner_change_count",
@@ -170,6 +189,7 @@ STATE: tuple[Feature, ...] = (
         unit="changes",
         needs=("history.owner_id",),
         state_field="owner_id",
+        term="owner_record",
     ),
     Feature(
         "days_since_last_change",
@@ -180,6 +200,8 @@ STATE: tuple[Feature, ...] = (
         unit="days",
         needs=("history.stage",),
         state_field="stage",
+        term="progress",
+        clock="grows",
     ),
     Feature(
         "crm_probability",
@@ -190,19 +212,21 @@ STATE: tuple[Feature, ...] = (
         unit="0–1",
         needs=("opportunities.crm_probability",),
         state_field="crm_probability",
+        term="crm_probability",
     ),
 )
 """Where it stands and how it has moved."""
 
 SEASON: tuple[Feature, ...] = (
-    Feature("as_of_month", "season", "month of the as-of", "month: {value}", unit="1–12"),
-    Feature("as_of_quarter", "season", "quarter of the as-of", "quarter: {value}", unit="1–4"),
+    Feature("as_of_month", "season", "month of the as-of", "month: {value}", unit="1–12", clock="calendar"),
+    Feature("as_of_quarter", "season", "quarter of the as-of", "quarter: {value}", unit="1–4", clock="calendar"),
     Feature(
         "days_to_quarter_end",
         "season",
         "days from the as-of to the end of its quarter",
         "end of the quarter in {value} days",
         unit="days",
+        clock="calendar",
     ),
     Feature(
         "close_date_month",
@@ -213,6 +237,7 @@ SEASON: tuple[Feature, ...] = (
         unit="1–12",
         needs=(CLOSE_DATE,),
         state_field="crm_close_date",
+        term="close_date",
     ),
     Feature(
         "close_date_days_to_quarter_end",
@@ -223,6 +248,7 @@ SEASON: tuple[Feature, ...] = (
         unit="days",
         needs=(CLOSE_DATE,),
         state_field="crm_close_date",
+        term="close_date",
     ),
 )
 """Where as-of and close date stand in the year."""
@@ -236,6 +262,8 @@ PLANNED: tuple[Feature, ...] = (
         missing_text="no next step known",
         unit="activities",
         needs=("planned_activities.logged_at",),
+        clock="window",
+        is_last_seen=True,
     ),
     Feature(
         "days_to_next_planned_activity",
@@ -245,6 +273,8 @@ PLANNED: tuple[Feature, ...] = (
         missing_text="no next step planned",
         unit="days",
         needs=("planned_activities.logged_at",),
+        clock="window",
+        is_last_seen=True,
     ),
 )
 """What is still to come."""
@@ -325,6 +355,7 @@ STATIC: tuple[Feature, ...] = (
         unit="1–12",
         needs=(CREATED,),
         at_creation=True,
+        term="season",
     ),
 )
 """What is recorded when it is created."""

@@ -119,6 +119,8 @@ ACCOUNT_RECORD: tuple[Feature, ...] = (
         is_last_seen=True,
         is_dated=True,
         at_creation=True,
+        clock="grows",
+        down_if="high",
     ),
     Feature(
         "account_open_count",
@@ -200,8 +202,8 @@ ACCOUNT_FACTS: tuple[Feature, ...] = (
         "account_employees_log",
         "account_facts",
         "employees of the account",
-        "employees (log): {value}",
-        missing_text="employees (log): not recorded",
+        "employees: {value}",
+        missing_text="employees: not recorded",
         unit="ln(1+n)",
         needs=("accounts.employees",),
         is_last_seen=True,
@@ -211,8 +213,8 @@ ACCOUNT_FACTS: tuple[Feature, ...] = (
         "account_revenue_log",
         "account_facts",
         "annual revenue of the account",
-        "annual revenue (log): {value}",
-        missing_text="annual revenue (log): not recorded",
+        "annual revenue: {value}",
+        missing_text="annual revenue: not recorded",
         unit="ln(1+x)",
         needs=("accounts.annual_revenue",),
         is_last_seen=True,
@@ -262,6 +264,7 @@ ACCOUNT_FACTS: tuple[Feature, ...] = (
         is_last_seen=True,
         is_dated=True,
         at_creation=True,
+        clock="grows",
     ),
 )
 """Facts of the account, as last seen."""

@@ -88,7 +88,7 @@ def _order(
 ) -> tuple[int, Decimal, float, tuple[str, str]]:
     key = _key(proposal)
     value = values.get(key)
-    at_risk = (proposal.situation.win_probability or 0.0) * proposal.risk_share / proposal.minutes
+    at_risk = (proposal.situation.owner_free_probability or 0.0) * proposal.risk_share / proposal.minutes
     if value is None:
         return 1, Decimal(0), -at_risk, key
     return 0, -value / proposal.minutes, -at_risk, key

@@ -117,7 +117,7 @@ def _propose(
         if situation.next_step_id is not None:
             return Omission(situation, "already_planned", _planned(situation))
     share = getattr(params.risk_shares, rule.name)
-    gain = None if situation.expected_value is None else to_amount(situation.expected_value * Decimal(str(share)))
+    gain = None if situation.value_at_stake is None else to_amount(situation.value_at_stake * Decimal(str(share)))
     if gain is not None and gain < Decimal(str(params.min_expected_gain)):
         return Omission(situation, "no_gain", f"Expected gain is {gain} {situation.currency}")
     return Proposal(
@@ -167,7 +167,14 @@ def _planned(situation: Situation) -> str:
 def _evidence(situation: Situation, share: float) -> str:
     figures = [f"win probability {situation.win_probability:.2f}"]
     if situation.expected_value is not None:
-        figures.append(f"expected value {situation.expected_value} {situation.currency}, of which {share:.0%} at risk")
+        fair = (
+            ""
+            if situation.value_at_stake == situation.expected_value
+            else f" ({situation.value_at_stake} whoever owns it)"
+        )
+        figures.append(
+            f"expected value {situation.expected_value} {situation.currency}{fair}, of which {share:.0%} at risk"
+        )
     if situation.crm_close_date is not None:
         figures.append(f"close date {situation.crm_close_date.isoformat()}")
     if situation.last_touch_at is not None:

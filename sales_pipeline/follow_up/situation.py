@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sales_pipeline.domain.money import to_amount
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.follow_up.params import FollowUpParams
@@ -22,11 +23,16 @@ from sales_pipeline.lake.tables import TableRef, read_table
 _SQL = Path(__file__).parent / "sql"
 
 
+OWNER_FREE = "win_probability_owner_free"
+"""Column that the scored table may carry into the queue: PREDICTIONS has it, the published table does not."""
+
+
 @dataclass(frozen=True)
 class Situation:
     """One open opportunity as the rules see it. None means not known; instants are UTC and before as_of.
 
-    `has_activities` says whether the exports hold activities at all: without them nothing is known about contacts, which is
+    `owner_free_probability` is the win probability without the owner's own record, and `value_at_stake` the expected value at it: what rows are
+    ranked by. `has_activities` says whether the exports hold activities at all: without them nothing is known about contacts, which is
     not the same as never having been contacted.
     """
 
@@ -42,6 +48,8 @@ class Situation:
     win_probability: float | None
     expected_value: Decimal | None
     abstain_reason: str | None
+    owner_free_probability: float | None
+    value_at_stake: Decimal | None
     contact_id: str | None = None
     email_allowed: bool | None = None
     call_allowed: bool | None = None
@@ -130,6 +138,8 @@ def gather(
                 win_probability=row["win_probability"],
                 expected_value=row["expected_value"],
                 abstain_reason=row["abstain_reason"],
+                owner_free_probability=row.get(OWNER_FREE, row["win_probability"]),
+                value_at_stake=_at_stake(row),
                 contact_id=known.get("contact_id") or touch.get("contact_id"),
                 has_activities=activities.rows > 0,
                 last_touch_at=touch.get("last_touch_at"),
@@ -178,6 +188,15 @@ def _with_people(
             )
         )
     return settled
+
+
+def _at_stake(row: dict[str, Any]) -> Decimal | None:
+    """The expected value at the owner-free probability, where there is one."""
+    value: Decimal | None = row["expected_value"]
+    p, fair = row["win_probability"], row.get(OWNER_FREE)
+    if value is None or fair is None or not p:
+        return value
+    return to_amount(value * Decimal(str(round(fair / p, 6))))
 
 
 def _by_id(table: pa.Table, key: str) -> dict[str, dict[str, Any]]:

@@ -19,11 +19,12 @@ from sales_pipeline.lake.durable import write_directory
 from sales_pipeline.models.amounts import AmountModel
 from sales_pipeline.models.calibration import Calibrator, IntervalTable
 from sales_pipeline.models.encoding import Encoding
-from sales_pipeline.models.estimators import Boosting, Estimator, estimator_from_dict
+from sales_pipeline.models.estimators import Estimator, estimator_from_dict
+from sales_pipeline.models.texts import put_texts, take_texts
 from sales_pipeline.models.timing import Timing
 
 MODEL_FILE = "model.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,9 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def _estimator(estimator: Estimator, name: str, texts: dict[str, str]) -> dict[str, Any]:
-    data = estimator.to_dict()
-    if isinstance(estimator, Boosting):
-        texts[f"{name}_boosting.txt"] = data.pop("text")
-        data["text_file"] = f"{name}_boosting.txt"
-    return data
+    return take_texts(estimator.to_dict(), name, texts)
 
 
 def _read_estimator(data: Mapping[str, Any], files: Mapping[str, bytes]) -> Estimator:
-    data = dict(data)
-    if "text_file" in data:
-        data["text"] = files[data.pop("text_file")].decode("utf-8")
-    return estimator_from_dict(data)
+    texts = {name: content.decode("utf-8") for name, content in files.items() if name.endswith(".txt")}
+    return estimator_from_dict(put_texts(data, texts))

@@ -6,7 +6,7 @@ Belongs here: calibrators as JSON-able values, and the interval of a calibrated 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,12 +56,13 @@ class Calibrator:
         return cls(**{**data, "knots_x": tuple(data["knots_x"]), "knots_y": tuple(data["knots_y"])})
 
 
-def fit_logistic(scores: Floats, won: Floats) -> Calibrator:
-    """Platt's calibrator with his smoothed targets. Scores that are all equal only get the base rate."""
-    positives, negatives = float(won.sum()), float(len(won) - won.sum())
-    target = np.where(won > 0.5, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+def fit_logistic(scores: Floats, won: Floats, weight: Floats | None = None) -> Calibrator:
+    """Platt's calibrator with his smoothed targets; outcomes may lie between 0 and 1. Scores that are all equal only get the base rate."""
+    w = np.ones(len(won)) if weight is None else weight * (len(won) / weight.sum())
+    positives, negatives = float((w * won).sum()), float((w * (1 - won)).sum())
+    target = won * (positives + 1) / (positives + 2) + (1 - won) / (negatives + 2)
     center, spread = float(scores.mean()), float(scores.std())
-    rate = float(target.mean())
+    rate = float((w * target).mean())
     if spread < 1e-9:
         return Calibrator(slope=1.0, intercept=float(logit(np.array([rate]))[0]) - center)
     z = (scores - center) / spread
@@ -69,12 +70,13 @@ def fit_logistic(scores: Floats, won: Floats) -> Calibrator:
     ridge = 1e-3
     for _ in range(60):
         p = expit(slope * z + intercept)
-        weight = np.maximum(p * (1 - p), 1e-9)
-        gradient = np.array([float((z * (p - target)).sum()) + ridge * slope, float((p - target).sum())])
+        curve = w * np.maximum(p * (1 - p), 1e-9)
+        away = w * (p - target)
+        gradient = np.array([float((z * away).sum()) + ridge * slope, float(away.sum())])
         hessian = np.array(
             [
-                [float((weight * z * z).sum()) + ridge, float((weight * z).sum())],
-                [float((weight * z).sum()), float(weight.sum()) + 1e-9],
+                [float((curve * z * z).sum()) + ridge, float((curve * z).sum())],
+                [float((curve * z).sum()), float(curve.sum()) + 1e-9],
             ]
         )
         step = np.linalg.solve(hessian, gradient)
@@ -87,25 +89,33 @@ def fit_logistic(scores: Floats, won: Floats) -> Calibrator:
     return Calibrator(slope=slope / spread, intercept=intercept - slope * center / spread)
 
 
+def anchored(calibrator: Calibrator, scores: Floats, won: Floats, weight: Floats) -> Calibrator:
+    """The calibrator moved in log-odds so that its mean probability of these scores is the (weighted, slightly smoothed) share won. Newton's method."""
+    odds = logit(calibrator.apply(scores))
+    total = float(weight.sum())
+    target = (float((weight * won).sum()) + 0.5) / (total + 1.0)
+    shift = 0.0
+    for _ in range(60):
+        p = expit(odds + shift)
+        slope = float((weight * p * (1 - p)).sum()) / total
+        step = (float((weight * p).sum()) / total - target) / max(slope, 1e-9)
+        shift -= float(np.clip(step, -4.0, 4.0))
+        if abs(step) < 1e-10:
+            break
+    if calibrator.kind == "isotonic":
+        moved = expit(logit(np.array(calibrator.knots_y)) + shift)
+        return replace(calibrator, knots_y=tuple(float(v) for v in moved))
+    return replace(calibrator, intercept=calibrator.intercept + shift)
+
+
 def fit_shrinking(scores: Floats, won: Floats) -> Calibrator:
     """Platt's calibrator with a slope of at most 1, for log-odds that are shrunken already.
 
     Where values hardly differ the free slope is the inverse of next to nothing: it would undo the shrinking, and throw the rates of a later
-    fit, whose level is another by a hair, to 0 or 1. At a slope of 1 only the level is fitted, by Newton's method.
+    fit, whose level is another by a hair, to 0 or 1. At a slope of 1 only the level is fitted.
     """
     free = fit_logistic(scores, won)
-    if free.slope <= 1.0:
-        return free
-    positives = float(won.sum())
-    target = (positives + 1.0) / (len(won) + 2.0)
-    intercept = 0.0
-    for _ in range(60):
-        p = expit(scores + intercept)
-        step = (float(p.mean()) - target) / max(float((p * (1 - p)).mean()), 1e-9)
-        intercept -= float(np.clip(step, -4.0, 4.0))
-        if abs(step) < 1e-10:
-            break
-    return Calibrator(slope=1.0, intercept=intercept)
+    return free if free.slope <= 1.0 else anchored(Calibrator(), scores, won, np.ones(len(won)))
 
 
 def fit_isotonic(scores: Floats, won: Floats) -> Calibrator:

@@ -1,6 +1,6 @@
-"""What the model card says: counts, the untouched window's figures, the ledger in short, honest sentences.
+"""What a training says of itself: counts, the untouched window's figures, the ledger in short, honest sentences.
 
-Belongs here: turning results into the card's JSON-able parts. Does not belong here: training (`train`).
+Belongs here: turning a training's results into JSON-able parts. Does not belong here: training (`train`), the published model card (`model_card`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from sales_pipeline.models.matrix import Floats, Indices, Matrix, known_kinds
 from sales_pipeline.models.metrics import bootstrap_interval, calibration_table, win_metrics
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.splits import Plan
+from sales_pipeline.models.timing import Timing
 
 
 @dataclass(frozen=True)
 class JudgedWindow:
-    """Rows of the test window: where they stand in the training matrix, their outcome, and the model's probability."""
+    """Rows of the test window: where they stand in the training matrix, their outcome, the model's probability, their censoring weight (None: all alike)."""
 
     rows: Indices
     opportunity: npt.NDArray[Any]
     won: Floats
     probability: Floats
+    weight: Floats | None = None
 
 
 def count_rows(matrix: Matrix, plan: Plan, won: Floats, opportunity: npt.NDArray[Any]) -> dict[str, Any]:
@@ -61,28 +63,33 @@ def judged_figures(judged: JudgedWindow | None, params: TrainingParams) -> dict[
     """Figures of the untouched window with 80 % intervals; None where there is no such window."""
     if judged is None:
         return None
-    figures: dict[str, Any] = dict(win_metrics(judged.won, judged.probability, judged.opportunity))
+    figures: dict[str, Any] = dict(win_metrics(judged.won, judged.probability, judged.opportunity, judged.weight))
     intervals = bootstrap_interval(
-        judged.won, judged.probability, judged.opportunity, rounds=params.bootstrap_rounds, seed=params.seed
+        judged.won,
+        judged.probability,
+        judged.opportunity,
+        weight=judged.weight,
+        rounds=params.bootstrap_rounds,
+        seed=params.seed,
     )
     figures["intervals"] = {name: list(bounds) for name, bounds in intervals.items()}
-    figures["calibration_table"] = calibration_table(judged.won, judged.probability)
+    figures["calibration_table"] = calibration_table(judged.won, judged.probability, weight=judged.weight)
     return figures
 
 
-def timing_facts(is_known: bool) -> str:
+def timing_facts(timing: Timing | None) -> dict[str, Any]:
     """What predicted dates rest on."""
-    if not is_known:
-        return "no closing times known: no dates are predicted"
-    return "time to close by stage (Kaplan and Meier, shrunken to all stages); time to win among won landmarks"
+    if timing is None:
+        return {"method": "no closing times known: no dates are predicted"}
+    return {"method": "mixture of the times to win and to lose, weighted by the win probability", **timing.facts}
 
 
 def ledger_summary(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Columns used, and those left out with the reason."""
+    """Columns used, and those left out with verdict, basis, reason and every figure the ledger has of them (absent: not measured)."""
     return {
         "used": sorted(row["column"] for row in verdicts if row["is_used"]),
         "left_out": [
-            {"column": row["column"], "verdict": row["verdict"], "reason": row["reason"]}
+            {name: value for name, value in row.items() if name != "is_used" and value is not None}
             for row in sorted(verdicts, key=lambda row: str(row["column"]))
             if not row["is_used"]
         ],
@@ -99,11 +106,8 @@ def statements(card: Mapping[str, Any]) -> list[str]:
         said.append(f"{win['why'][0].upper()}{win['why'][1:]}. Scores rest on shrunken rates.")
     if win.get("test") is None:
         said.append("No untouched last window could be formed: the figures come from validation alone.")
-    said.append(str(splits["maturity_rule"]))
-    if splits["censored_rows"] and splits["time_ordered"]:
+    elif expected := win.get("expected_share"):
         said.append(
-            "Landmarks whose opportunity is still open are left out, matured ones too: the level of the probabilities leans towards "
-            "opportunities that close soon."
+            f"{expected:.0%} of the last window's outcomes have not come yet; in its figures they count with their expected chance of winning."
         )
-    said.append("Landmarks are not weighted: their grid of days is how opportunities are met when they are scored.")
     return said

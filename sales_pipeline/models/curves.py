@@ -15,27 +15,35 @@ from sales_pipeline.models.metrics import calibration_table
 
 
 def win_curves(predictions: Mapping[str, tuple[Floats, Floats]]) -> bytes:
-    """ROC, precision and recall, and calibration side by side: a line per name of (won, probability), both classes in each."""
+    """ROC, precision and recall, gains, and calibration: a line per name of (won, probability), won and lost ones in each.
+
+    Outcomes may lie between 0 and 1 (what is to be expected of a row still open). Gains: the share of all wins among the best-scored share of rows; the
+    line's height over the diagonal is the lift.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.2), dpi=80)
+    figure = Figure(figsize=(10.5, 8.4), dpi=80)
     canvas = FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.05, right=0.84, bottom=0.14, top=0.9, wspace=0.25)
-    roc, precision, calibration = figure.subplots(1, 3)
+    figure.subplots_adjust(left=0.07, right=0.8, bottom=0.07, top=0.95, wspace=0.24, hspace=0.28)
+    (roc, precision), (gains, calibration) = figure.subplots(2, 2)
     for name, (won, p) in predictions.items():
         order = np.argsort(-p, kind="stable")
         hits = np.cumsum(won[order])
         misses = np.cumsum(1 - won[order])
-        roc.plot(np.append(0, misses / misses[-1]), np.append(0, hits / hits[-1]), label=name)
-        precision.plot(hits / hits[-1], hits / (np.arange(len(p)) + 1))
+        # Rows of one probability have no order among themselves: a line joins only the ends of such ties.
+        ends = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)
+        roc.plot(np.append(0, misses[ends] / misses[-1]), np.append(0, hits[ends] / hits[-1]), label=name)
+        precision.plot(hits[ends] / hits[-1], hits[ends] / (ends + 1))
+        gains.plot(np.append(0, (ends + 1) / len(p)), np.append(0, hits[ends] / hits[-1]))
         table = calibration_table(won, p)
         calibration.plot([row["predicted"] for row in table], [row["won"] for row in table], marker="o", markersize=3)
-    for axes in (roc, calibration):
+    for axes in (roc, gains, calibration):
         axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     roc.set(title="ROC", xlabel="share of lost ones scored above", ylabel="share of won ones scored above")
     precision.set(title="precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.05))
-    calibration.set(title="calibration", xlabel="predicted", ylabel="won")
+    gains.set(title="gains", xlabel="share of rows, best first", ylabel="share of all wins among them")
+    calibration.set(title="calibration, 10 bins of equal count", xlabel="predicted", ylabel="won")
     figure.legend(*roc.get_legend_handles_labels(), loc="center right", fontsize=8)
     buffer = io.BytesIO()
     canvas.print_png(buffer, metadata={"Software": None})

@@ -12,22 +12,21 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.stats import norm
 
-from sales_pipeline.models.calibration import fit_logistic
+from sales_pipeline.models.blend import blend_results
 from sales_pipeline.models.candidates import AMOUNT_CANDIDATES, WIN_CANDIDATES, Candidate, Fitting, Sample, Setting
+from sales_pipeline.models.competing_risks import Expectations, learn_expectations, outcomes_known
 from sales_pipeline.models.encoding import Encoding, learn_encoding
 from sales_pipeline.models.estimators import Estimator, expit
-from sales_pipeline.models.matrix import Encoded, Floats, Indices, Matrix, codes
+from sales_pipeline.models.matrix import Encoded, Floats, Indices, Matrix
 from sales_pipeline.models.metrics import log_losses, paired_difference
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.selection import keep_columns
-from sales_pipeline.models.splits import Fold, thin_by_opportunity
+from sales_pipeline.models.splits import Fold, time_stratified
 
 Task = Literal["win", "amount"]
-
-CALIBRATOR_SHARE = 0.2
-"""Of a fold's training rows, the latest: what a decision-score family's calibrator is fitted on."""
 
 
 def candidates_of(task: Task, names: Sequence[str]) -> list[Candidate]:
@@ -53,17 +52,64 @@ class Prepared:
     sample: Sample
 
 
-def prepare(matrix: Matrix, rows: Indices, task: Task, params: TrainingParams) -> Prepared:
-    """Encode training rows (in time order): columns selected and encoding learnt on them."""
-    opportunity = matrix.keys["opportunity_id"].to_numpy(dtype=object)
-    rows = thin_by_opportunity(rows, opportunity, params.max_training_rows, params.seed)
-    part = matrix.take(rows)
-    y = target(part, task)
-    columns = keep_columns(part, y, task, params)
-    encoding = learn_encoding(
-        part.frame, columns, max_categories=params.max_categories, min_category_rows=params.min_category_rows
+def prepare(
+    matrix: Matrix,
+    rows: Indices,
+    task: Task,
+    params: TrainingParams,
+    known_us: float = np.inf,
+    expectations: Expectations | None = None,
+) -> Prepared:
+    """Encode training rows (in time order): columns selected and encoding learnt on them, with what was known strictly before `known_us`.
+
+    win: rows still open then teach twice, won with their chance of winning as weight and lost with the rest (`competing_risks`); columns are selected
+    on closed rows alone. What is to be expected of them is learnt on the rows, unless `expectations` (of the same instant) are given. amount: of the rows
+    those won by then.
+    """
+    if task == "amount":
+        known = outcomes_known(matrix.keys, known_us)[rows] == 1
+        rows = rows[known & np.isfinite(target(matrix, task)[rows])]
+    part = matrix.take(rows[time_stratified(len(rows), params.max_training_rows)])
+    if task == "amount":
+        y = target(part, task)
+        encoding = _encoding(part, part, y, task, params)
+        return Prepared(encoding, Sample(encoding.encode(part), y))
+    expectations = expectations or learn_expectations(matrix.take(rows), known_us, params)
+    y = expectations.outcomes(part)
+    part, y = part.take(np.flatnonzero(np.isfinite(y)).astype(np.int64)), y[np.isfinite(y)]
+    closed = np.flatnonzero((y == 0) | (y == 1)).astype(np.int64)
+    encoding = _encoding(part, part.take(closed), y[closed], task, params)
+    return Prepared(encoding, expected_sample(encoding.encode(part), y))
+
+
+def _encoding(part: Matrix, closed: Matrix, y: Floats, task: Task, params: TrainingParams) -> Encoding:
+    return learn_encoding(
+        part.frame,
+        keep_columns(closed, y, task, params),
+        max_categories=params.max_categories,
+        min_category_rows=params.min_category_rows,
     )
-    return Prepared(encoding, Sample(encoding.encode(part), y))
+
+
+def expected_sample(rows: Encoded, y: Floats) -> Sample:
+    """Rows with outcomes between 0 and 1 as weighted rows that are won or lost, in the rows' order."""
+    is_between = (y > 0) & (y < 1)
+    position = np.repeat(np.arange(len(y), dtype=np.int64), 1 + is_between)
+    first = np.append(True, np.diff(position) != 0)
+    value = y[position]
+    split = is_between[position]
+    won = np.where(split, first.astype(np.float64), value)
+    weight = np.where(split, np.where(first, value, 1 - value), 1.0)
+    return Sample(rows.take(position), won, weight)
+
+
+def clusters(keys: pd.DataFrame) -> npt.NDArray[Any]:
+    """What rows depend on each other by: the account, else the opportunity."""
+    opportunity = keys["opportunity_id"].to_numpy(dtype=object)
+    if "account_id" not in keys:
+        return opportunity
+    account = keys["account_id"].to_numpy(dtype=object)
+    return np.where(pd.isna(account), opportunity, account)
 
 
 def fit(candidate: Candidate, setting: Setting, sample: Sample, params: TrainingParams) -> Estimator:
@@ -79,33 +125,25 @@ def is_possible(candidate: Candidate, sample: Sample) -> bool:
 def probabilities(
     candidate: Candidate, setting: Setting, sample: Sample, rows: Encoded, params: TrainingParams
 ) -> Floats:
-    """Win probabilities of later rows. Decision scores go through a calibrator fitted on the latest training rows,
-    which the machine itself was not fitted on (nor on other rows of their opportunities)."""
-    if candidate.is_probability:
-        return expit(fit(candidate, setting, sample, params).score(rows))
-    cut = int(len(sample.y) * (1 - CALIBRATOR_SHARE))
-    opportunity = codes(sample.rows.keys["opportunity_id"])
-    later = np.arange(cut, len(sample.y))
-    earlier = np.flatnonzero(~np.isin(opportunity[:cut], opportunity[later], kind="table"))
-    if min(len(set(sample.y[earlier].tolist())), len(set(sample.y[later].tolist()))) < 2:
-        earlier = later = np.arange(len(sample.y))
-    model = fit(candidate, setting, sample.take(earlier), params)
-    held = sample.take(later)
-    return fit_logistic(model.score(held.rows), held.y).apply(model.score(rows))
+    """Win probabilities of later rows, as the family itself gives them: every one speaks in log-odds."""
+    return expit(fit(candidate, setting, sample, params).score(rows))
 
 
 @dataclass(frozen=True)
 class Result:
     """One candidate with one setting over all validation windows: predictions out of time, and a loss per row.
 
-    `loss` is the log loss (win) or the squared error of the logarithm (amount).
+    `actual` is the outcome (win: between 0 and 1 where it was not known yet) or the logarithm of the amount; `loss` the (expected) log loss or the
+    squared error of the logarithm. `window` numbers the validation window.
     """
 
     candidate: Candidate
     setting: Setting
     rows: Indices
+    actual: Floats
     predicted: Floats
     loss: Floats
+    window: Indices
 
     @property
     def mean_loss(self) -> float:
@@ -131,29 +169,64 @@ def predict_rows(
 def search(
     matrix: Matrix, folds: Sequence[Fold], task: Task, candidates: Sequence[Candidate], params: TrainingParams
 ) -> list[Result]:
-    """Every candidate with every setting on every fold; encoding and selection are learnt once per fold."""
-    y = target(matrix, task)
-    pieces: dict[tuple[str, int], list[tuple[Indices, Floats]]] = {}
-    for fold in folds:
-        train, judged = fold.train[np.isfinite(y[fold.train])], fold.judge[np.isfinite(y[fold.judge])]
-        prepared = prepare(matrix, train, task, params)
-        part = matrix.take(judged)
-        for candidate in candidates:
+    """Every candidate with every setting on every fold; encoding and selection are learnt once per fold.
+
+    A blend has nothing to fit here: it is made of the others' predictions, each window's by the weights of the other windows.
+    """
+    members = [candidate for candidate in candidates if candidate.settings]
+    quick = params.model_copy(update={"max_training_rows": min(params.max_search_rows, params.max_training_rows)})
+    pieces: dict[tuple[str, int], list[Floats]] = {}
+    judged: list[tuple[Indices, Floats]] = []
+    for fold, (rows, actual) in zip(folds, judged_rows(matrix, folds, task, params), strict=True):
+        judged.append((rows, actual))
+        prepared = prepare(matrix, fold.train, task, quick, fold.from_us)
+        part = matrix.take(rows)
+        for candidate in members:
             if not is_possible(candidate, prepared.sample):
                 continue
             for number, setting in enumerate(candidate.settings):
                 predicted = predict_rows(task, candidate, setting, prepared, part, params)
-                pieces.setdefault((candidate.name, number), []).append((judged, predicted))
+                pieces.setdefault((candidate.name, number), []).append(predicted)
+    if not judged:
+        return []
+    rows = np.concatenate([rows for rows, _ in judged])
+    actual = np.concatenate([actual for _, actual in judged])
+    window = np.repeat(np.arange(len(judged), dtype=np.int64), [len(rows) for rows, _ in judged])
     results: list[Result] = []
-    for candidate in candidates:
+    for candidate in members:
         for number, setting in enumerate(candidate.settings):
             parts = pieces.get((candidate.name, number), [])
-            if len(parts) != len(folds) or not parts:
-                continue
-            rows = np.concatenate([rows for rows, _ in parts])
-            predicted = np.concatenate([values for _, values in parts])
-            results.append(Result(candidate, setting, rows, predicted, judge(task, y[rows], predicted)))
+            if len(parts) == len(folds):
+                predicted = np.concatenate(parts)
+                loss = judge(task, actual, predicted)
+                results.append(Result(candidate, setting, rows, actual, predicted, loss, window))
+    for candidate in candidates:
+        if not candidate.settings:
+            groups = matrix.keys["opportunity_id"].to_numpy(dtype=object)[rows]
+            blended = blend_results(results, candidate, actual, np.ones(len(rows)), groups, window)
+            results.extend([blended] if blended is not None else [])
     return results
+
+
+def judged_rows(
+    matrix: Matrix, folds: Sequence[Fold], task: Task, params: TrainingParams
+) -> list[tuple[Indices, Floats]]:
+    """Per fold the rows it judges and what became of them, as known (win: or to be expected) before the fold's `known_us`."""
+    if task == "amount":
+        y = target(matrix, task)
+        judged = []
+        for fold in folds:
+            known = np.isfinite(y[fold.judge]) & (outcomes_known(matrix.keys, fold.known_us)[fold.judge] == 1)
+            judged.append((fold.judge[known], y[fold.judge[known]]))
+        return judged
+    found: list[tuple[Indices, Floats]] = []
+    expectations: Expectations | None = None
+    for fold in folds:
+        if expectations is None or expectations.as_of_us != fold.known_us:
+            expectations = learn_expectations(matrix, fold.known_us, params)
+        y = expectations.outcomes(matrix.take(fold.judge))
+        found.append((fold.judge[np.isfinite(y)], y[np.isfinite(y)]))
+    return found
 
 
 @dataclass(frozen=True)
@@ -166,9 +239,9 @@ class Choice:
     why: str
 
 
-def choose(results: Sequence[Result], opportunity: npt.NDArray[Any], baseline: str, params: TrainingParams) -> Choice:
+def choose(results: Sequence[Result], groups: npt.NDArray[Any], baseline: str, params: TrainingParams) -> Choice:
     """The simplest family that cannot be told from the best: its loss exceeds the best's by no more than one standard error
-    of their paired difference (Breiman et al., 1984, with opportunities as the units).
+    of their paired difference (Breiman et al., 1984, with `groups` as the units: accounts, else opportunities; one value per matrix row).
 
     Skill: the best beats the baseline by more than `noise_z` standard errors of the paired difference, a limit raised for the number of
     families that compete (Bonferroni: the best of several noises is larger than one); without it the baseline is chosen.
@@ -182,7 +255,7 @@ def choose(results: Sequence[Result], opportunity: npt.NDArray[Any], baseline: s
     best = min(best_of, key=lambda result: result.mean_loss)
     base = families.get(baseline)
     if base is not None:
-        gain, error = paired_difference(base.loss, best.loss, opportunity[best.rows])
+        gain, error = paired_difference(base.loss, best.loss, groups[best.rows])
         limit = float(norm.isf(norm.sf(params.noise_z) / max(1, len(best_of) - 1)))
         if best is base or gain <= limit * error:
             why = (
@@ -191,7 +264,7 @@ def choose(results: Sequence[Result], opportunity: npt.NDArray[Any], baseline: s
             )
             return Choice(base, best_of, False, why)
     for result in best_of:
-        excess, error = paired_difference(result.loss, best.loss, opportunity[best.rows])
+        excess, error = paired_difference(result.loss, best.loss, groups[best.rows])
         if result is best or excess <= error:
             why = f"lowest validation loss ({best.mean_loss:.4f})"
             if result is not best:

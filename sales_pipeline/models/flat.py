@@ -21,7 +21,6 @@ from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.features.leaks import ledger_for_frame
 from sales_pipeline.lake.tables import file_sha256
-from sales_pipeline.models.calibration import fit_logistic
 from sales_pipeline.models.candidates import Candidate, Sample, Setting
 from sales_pipeline.models.encoding import learn_encoding
 from sales_pipeline.models.estimators import expit
@@ -197,7 +196,7 @@ def _fit_set(
     kind: Task = "win" if task == "classify" else "amount"
     skipped = ("stage_rate", "crm_amount")
     families = [*params.win_families] if task == "classify" else [*params.amount_families]
-    candidates = [c for c in candidates_of(kind, families) if c.name not in skipped]
+    candidates = [c for c in candidates_of(kind, families) if c.name not in skipped and c.settings]
     parts: dict[str, list[tuple[Indices, Floats, Setting]]] = {candidate.name: [] for candidate in candidates}
     for split in splits:
         taught, tuned, tested = _encode(matrix, y, split, kind, params)
@@ -252,8 +251,7 @@ def _tuned_setting(candidate: Candidate, taught: Sample, tuned: Sample, task: Ta
     for setting in candidate.settings:
         score = fit(candidate, setting, sample, params).score(tuned.rows)
         if task == "win":
-            # A decision value is calibrated on the very rows it is tuned on: good enough to rank settings of one family by.
-            score = expit(score) if candidate.is_probability else fit_logistic(score, tuned.y).apply(score)
+            score = expit(score)
         losses.append(float(judge(task, tuned.y, score).mean()))
     return candidate.settings[int(np.argmin(losses))]
 
@@ -267,10 +265,7 @@ def _predict(
     task: Task,
     params: TrainingParams,
 ) -> Floats:
-    """Test rows: fitted on training and tuning rows, or, where scores need a calibrator, calibrated on the tuning rows."""
-    if task == "win" and not candidate.is_probability:
-        model = fit(candidate, setting, taught, params)
-        return fit_logistic(model.score(tuned.rows), tuned.y).apply(model.score(tested.rows))
+    """Test rows, by a fit on training and tuning rows."""
     both = Encoded(
         np.vstack([taught.x, tuned.x]),
         pd.concat([taught.rows.keys, tuned.rows.keys], ignore_index=True),

@@ -98,7 +98,7 @@ class Matrix:
     frame
         One row per spine row: float64 for numbers and booleans (NaN: missing), text for categories (None: missing).
     keys
-        Same rows: opportunity_id, kind, account_id, owner_id, product_id, stage, currency (text, None: missing), amount, as_of_us,
+        Same rows: opportunity_id, kind, account_id, owner_id, product_id, stage, currency (text, None: missing), amount, crm_probability, as_of_us,
         created_us, crm_close_us (the end of that day), is_won (1/0), closed_us, won_amount (float64, NaN: missing or, for outcomes, still open).
         `_us` are microseconds since 1970-01-01 UTC, which float64 holds exactly.
     """
@@ -233,6 +233,7 @@ def _keys(spine: pa.Table, outcomes: pa.Table) -> pd.DataFrame:
                 for name in ("opportunity_id", "kind", "account_id", "owner_id", "product_id", "stage", "currency")
             },
             "amount": _values(spine.column("amount"), "number"),
+            "crm_probability": _values(spine.column("crm_probability"), "number"),
             "as_of_us": _micros(spine.column("as_of")),
             "created_us": _micros(spine.column("created_at")),
             "crm_close_us": (np.asarray(close_days, dtype=np.float64) + 1) * DAY,

@@ -7,20 +7,37 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 WinFamily = Literal[
-    "base_rate", "stage_rate", "logistic_regression", "decision_tree", "linear_svm", "rbf_svm", "gradient_boosting"
-]
-AmountFamily = Literal[
-    "median", "crm_amount", "linear_regression", "decision_tree", "svr_linear", "svr_rbf", "gradient_boosting"
-]
-
-WIN_FAMILIES: tuple[WinFamily, ...] = (
     "base_rate",
     "stage_rate",
+    "frequency_naive_bayes",
     "logistic_regression",
     "decision_tree",
     "linear_svm",
     "rbf_svm",
     "gradient_boosting",
+    "blend",
+]
+AmountFamily = Literal[
+    "median",
+    "crm_amount",
+    "linear_regression",
+    "ridge_regression",
+    "decision_tree",
+    "svr_linear",
+    "svr_rbf",
+    "gradient_boosting",
+]
+
+WIN_FAMILIES: tuple[WinFamily, ...] = (
+    "base_rate",
+    "stage_rate",
+    "frequency_naive_bayes",
+    "logistic_regression",
+    "decision_tree",
+    "linear_svm",
+    "rbf_svm",
+    "gradient_boosting",
+    "blend",
 )
 """From the simplest to the least simple: among candidates that cannot be told apart the earlier one is chosen."""
 
@@ -28,6 +45,7 @@ AMOUNT_FAMILIES: tuple[AmountFamily, ...] = (
     "median",
     "crm_amount",
     "linear_regression",
+    "ridge_regression",
     "decision_tree",
     "svr_linear",
     "svr_rbf",
@@ -43,7 +61,9 @@ class TrainingParams(BaseModel):
 
     seed: int = Field(default=7, ge=0)
     threads: int = Field(
-        default=2, ge=1, description="threads of gradient boosting; fixed, so that sums are repeatable"
+        default=1,
+        ge=1,
+        description="threads of gradient boosting; fixed, so that sums are repeatable; one is fastest up to some 100,000 rows",
     )
 
     win_families: tuple[WinFamily, ...] = WIN_FAMILIES
@@ -62,7 +82,16 @@ class TrainingParams(BaseModel):
     max_maturity_share: float = Field(default=0.15, gt=0.0, lt=0.5, description="of the history, at most")
 
     max_training_rows: int = Field(
-        default=30_000, ge=1000, description="landmark rows; more are thinned by opportunity"
+        default=30_000, ge=1000, description="landmark rows a model is fitted on; of more every n-th in time order"
+    )
+    max_search_rows: int = Field(
+        default=12_000, ge=500, description="landmark rows a candidate is fitted on while candidates are compared"
+    )
+    max_hazard_rows: int = Field(
+        default=8_000,
+        ge=500,
+        description="landmark rows the competing-risks model of open opportunities is fitted on while candidates are compared; the last one may take "
+        "max_training_rows, as it sets the level",
     )
     max_kernel_rows: int = Field(default=5_000, ge=200, description="rows a kernel machine is fitted on")
     nystroem_components: int = Field(default=150, ge=10)
@@ -71,7 +100,9 @@ class TrainingParams(BaseModel):
         default=12, ge=2, description="values of a category with their own column; the rest is other"
     )
     min_category_rows: int = Field(default=20, ge=1)
-    boosting_rounds: int = Field(default=120, ge=10)
+    boosting_rounds: int = Field(
+        default=500, ge=10, description="at most; how many is chosen on held-out training opportunities"
+    )
 
     prior_strength: float = Field(default=20.0, gt=0.0, description="pseudo-observations rates are shrunken with")
     min_isotonic_rows: int = Field(default=2_000, ge=100, description="below: the logistic calibrator")

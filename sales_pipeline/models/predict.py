@@ -16,19 +16,25 @@ from sales_pipeline.contracts.derive import REASON_TYPE
 from sales_pipeline.contracts.internal import PREDICTIONS
 from sales_pipeline.lake.tables import conform
 from sales_pipeline.models.bundle import Bundle, WinModel, read_bundle
-from sales_pipeline.models.estimators import Rates
+from sales_pipeline.models.contributions import Contributions, contributions
+from sales_pipeline.models.estimators import expit, logit
 from sales_pipeline.models.matrix import DAY, FeatureTables, Floats, Matrix, SourceColumn, align, load_matrix
-from sales_pipeline.models.reasons import Reason, rank_reasons, rate_columns
-from sales_pipeline.models.timing import Timing
+from sales_pipeline.models.reasons import Reason, rank_reasons
+from sales_pipeline.models.stability import owner_columns
+from sales_pipeline.models.timing import TIMING_COLUMNS, Timing
+from sales_pipeline.models.wording import ENGLISH, Wording
 
-WIN_COLUMNS = ("win_probability", "win_probability_low", "win_probability_high")
+WIN_COLUMNS = ("win_probability", "win_probability_low", "win_probability_high", "win_probability_owner_free")
+LEAST_FAR = 3
+MOST_FAR_SHARE = 0.25
+FAR_OUTSIDE = "its figures lie far outside those of every opportunity the model has learnt from"
 NO_CREATION = "no creation date: unlike every opportunity the model has learnt from"
 
 
-def predict(bundle: Path, features: FeatureTables) -> pa.Table:
-    """PREDICTIONS of every row of the feature set's spine, by the bundle in that folder."""
+def predict(bundle: Path, features: FeatureTables, wording: Wording = ENGLISH) -> pa.Table:
+    """PREDICTIONS of every row of the feature set's spine, by the bundle in that folder; reasons as `wording` says."""
     model = read_bundle(bundle)
-    return predict_matrix(model, load_matrix(features, [column.name for column in needed_columns(model)]))
+    return predict_matrix(model, load_matrix(features, [column.name for column in needed_columns(model)]), wording)
 
 
 def needed_columns(bundle: Bundle) -> tuple[SourceColumn, ...]:
@@ -45,35 +51,29 @@ def win_probabilities(win: WinModel, matrix: Matrix) -> Floats:
     return win.calibrator.apply(win.estimator.score(win.encoding.encode(matrix)))
 
 
-def predict_matrix(bundle: Bundle, matrix: Matrix) -> pa.Table:
-    """PREDICTIONS of a matrix's rows."""
+def predict_matrix(bundle: Bundle, matrix: Matrix, wording: Wording = ENGLISH) -> pa.Table:
+    """PREDICTIONS of a matrix's rows; reasons as `wording` says."""
     matrix = align(matrix, needed_columns(bundle))
     rows = len(matrix)
     keys = matrix.keys
-    abstains = np.zeros(rows, dtype=bool)
-    reasons: list[str | None] = [None] * rows
     missing = np.full(rows, np.nan)
     columns: dict[str, Any] = dict.fromkeys(WIN_COLUMNS, missing)
     up: list[list[Reason]] = [[] for _ in range(rows)]
     down: list[list[Reason]] = [[] for _ in range(rows)]
-    unseen = ~keys["kind"].isin(bundle.card["data"]["kinds"]).to_numpy()
-    if bundle.win is None:
-        abstains[:] = True
-        reasons = [bundle.abstain_reason] * rows
-    else:
-        reasons = [
-            f"no {kind} is known to have closed: nothing to learn from" if flag else None
-            for kind, flag in zip(keys["kind"], unseen, strict=True)
-        ]
-        abstains = unseen.copy()
-        if bundle.win.needs_created_at:
-            undated = np.isnan(keys["created_us"].to_numpy(dtype=np.float64)) & ~unseen
-            abstains |= undated
-            reasons = [NO_CREATION if flag else reason for flag, reason in zip(undated, reasons, strict=True)]
+    reasons = reasons_to_abstain(bundle, matrix)
+    abstains = np.array([reason is not None for reason in reasons], dtype=bool)
+    unseen = _of_unseen_kind(bundle, matrix)
+    if bundle.win is not None:
         p = win_probabilities(bundle.win, matrix)
         low, high = bundle.win.intervals.bounds(p)
         columns = {"win_probability": p, "win_probability_low": low, "win_probability_high": high}
-        up, down = explain(bundle.win, matrix)
+        if bundle.win.evidence_level != "rules":
+            parts = contributions(bundle.win, matrix)
+            up, down = rank_reasons(parts, wording)
+            owner_free = expit(logit(p) - _of_owners(parts))
+        else:
+            owner_free = p
+        columns["win_probability_owner_free"] = owner_free
         for row in np.flatnonzero(abstains):
             up[row], down[row] = [], []
     columns |= _timing(bundle.timing, matrix, columns["win_probability"])
@@ -92,44 +92,66 @@ def predict_matrix(bundle: Bundle, matrix: Matrix) -> pa.Table:
         "reasons_up": pa.array(up, pa.list_(REASON_TYPE)),
         "reasons_down": pa.array(down, pa.list_(REASON_TYPE)),
         "evidence_level": pa.array(["rules" if flag else level for flag in abstains], pa.string()),
-        "abstain_reason": pa.array(reasons, pa.string()),
+        "abstain_reason": pa.array([wording.abstention(reason) for reason in reasons], pa.string()),
     }
     return conform(pa.table(data), PREDICTIONS)
 
 
-def explain(win: WinModel, matrix: Matrix) -> tuple[list[list[Reason]], list[list[Reason]]]:
-    """Three reasons up and three down per row, in calibrated log-odds against the training mean."""
-    rows = win.encoding.encode(matrix)
-    effects, names = win.estimator.contributions(rows)
-    score = win.estimator.score(rows)
-    # Effects add up to score - reference (all families but kernel machines), so each row gives the reference.
-    reference = float(np.median(score - effects.sum(axis=1))) if len(score) else 0.0
-    effects = effects * win.calibrator.secant(score, reference)[:, None]
-    if isinstance(win.estimator, Rates):
-        columns = rate_columns(names)
-        values = {name: matrix.keys[name].to_numpy(dtype=object) for name in names}
-        return rank_reasons(effects, columns, values)
-    values = {column.name: matrix.frame[column.name].to_numpy() for column in win.encoding.columns}
-    return rank_reasons(effects, win.encoding.columns, values, win.encoding)
+def reasons_to_abstain(bundle: Bundle, matrix: Matrix) -> list[str | None]:
+    """Per row why no probability is given: the record is outside what the model has seen; None where one is given.
+
+    Outside are: kinds of which nothing has closed (unless nothing has closed at all: then rules speak), no creation date where all had one, a stage no
+    landmark stood in (rates need none), and more than `MOST_FAR_SHARE` of the numbers the model looks at far outside their training range (beyond it by more than its own width).
+    """
+    if bundle.win is None:
+        return [bundle.abstain_reason] * len(matrix)
+    keys = matrix.keys
+    found: list[str | None] = [None] * len(matrix)
+    for row in np.flatnonzero(_far_outside(bundle.win, matrix)):
+        found[row] = FAR_OUTSIDE
+    stages = bundle.card["data"].get("stages", [])
+    if stages and bundle.win.evidence_level.endswith("model"):
+        for row in np.flatnonzero((keys["stage"].notna() & ~keys["stage"].isin(stages)).to_numpy()):
+            found[row] = f"stage {keys['stage'].iloc[row]} was not met before: nothing to learn from"
+    if bundle.win.needs_created_at:
+        for row in np.flatnonzero(keys["created_us"].isna().to_numpy()):
+            found[row] = NO_CREATION
+    for row in np.flatnonzero(_of_unseen_kind(bundle, matrix)):
+        found[row] = f"no {keys['kind'].iloc[row]} is known to have closed: nothing to learn from"
+    return found
+
+
+def _of_unseen_kind(bundle: Bundle, matrix: Matrix) -> npt.NDArray[np.bool_]:
+    kinds = bundle.card["data"]["kinds"]
+    if not kinds:
+        return np.zeros(len(matrix), dtype=bool)
+    return np.asarray(~matrix.keys["kind"].isin(kinds).to_numpy(), dtype=bool)
+
+
+def _far_outside(win: WinModel, matrix: Matrix) -> npt.NDArray[np.bool_]:
+    far = np.zeros(len(matrix))
+    counted = 0
+    for column, block in zip(win.encoding.columns, win.encoding.blocks, strict=True):
+        if "low" not in block or column.kind != "number":
+            continue
+        values = matrix.frame[column.name].to_numpy(dtype=np.float64)
+        width = block["high"] - block["low"]
+        far += (values > block["high"] + width) | (values < block["low"] - width)
+        counted += 1
+    return np.asarray((far >= LEAST_FAR) & (far > MOST_FAR_SHARE * counted), dtype=bool)
+
+
+def _of_owners(parts: Contributions) -> Floats:
+    """What a row's log-odds owe to who owns it and what the owner has done, against the training mean."""
+    about = owner_columns()
+    chosen = np.array([column.name in about for column in parts.columns], dtype=bool)
+    return np.asarray(parts.effects[:, : len(chosen)][:, chosen].sum(axis=1), dtype=np.float64)
 
 
 def _timing(timing: Timing | None, matrix: Matrix, p: Floats) -> dict[str, Floats]:
-    names = ("win_probability_30d", "win_probability_90d", "predicted_close_date", "predicted_close_date_low")
-    columns = {name: np.full(len(matrix), np.nan) for name in (*names, "predicted_close_date_high", "slip_probability")}
     if timing is None:
-        return columns
-    stage = matrix.keys["stage"].to_numpy(dtype=object)
-    as_of = matrix.keys["as_of_us"].to_numpy(dtype=np.float64)
-    if timing.winning is not None:
-        for days in (30, 90):
-            columns[f"win_probability_{days}d"] = p * timing.winning.shares(stage, np.full(len(p), float(days)))
-    for name, level in (("", 0.5), ("_low", 0.1), ("_high", 0.9)):
-        columns[f"predicted_close_date{name}"] = as_of + timing.closing.quantiles(stage, level) * DAY
-    until = (matrix.keys["crm_close_us"].to_numpy(dtype=np.float64) - as_of) / DAY
-    known = np.isfinite(until)
-    slip = 1.0 - timing.closing.shares(stage, np.where(known, until, 0.0))
-    columns["slip_probability"] = np.where(known, slip, np.nan)
-    return columns
+        return {name: np.full(len(matrix), np.nan) for name in TIMING_COLUMNS}
+    return timing.predict(matrix, p)
 
 
 def _amounts(bundle: Bundle, matrix: Matrix) -> dict[str, Floats]:

@@ -1,102 +1,104 @@
-"""Why a probability is what it is: effects per source column, in calibrated log-odds, as text.
+"""Reasons of a probability: contributions added up by business term, the largest first, as text.
 
-Linear, tree and boosting contributions are exact against the training mean; kernel machines are explained by occlusion. One-hot columns and
-missing flags count for their source column. Belongs here: effects to text. Does not belong here: how an effect is computed (`estimators`).
+Features that say one thing in several ways are one term: its weight is their sum, its text that of the member that says most in the direction of the
+sum, so that sign and text agree. Fields marked sensitive are one term without a name.
+
+Belongs here: adding up and ranking. Does not belong here: the contributions (`contributions`), the words (`wording`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
-from sales_pipeline.models.encoding import Encoding
-from sales_pipeline.models.matrix import ATTRIBUTE_PREFIX, Floats, SourceColumn
+from sales_pipeline.features.terms import NOT_SHOWN
+from sales_pipeline.models.contributions import Contributions
+from sales_pipeline.models.matrix import Floats, Indices
+from sales_pipeline.models.wording import ENGLISH, Wording
 
 MOST = 3
 LEAST_WEIGHT = 0.005
 """Effects smaller than this, in log-odds, are not worth a sentence."""
 
-RATE_TEXTS = {
-    "stage": ("stage {value}: won more often than average", "stage {value}: won less often than average"),
-    "owner_id": ("this owner wins more often than average", "this owner wins less often than average"),
-    "product_id": ("this product is won more often than average", "this product is won less often than average"),
-}
-
 Reason = dict[str, Any]
 
 
-def rate_columns(names: Sequence[str]) -> list[SourceColumn]:
-    """Columns of the keys that rates speak of."""
-    return [SourceColumn(name, "category", name, "", *RATE_TEXTS[name]) for name in names]
+@dataclass(frozen=True)
+class Terms:
+    """Contributions by term: `codes` in order of first appearance, `weights` (rows, terms), and the columns of each term."""
+
+    codes: tuple[str, ...]
+    weights: Floats
+    members: tuple[Indices, ...]
 
 
-def rank_reasons(
-    effects: Floats,
-    columns: Sequence[SourceColumn],
-    values: Mapping[str, npt.NDArray[Any]],
-    encoding: Encoding | None = None,
-) -> tuple[list[list[Reason]], list[list[Reason]]]:
-    """Per row up to three reasons up and three down, largest first; `weight` is the effect, so its sign is its direction."""
-    known = _known_levels(encoding)
+def add_up(parts: Contributions, wording: Wording = ENGLISH) -> Terms:
+    """The contributions of each business term."""
+    of_column = [wording.term(column, is_rate=parts.is_rate) for column in parts.columns]
+    codes = tuple(dict.fromkeys(of_column))
+    members = tuple(
+        np.array([index for index, code in enumerate(of_column) if code == term], dtype=np.int64) for term in codes
+    )
+    weights = np.zeros((len(parts.effects), len(codes)))
+    for number, columns in enumerate(members):
+        weights[:, number] = parts.effects[:, columns].sum(axis=1)
+    return Terms(codes, weights, members)
+
+
+def rank_reasons(parts: Contributions, wording: Wording = ENGLISH) -> tuple[list[list[Reason]], list[list[Reason]]]:
+    """Per row up to three reasons up and three down, largest first; `weight` is in log-odds, so its sign is its direction."""
+    terms = add_up(parts, wording)
     up: list[list[Reason]] = []
     down: list[list[Reason]] = []
-    order = np.argsort(-effects, axis=1, kind="stable")
-    for row in range(len(effects)):
+    order = np.argsort(-terms.weights, axis=1, kind="stable")
+    for row in range(len(terms.weights)):
         ranked = order[row]
-        highest = [i for i in ranked[:MOST] if effects[row, i] >= LEAST_WEIGHT]
-        lowest = [i for i in ranked[::-1][:MOST] if effects[row, i] <= -LEAST_WEIGHT]
-        up.append([_reason(columns[i], values[columns[i].name][row], float(effects[row, i]), known) for i in highest])
-        down.append([_reason(columns[i], values[columns[i].name][row], float(effects[row, i]), known) for i in lowest])
+        highest = [i for i in ranked[:MOST] if terms.weights[row, i] >= LEAST_WEIGHT]
+        lowest = [i for i in ranked[::-1][:MOST] if terms.weights[row, i] <= -LEAST_WEIGHT]
+        up.append([_rounded(tell(parts, terms, row, int(i), wording)) for i in highest])
+        down.append([_rounded(tell(parts, terms, row, int(i), wording)) for i in lowest])
     return up, down
 
 
-def _known_levels(encoding: Encoding | None) -> dict[str, set[str]]:
-    if encoding is None:
-        return {}
-    return {
-        column.name: set(block["levels"])
-        for column, block in zip(encoding.columns, encoding.blocks, strict=True)
-        if "levels" in block
-    }
+def _rounded(reason: Reason) -> Reason:
+    return reason | {"weight": round(reason["weight"], 6)}
 
 
-def _reason(column: SourceColumn, value: Any, weight: float, known: Mapping[str, set[str]]) -> Reason:
-    return {"code": column.name, "text": reason_text(column, value, weight, known), "weight": round(weight, 6)}
+def all_reasons(parts: Contributions, row: int, wording: Wording = ENGLISH) -> list[Reason]:
+    """Every term of one row that adds anything, largest first in size, with the term's name as `label`."""
+    terms = add_up(parts, wording)
+    order = sorted(range(len(terms.codes)), key=lambda i: (-abs(terms.weights[row, i]), i))
+    return [
+        tell(parts, terms, row, i, wording)
+        | {"label": wording.term_label(terms.codes[i], parts.columns[terms.members[i][0]])}
+        for i in order
+        if terms.weights[row, i] != 0.0
+    ]
 
 
-def reason_text(column: SourceColumn, value: Any, weight: float, known: Mapping[str, set[str]]) -> str:
-    """The catalogue's wording for the direction with the value in it; `<label>: <value>` where it has none."""
-    if value is None or (isinstance(value, float) and not np.isfinite(value)) or value is pd.NA:
-        return column.missing_text or f"{column.label}: not recorded"
-    if column.kind == "category" and column.name in known and str(value) not in known[column.name]:
-        shown = "another value"
-    else:
-        shown = format_value(value, column)
-    wording = column.up_text if weight > 0 else column.down_text
-    if column.negative_text and shown.startswith("-"):
-        wording, shown = column.negative_text, shown[1:]
-    if wording and not column.name.startswith(ATTRIBUTE_PREFIX):
-        return wording.replace("{value}", shown)
-    return f"{column.label}: {shown}"
+def tell(parts: Contributions, terms: Terms, row: int, term: int, wording: Wording) -> Reason:
+    """One term of one row: code, text and weight."""
+    weight = float(terms.weights[row, term])
+    code = terms.codes[term]
+    if code == NOT_SHOWN:
+        return {"code": code, "text": wording.hidden(weight), "weight": weight}
+    strongest = loudest(parts.effects[row], terms.members[term], weight)
+    column = parts.columns[strongest]
+    text = wording.sentence(
+        column,
+        parts.values[column.name][row],
+        weight,
+        known=parts.known.get(column.name),
+        usual=parts.usual.get(column.name),
+        is_rate=parts.is_rate,
+    )
+    return {"code": code, "text": text, "weight": weight}
 
 
-def format_value(value: Any, column: SourceColumn) -> str:
-    """A value for people: days and counts whole, shares in percent, amounts with separators, no more digits than help."""
-    if column.kind == "category":
-        return str(value)
-    number = float(value)
-    if column.kind == "boolean":
-        return "yes" if number > 0.5 else "no"
-    if column.is_date:
-        return f"{abs(number):,.0f} days {'ago' if number >= 0 else 'ahead'}"
-    if column.unit.startswith("ln(1+"):
-        return f"{np.expm1(number):,.0f}"
-    if column.unit == "0–1":
-        return f"{100 * number:.0f} %"
-    if abs(number) >= 100 or float(number).is_integer() or column.unit in ("days", "currency"):
-        return f"{number:,.0f}"
-    return f"{number:,.2f}".rstrip("0").rstrip(".")
+def loudest(effects: Floats, members: Sequence[int] | Indices, weight: float) -> int:
+    """The member that says most in the direction of the sum; the first of equals."""
+    sign = 1.0 if weight > 0 else -1.0
+    return max((int(member) for member in members), key=lambda member: (sign * float(effects[member]), -member))

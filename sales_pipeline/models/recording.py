@@ -7,16 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from sales_pipeline.models.curves import win_curves
 from sales_pipeline.models.evaluation import Result, setting_text
 from sales_pipeline.models.matrix import Floats
-from sales_pipeline.models.metrics import calibration_table, win_metrics
+from sales_pipeline.models.metrics import WIN_KEYS, calibration_table, win_metrics
 from sales_pipeline.models.store import Recorder, Run
+
+if TYPE_CHECKING:
+    # `promotion` stands on `train`, which stands on this module.
+    from sales_pipeline.models.promotion import Decision
+    from sales_pipeline.models.verdict import Verdict
+
+NOTE_TAG = "mlflow.note.content"
+"""The tag a tracker shows as the run's description."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ def record_training(
 ) -> str | None:
     """Record a training and its candidates; returns the parent run's id (None where nothing is recorded)."""
     win, amount = card["win"], card["amount"]
+    chosen = next((c for c in candidates if c.task == "win" and c.is_chosen), None)
     all_tags = {
         "stage": "training",
         "trained_through": str(card["trained_through"]),
@@ -99,13 +107,19 @@ def record_training(
         "data_digest": str(card["data_digest"]),
         "model_version": version,
         "evidence_level": str(win["evidence_level"]),
+        NOTE_TAG: _note(card),
         **tags,
     }
-    with recorder.training(f"train {card['trained_through'][:10]}", all_tags) as run:
+
+    def data(run: Run) -> None:
         run.dataset(name="landmarks", digest=str(card["data_digest"]), rows=rows, columns=list(columns))
+
+    with recorder.training(f"train {card['trained_through'][:10]}", all_tags) as run:
+        data(run)
         for candidate in candidates:
             with run.child(f"{candidate.task} {candidate.name}") as child:
-                _record_candidate(child, candidate)
+                data(child)
+                _record_candidate(child, candidate, recorder.wants_figures)
         run.log(
             params={
                 "win_family": win["choice"],
@@ -114,7 +128,8 @@ def record_training(
                 **{name: value for name, value in card["params"].items() if not isinstance(value, (list, tuple, dict))},
             },
             metrics={
-                **{name: value for name, value in (win.get("test") or {}).items() if isinstance(value, float)},
+                **({f"validation_{name}": value for name, value in chosen.validation.items()} if chosen else {}),
+                **_test_figures(win.get("test") or {}),
                 **_best_amount(candidates),
             },
             tables={
@@ -130,6 +145,9 @@ def record_training(
                     for c in candidates
                 ],
                 "leak_ledger": list(ledger),
+                "calibration": (win.get("test") or {}).get("calibration_table", []),
+                "tree_rules": win.get("tree_rules") or win.get("rules") or [],
+                "feature_selection": card.get("selection") or [],
             },
             figures=_figures(candidates) if recorder.wants_figures else {},
             documents={"model_card.json": dict(card)},
@@ -137,18 +155,62 @@ def record_training(
         return run.run_id
 
 
+def record_decision(run: Run, decision: Decision, documents: Mapping[str, Any]) -> None:
+    """Add the decision on a trained model to its run: the verdict with its figures, both models side by side, every segment; and the given documents."""
+    found = decision.verdict
+    tables: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    if found is not None:
+        tables = {"comparison": comparison_rows(found), "segments": found.segments}
+        metrics = {name: value for name, value in found.figures.items() if isinstance(value, float)}
+    run.log(
+        metrics=metrics,
+        tags={"is_promoted": str(decision.is_promoted).lower(), "decision": decision.reason},
+        tables=tables,
+        documents={"verdict.json": decision.to_dict(), **documents},
+    )
+
+
+def comparison_rows(verdict: Verdict) -> list[dict[str, Any]]:
+    """One row per figure: the champion's (None without one) and the challenger's."""
+    challenger = verdict.figures.get("challenger", {})
+    champion = verdict.figures.get("champion", {})
+    return [
+        {"figure": name, "champion": champion.get(name), "challenger": value}
+        for name, value in challenger.items()
+        if name in (*WIN_KEYS, "win_rate", "rows")
+    ]
+
+
+def _note(card: Mapping[str, Any]) -> str:
+    """The run's description in the tracker: the choice, why, and what a reader of the figures must know."""
+    win = card["win"]
+    lines = [f"**{win['choice'] or 'no model'}** ({win['evidence_level']}): {win['why']}"]
+    return "\n".join([*lines, "", *(f"- {statement}" for statement in card.get("statements", ()))])
+
+
+def _test_figures(test: Mapping[str, Any]) -> dict[str, float]:
+    """Figures of the untouched window, and the ends of their 80 % intervals as `…_low`, `…_high`."""
+    figures = {name: value for name, value in test.items() if isinstance(value, float)}
+    for name, (low, high) in (test.get("intervals") or {}).items():
+        figures |= {f"{name}_low": low, f"{name}_high": high}
+    return figures
+
+
 def _figures(candidates: Sequence[CandidateRecord]) -> dict[str, bytes]:
     """All win candidates in one picture, and the chosen one in its own."""
-    known = {
-        c.name: (c.won, c.probability)
-        for c in candidates
-        if c.won is not None and c.probability is not None and len(np.unique(c.won)) == 2
-    }
+    known = {c.name: curve for c in candidates if (curve := _curve(c)) is not None}
     if not known:
         return {}
     chosen = {c.name: known[c.name] for c in candidates if c.is_chosen and c.name in known}
     pictures = {"curves_candidates.png": win_curves(known)}
     return pictures | ({"curves_chosen.png": win_curves(chosen)} if chosen else {})
+
+
+def _curve(candidate: CandidateRecord) -> tuple[Floats, Floats] | None:
+    """Outcomes and probabilities, where both outcomes occur."""
+    won, p = candidate.won, candidate.probability
+    return (won, p) if won is not None and p is not None and 0 < won.sum() < len(won) else None
 
 
 def _best_amount(candidates: Sequence[CandidateRecord]) -> dict[str, float]:
@@ -158,10 +220,8 @@ def _best_amount(candidates: Sequence[CandidateRecord]) -> dict[str, float]:
     return {}
 
 
-def _record_candidate(run: Run, candidate: CandidateRecord) -> None:
-    tables: dict[str, Any] = {}
-    if candidate.won is not None and candidate.probability is not None:
-        tables["calibration"] = calibration_table(candidate.won, candidate.probability)
+def _record_candidate(run: Run, candidate: CandidateRecord, wants_figures: bool) -> None:
+    curve = _curve(candidate)
     run.log(
         params={"family": candidate.name, "task": candidate.task, "setting": candidate.setting},
         metrics={
@@ -169,5 +229,6 @@ def _record_candidate(run: Run, candidate: CandidateRecord) -> None:
             **dict(candidate.test or candidate.validation),
         },
         tags={"candidate": candidate.name, "task": candidate.task, "chosen": str(candidate.is_chosen).lower()},
-        tables=tables,
+        tables={"calibration": calibration_table(*curve)} if curve else {},
+        figures={"curves.png": win_curves({candidate.name: curve})} if curve and wants_figures else {},
     )

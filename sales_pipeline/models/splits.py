@@ -1,9 +1,11 @@
 """Which rows may teach and which may judge: time-ordered windows over landmarks.
 
-For a split instant S a training row must have its landmark before S and its outcome known strictly before S. A row that is judged has its
-landmark at or after S, so an opportunity still open at S cannot stand on both sides. The same rule holds between the calibration window and
-the test window: everything used before the test starts was known before it starts. Rows that judge or calibrate, and those of the final fit, are
-also matured at the end of their window (their landmark is older than the stated maturity), or they would show fast outcomes only.
+For a split instant S a training row has its landmark before S, and teaches with what was known strictly before S: its outcome, or, where it was still
+open, what was to be expected of it then (`competing_risks`). A row that is judged has its landmark at or after S. An opportunity open at S may
+stand on both sides: as a training row it holds nothing of what came after S, and leaving such rows out would leave the slow ones out.
+The same rule holds between the calibration window and the test window: everything used before the test starts was known before it starts.
+Rows that judge or calibrate are matured at the end of their window (their landmark is older than the stated maturity: the embargo), so that most
+of their outcomes are seen, not expected.
 
     |  training | validation 1 | validation 2 | validation 3 | calibration ·maturity· | test ·maturity· | as-of
 
@@ -21,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sales_pipeline.models.matrix import DAY, Floats, Indices, codes, of_known_kinds
+from sales_pipeline.models.matrix import DAY, Floats, Indices, codes, known_kinds, of_known_kinds
 from sales_pipeline.models.params import TrainingParams
 
 MIN_CLASS_ROWS = 5
@@ -30,11 +32,16 @@ MIN_CLASS_ROWS = 5
 
 @dataclass(frozen=True)
 class Fold:
-    """Row indices of one train-and-judge pair."""
+    """Row indices of one train-and-judge pair.
+
+    Training rows teach with what was known strictly before `from_us`; the judged rows' outcomes are those known strictly before `known_us`.
+    """
 
     name: str
     train: Indices
     judge: Indices
+    from_us: float
+    known_us: float
 
 
 @dataclass(frozen=True)
@@ -42,15 +49,18 @@ class Plan:
     """All windows of a training.
 
     `folds` are the validation folds; `calibration` is trained on before the calibration window and judged in it; `test`
-    holds the untouched last window. `final` are the rows the chosen recipe is fitted on in the end. `facts` goes into the model card.
+    holds the untouched last window and `before_test` all rows before it. `final` are the rows the chosen recipe is fitted on in the end, with what is known before `as_of_us`.
+    `facts` goes into the model card.
     """
 
     folds: tuple[Fold, ...]
     calibration: Fold | None
+    before_test: Indices
     test: Indices
     final: Indices
     is_time_ordered: bool
     maturity_days: float
+    as_of_us: float
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -101,49 +111,47 @@ def plan_windows(keys: pd.DataFrame, as_of_us: float, params: TrainingParams) ->
         return _without_time(keys, labelled, params)
     age = maturity_days(of_known_kinds(keys), as_of_us, params)
     closed_us = keys["closed_us"].to_numpy(dtype=np.float64)
-    known_us = np.where(np.isfinite(closed_us), closed_us, landmark)
     win = keys["is_won"].to_numpy(dtype=np.float64)
     opportunity = codes(keys["opportunity_id"])
-    mature = labelled & (landmark <= as_of_us - age * DAY) & (known_us < as_of_us)
+    kinds = known_kinds(keys)
+    usable = (landmark < as_of_us) & (keys["kind"].isin(kinds).to_numpy() if kinds else True)
 
     def rows(chosen: npt.NDArray[np.bool_]) -> Indices:
         found = np.flatnonzero(chosen)
         return found[np.lexsort((opportunity[found], landmark[found]))].astype(np.int64)
 
-    def teaching(split_us: float, judged: Indices) -> Indices:
-        is_judged = np.zeros(len(landmark), dtype=bool)
-        is_judged[opportunity[judged]] = True
-        return rows(mature & (landmark < split_us) & (known_us < split_us) & ~is_judged[opportunity])
+    def both_classes(part: Indices, known_us: float, least: int = MIN_CLASS_ROWS) -> bool:
+        known = part[labelled[part] & ~(closed_us[part] >= known_us)]
+        won = float(win[known].sum())
+        return won >= least and len(known) - won >= least
 
-    def both_classes(part: Indices, least: int = MIN_CLASS_ROWS) -> bool:
-        won = float(win[part].sum())
-        return won >= least and len(part) - won >= least
-
-    final = rows(mature)
+    final = rows(usable)
     facts: dict[str, Any] = {
         "time_ordered": True,
         "maturity_days": round(age, 1),
         "maturity_rule": (
-            f"landmarks younger than the {params.maturity_quantile:.0%} quantile of the time to close are left out, "
-            "or recent cohorts would show their fast outcomes only; opportunities still open are censored, not lost"
+            f"windows that judge or calibrate end {age:.0f} days early (the {params.maturity_quantile:.0%} quantile of the time to close, at most "
+            f"{params.max_maturity_share:.0%} of the history), so that most of their outcomes are known"
         ),
-        "immature_rows": int((labelled & ~mature).sum()),
-        "censored_rows": int((~labelled).sum()),
+        "immature_rows": int((usable & (landmark > as_of_us - age * DAY)).sum()),
+        "censored_rows": int((usable & ~labelled).sum()),
     }
-    if len(final) < 4:
-        return Plan((), None, np.zeros(0, dtype=np.int64), final, True, age, facts)
-    test_from = _snap(landmark[final], 1 - params.test_share)
+    mature = usable & (landmark <= as_of_us - age * DAY)
+    if mature.sum() < 4:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Plan((), None, nothing, nothing, final, True, age, as_of_us, facts)
+    test_from = _snap(landmark[mature], 1 - params.test_share)
     test = rows(mature & (landmark >= test_from))
-    before = rows(mature & (landmark <= test_from - age * DAY) & (landmark < test_from) & (known_us < test_from))
+    before = rows(usable & (landmark <= test_from - age * DAY) & (landmark < test_from))
     windows: list[dict[str, Any]] = [_window("test", test_from, None, test)]
     folds: list[Fold] = []
     calibration: Fold | None = None
     if len(before) >= 4:
         calibration_from = _snap(landmark[before], 1 - params.calibration_share)
         judged = before[landmark[before] >= calibration_from]
-        taught = teaching(calibration_from, judged)
-        if both_classes(taught) and both_classes(judged):
-            calibration = Fold("calibration", taught, judged)
+        taught = rows(usable & (landmark < calibration_from))
+        if both_classes(taught, calibration_from) and both_classes(judged, test_from):
+            calibration = Fold("calibration", taught, judged, calibration_from, test_from)
             windows.append(_window("calibration", calibration_from, test_from - age * DAY, judged))
         shares = np.linspace(
             1 - params.calibration_share - params.validation_share,
@@ -153,14 +161,15 @@ def plan_windows(keys: pd.DataFrame, as_of_us: float, params: TrainingParams) ->
         edges = [_snap(landmark[before], share) for share in shares]
         for number, (start, end) in enumerate(pairwise(edges), start=1):
             judged = before[(landmark[before] >= start) & (landmark[before] < end)]
-            taught = teaching(start, judged)
-            if both_classes(taught) and both_classes(judged, 2):
-                folds.append(Fold(f"validation {number}", taught, judged))
+            taught = rows(usable & (landmark < start))
+            if both_classes(taught, start) and both_classes(judged, test_from, 2):
+                folds.append(Fold(f"validation {number}", taught, judged, start, test_from))
                 windows.append(_window(f"validation {number}", start, end, judged))
     facts["windows"] = sorted(windows, key=lambda window: str(window["from"]))
-    if not both_classes(test, 2):
+    if not both_classes(test, as_of_us, 2):
         test = np.zeros(0, dtype=np.int64)
-    return Plan(tuple(folds), calibration, test, final, True, age, facts)
+    before_test = rows(usable & (landmark < test_from))
+    return Plan(tuple(folds), calibration, before_test, test, final, True, age, as_of_us, facts)
 
 
 def _snap(instants: Floats, share: float) -> float:
@@ -195,8 +204,8 @@ def _without_time(keys: pd.DataFrame, labelled: npt.NDArray[np.bool_], params: T
     def usable(part: Indices) -> bool:
         return 2 <= float(win[part].sum()) <= len(part) - 2
 
-    validation = Fold("random fold 1", rows[number >= 3], rows[number == 2])
-    calibration = Fold("calibration fold", rows[number >= 2], rows[number == 1])
+    validation = Fold("random fold 1", rows[number >= 3], rows[number == 2], np.inf, np.inf)
+    calibration = Fold("calibration fold", rows[number >= 2], rows[number == 1], np.inf, np.inf)
     test = rows[number == 0]
     facts = {
         "time_ordered": False,
@@ -209,10 +218,12 @@ def _without_time(keys: pd.DataFrame, labelled: npt.NDArray[np.bool_], params: T
     return Plan(
         tuple(fold for fold in (validation,) if usable(fold.train) and usable(fold.judge)),
         calibration if usable(calibration.train) and usable(calibration.judge) else None,
+        rows[number >= 1],
         test if usable(test) else np.zeros(0, dtype=np.int64),
         rows,
         False,
         0.0,
+        np.inf,
         facts,
     )
 
@@ -230,7 +241,7 @@ def thin_by_opportunity(rows: Indices, opportunity: npt.NDArray[Any], most: int,
 
 
 def time_stratified(rows: int, most: int) -> Indices:
-    """Evenly spaced positions of rows in time order: every period keeps its share."""
+    """At most so many evenly spaced positions: of rows in time order every period keeps its share, of rows by opportunity every opportunity."""
     if rows <= most:
         return np.arange(rows, dtype=np.int64)
     return np.unique(np.linspace(0, rows - 1, most).round().astype(np.int64))

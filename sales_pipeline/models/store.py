@@ -9,9 +9,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 from sales_pipeline.domain.time import AsOf
+from sales_pipeline.models.registry import Action
+
+
+class Notes(TypedDict, total=False):
+    """What a run records at once: parameters, figures by key, tags, tables (rows), pictures (PNG by file name), documents by file name.
+
+    A document is JSON-able data, or text (a page), which is kept as it is.
+    """
+
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    figures: Mapping[str, bytes]
+    documents: Mapping[str, Any]
 
 
 class Run(Protocol):
@@ -22,17 +37,8 @@ class Run(Protocol):
         """The tracker's id; None where nothing is recorded."""
         ...
 
-    def log(
-        self,
-        *,
-        params: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
-        tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-        figures: Mapping[str, bytes] | None = None,
-        documents: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Record at once: parameters, figures by key, tags, tables (rows), pictures (PNG by file name), JSON documents (by file name)."""
+    def log(self, **notes: Unpack[Notes]) -> None:
+        """Record at once."""
         ...
 
     def dataset(self, *, name: str, digest: str, rows: int, columns: Sequence[str]) -> None:
@@ -73,6 +79,19 @@ class ModelRef:
     link: str | None = None
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What the registry's entry says of a comparison: whether the model passed, every reason, the figures, and whom it was compared with.
+
+    `against` is the champion's registry version; None where there was none. `figures` are JSON-able (see `verdict.Verdict`).
+    """
+
+    is_promoted: bool
+    reasons: tuple[str, ...]
+    figures: Mapping[str, Any]
+    against: str | None
+
+
 class ModelStore(Protocol):
     """The registry."""
 
@@ -80,8 +99,12 @@ class ModelStore(Protocol):
         """Register a bundle; one with the same content and as-of is registered once. It becomes the challenger."""
         ...
 
-    def promote(self, ref: ModelRef, *, as_of: AsOf, reason: str) -> None:
-        """Make it champion from that as-of on."""
+    def promote(self, ref: ModelRef, *, as_of: AsOf, reason: str, action: Action = "training") -> None:
+        """Make it champion for days from `as_of` on: one more line of the registry's story. Nothing where it is the champion of that line already."""
+        ...
+
+    def note(self, ref: ModelRef, judgement: Judgement) -> None:
+        """Put a judgement on the entry of the model it is about."""
         ...
 
     def champion(self, as_of: AsOf) -> ModelRef | None:
@@ -97,16 +120,7 @@ class NullRun:
     tags: Mapping[str, str] | None = None
     run_id: str | None = None
 
-    def log(
-        self,
-        *,
-        params: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
-        tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-        figures: Mapping[str, bytes] | None = None,
-        documents: Mapping[str, Any] | None = None,
-    ) -> None:
+    def log(self, **notes: Unpack[Notes]) -> None:
         """Nothing."""
 
     def dataset(self, *, name: str, digest: str, rows: int, columns: Sequence[str]) -> None:

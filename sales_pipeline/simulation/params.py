@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,13 +35,20 @@ class DirtParams(BaseModel):
     empty_line: float = Field(default=0.0002, ge=0.0, le=0.2)
 
 
+PlantedLeak = Literal[
+    "filled_at_close", "rewritten_at_close", "outcome_copy", "growing_count", "date_at_close", "telling_gap"
+]
+LookAlike = Literal["strong_predictor", "filled_early", "seasonal"]
+
+
 class WorldParams(BaseModel):
     """A simulated world: size, seed and period.
 
     `end_on` is the last day the export has seen; its as-of is the end of that day, UTC. The weekly grid of the world is
     counted back from there. `contact_rate` multiplies the odds that a seller follows up in a week;
     `unseen_spread` is the standard deviation of what no column of the export tells about an opportunity's chance
-    (larger: harder to predict; in units of the win index, see `dynamics`).
+    (larger: harder to predict; in units of the win index, see `dynamics`). `planted_leaks` and `look_alikes` add custom columns that
+    tell the outcome too late, or only look as if (see `planted`); `tracks_planted` writes their changes to the field history.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +65,9 @@ class WorldParams(BaseModel):
     landmark_every_weeks: int = Field(default=4, ge=1)
     max_age_weeks: int = Field(default=104, ge=26, description="an opportunity this old is closed as lost")
     dirt: DirtParams = DirtParams()
+    planted_leaks: tuple[PlantedLeak, ...] = ()
+    look_alikes: tuple[LookAlike, ...] = ()
+    tracks_planted: bool = True
 
     @model_validator(mode="after")
     def _long_enough(self) -> WorldParams:

@@ -20,6 +20,7 @@ from sales_pipeline.simulation import salesforce_activities as activities
 from sales_pipeline.simulation import salesforce_opportunities as opportunities
 from sales_pipeline.simulation import salesforce_records as records
 from sales_pipeline.simulation.dirt import RawLine, Soiler
+from sales_pipeline.simulation.planted import plant, planted_table
 from sales_pipeline.simulation.truth import truth_tables
 from sales_pipeline.simulation.world import World
 
@@ -30,7 +31,7 @@ _CSV = pacsv.WriteOptions(include_header=False, quoting_style="all_valid")
 
 def write_export(world: World, out: Path, *, rows_per_zip: int = 500_000) -> None:
     """Write `out/export/WE_…_<n>.ZIP` and `out/truth/*.parquet` (see `truth.truth_tables`, and `dirt.parquet` with one row per
-    piece of dirt: file, key, kind, column, original, written).
+    piece of dirt: file, key, kind, column, original, written; and `planted.parquet` where columns are planted: column, kind, is_leak).
 
     A new ZIP starts every `rows_per_zip` records, in the middle of an object if need be. Same world, same bytes.
     An earlier simulated export in `out` is replaced; a ZIP appears under its name only when it is whole. Raises OSError where
@@ -45,7 +46,10 @@ def write_export(world: World, out: Path, *, rows_per_zip: int = 500_000) -> Non
         partial = export / f".{number}.part"
         _write_zip(partial, parts, tables, soiler.raw_lines)
         partial.replace(export / f"WE_{ORGANIZATION_ID}_{number}.ZIP")
-    for name, table in (*truth_tables(world).items(), ("dirt", soiler.log.to_table())):
+    kept = {**truth_tables(world), "dirt": soiler.log.to_table()}
+    if world.params.planted_leaks or world.params.look_alikes:
+        kept["planted"] = planted_table(world.params)
+    for name, table in kept.items():
         write_table(table, truth / f"{name}.parquet")
 
 
@@ -72,6 +76,8 @@ def export_tables(world: World) -> tuple[dict[str, pa.Table], Soiler]:
         "Event.csv": activities.events(world, keys, rows, streams[4]),
         "Task.csv": activities.tasks(world, keys, rows, streams[5]),
     }
+    if world.params.planted_leaks or world.params.look_alikes:
+        clean |= plant(world, keys, clean["Opportunity.csv"], clean["OpportunityFieldHistory.csv"])
     soiler = Soiler(clean, world.params.dirt, streams[6])
     soiler.soil()
     return soiler.tables, soiler

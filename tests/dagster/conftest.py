@@ -24,6 +24,8 @@ from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, write_table
 from sales_pipeline.models.store import ModelRef
+from sales_pipeline.monitoring.verdicts import Verdict
+from sales_pipeline.monitoring.watches import WATCHES
 from sales_pipeline.settings import Settings
 
 DAY = date(2026, 6, 30)
@@ -50,6 +52,7 @@ class Library:
     newest: datetime = datetime(2026, 6, 30, 12, tzinfo=UTC)
     export_ids: list[str] = field(default_factory=lambda: ["export-1"])
     failing_check: tuple[str, str] | None = None
+    failing_watches: set[str] = field(default_factory=set)
     publish_errors: list[Exception] = field(default_factory=list)
     champion: Any = None
     published: list[str] = field(default_factory=list)
@@ -71,7 +74,7 @@ def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     """Every stage of the library replaced, over a lake with a Dagster instance."""
     shutil.copytree(dagster_home, Lake(settings.lake).dagster_home)
-    from dagster_project import applying, arrivals, lineage, publication, resources, run, validation
+    from dagster_project import applying, arrivals, lineage, monitoring, publication, resources, run, validation
     from sales_pipeline.clean import prepare, validate
     from sales_pipeline.features import build, leaks
     from sales_pipeline.ingest import exports
@@ -156,6 +159,17 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
         def promote(self, ref: Any, *, as_of: AsOf, reason: str) -> None:
             double.champion = ref
 
+        def note(self, ref: Any, judgement: Any) -> None:
+            assert judgement.reasons
+
+    def watched(*_: Any, **__: Any) -> Any:
+        found = [
+            Verdict(watch.name, not is_failing, "What to do: look.", {"alerts": int(is_failing)}, [])
+            for watch in WATCHES
+            for is_failing in [watch.name in double.failing_watches]
+        ]
+        return monitoring.MonitoringTable(double.ref("model_monitoring"), found, {"stage": {"new": ["Pilot"]}})
+
     def publish(_: Any, __: Any, plan: Any, *___: Any, **____: Any) -> Any:
         if double.publish_errors:
             raise double.publish_errors.pop(0)
@@ -178,12 +192,13 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(leaks, "leak_ledger", ledger)
     monkeypatch.setattr(train, "train", trained)
     monkeypatch.setattr(promotion, "decide", lambda *_: promotion.Decision(True, "first model"))
-    monkeypatch.setattr(bundle, "read_bundle", lambda _: SimpleNamespace(card=CARD))
+    monkeypatch.setattr(bundle, "read_bundle", lambda _: SimpleNamespace(card=CARD, win=None, amount=None))
     monkeypatch.setattr(applying, "predict_table", lambda *_: double.ref("predictions"))
     monkeypatch.setattr(applying, "scored_table", lambda *_: double.ref("scored_opportunities"))
     monkeypatch.setattr(applying, "scored_figures", lambda *_: {})
     monkeypatch.setattr(applying, "queue_tables", lambda *_: (double.ref("follow_up_queue"), double.ref("left_out")))
     monkeypatch.setattr(applying, "count_by", lambda *_: {})
+    monkeypatch.setattr(monitoring, "monitoring_table", watched)
     monkeypatch.setattr(publication, "publish_tables", publish)
     for module in (resources, arrivals):
         monkeypatch.setattr(module, "open_store", lambda _: Store())

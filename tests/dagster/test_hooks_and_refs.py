@@ -120,6 +120,20 @@ def test_a_day_is_repeated_with_the_model_and_previous_run_of_its_manifest(setti
     assert with_new_export.run_id != first.run_id
 
 
+def test_a_day_is_repeated_with_the_replay_of_its_manifest(settings: Settings) -> None:
+    lake, as_of = Lake(settings.lake), AsOf.end_of_day(DAY)
+    first = plan_run(lake, settings, as_of, ["e1"], champion("v1"))
+    assert first.replay_key is None
+    publish(lake, first)
+    folder = lake.step_path("replays", "r1")
+    folder.mkdir(parents=True)
+    (folder / "facts.json").write_text(json.dumps({"end": as_of.isoformat(), "dates": []}))
+    assert plan_run(lake, settings, as_of, ["e1"], champion("v1")).replay_key is None
+    other = plan_run(lake, settings, as_of, ["e1", "e2"], champion("v1"))
+    assert other.replay_key == "r1"
+    assert other.manifest()["replay_key"] == "r1"
+
+
 def test_the_previous_run_is_the_published_one_with_the_greatest_earlier_as_of(settings: Settings) -> None:
     lake = Lake(settings.lake)
     earlier = plan_run(lake, settings, AsOf.end_of_day(DAY.replace(day=28)), ["e1"], champion("v1"))

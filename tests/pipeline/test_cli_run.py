@@ -42,7 +42,14 @@ pytestmark = [pytest.mark.filterwarnings(text) for text in IGNORED_WARNINGS]
 EARLY, BETWEEN, NEWEST = "2026-06-02", "2026-06-16", "2026-06-30"
 MIN_GAIN, MIN_CORRELATION = 0.02, 0.5
 """Modest bounds on the simulated world: log loss gained on the best constant (nats), rank correlation with the exact probabilities."""
-TABLES = ("scored_opportunities", "follow_up_queue", "left_out", "row_ledger_summary", "field_dictionary")
+TABLES = (
+    "scored_opportunities",
+    "follow_up_queue",
+    "left_out",
+    "row_ledger_summary",
+    "field_dictionary",
+    "model_monitoring",
+)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sales_pipeline.adapters.mlflow_run import address, load_mlflow
 from sales_pipeline.adapters.mlflow_store import MlflowStore
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.models.flat import fit_flat
 from sales_pipeline.models.metrics import WIN_KEYS
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.predict import predict
+from sales_pipeline.models.promotion import decide
+from sales_pipeline.models.recording import record_decision
 from sales_pipeline.models.train import TrainedModel, train
 from tests.support.frames import Frames, make_frames
 
@@ -88,6 +91,52 @@ def test_tables_pictures_and_card_are_artifacts(recorded) -> None:
     assert {"candidates.json", "leak_ledger.json", "model_card.json", "curves_candidates.png"} <= names
     path = Path(store._client.download_artifacts(trained.run_id, "model_card.json"))
     assert json.loads(path.read_text())["win"]["choice"] == trained.card["win"]["choice"]
+
+
+def test_every_run_names_the_data_set_and_shows_its_curves(recorded) -> None:
+    store, frames, trained, _ = recorded
+    for run in _children(store, trained.run_id):
+        full = store._client.get_run(run.info.run_id)
+        assert [item.dataset.digest for item in full.inputs.dataset_inputs] == [frames.key]
+        names = {item.path for item in store._client.list_artifacts(run.info.run_id)}
+        assert ({"curves.png", "calibration.json"} <= names) == (run.data.tags["task"] == "win")
+
+
+def test_parent_and_children_can_be_compared(recorded) -> None:
+    store, _, trained, _ = recorded
+    parent = set(store._client.get_run(trained.run_id).data.metrics)
+    for run in _children(store, trained.run_id):
+        keys = WIN_KEYS if run.data.tags["task"] == "win" else ("mae", "mse", "rmse", "r2")
+        assert set(keys) <= parent
+    assert {"log_loss_low", "log_loss_high", "validation_log_loss"} <= parent
+
+
+def test_a_decision_is_added_to_the_training(recorded) -> None:
+    store, frames, trained, _ = recorded
+    decision = decide(trained, None, frames, PARAMS)
+    record_decision(store.recorded(trained.run_id), decision, {"model_card.html": "<html></html>"})
+    run = store._client.get_run(trained.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["is_promoted"] == "true"
+    names = {item.path for item in store._client.list_artifacts(trained.run_id)}
+    assert {"verdict.json", "segments.json", "comparison.json", "model_card.html", "candidates.json"} <= names
+    listed = [item["path"] for item in json.loads(run.data.tags["mlflow.loggedArtifacts"])]
+    assert len(listed) == len(set(listed))
+    path = Path(store._client.download_artifacts(trained.run_id, "segments.json"))
+    assert {"kind", "segment", "win_rate", "log_loss"} <= set(json.loads(path.read_text())["columns"])
+
+
+def test_the_signature_says_types_and_what_may_be_missing(recorded) -> None:
+    store, frames, trained, _ = recorded
+    store = replace(store, model_name="signed")
+    store.register(trained.path, trained.card, as_of=frames.as_of, run_id=trained.run_id)
+    source = store._client.get_model_version("signed", "1").source
+    with address(load_mlflow(), store.tracking_uri):
+        schema = load_mlflow().models.get_model_info(source).signature.inputs
+    kinds = {column.name: str(column.type) for column in schema.inputs}
+    assert kinds["attribute:Segment__c"] == kinds["stage"] == "DataType.string"
+    assert kinds["age_days"] == "DataType.double"
+    assert {column.name for column in schema.inputs if column.required} == {"opportunity_id", "as_of"}
 
 
 def test_registry_champion_by_day_and_rollback(recorded, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.support.histories import FIELDS, write_rows
 from tests.support.reference_features import World
 from tests.support.worlds import AS_OF, START, STEP_DAYS, Rows, last_seen, make_world
 
-PARAMS = FeatureParams(landmark_every_days=STEP_DAYS, max_landmarks_per_opportunity=100)
+PARAMS = FeatureParams(landmark_every_days=STEP_DAYS, max_landmarks_per_opportunity=100, random_landmark_dates=0)
 WEIGHTS = {
     "owner": PARAMS.owner_prior_weight,
     "account": PARAMS.account_prior_weight,

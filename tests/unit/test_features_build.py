@@ -132,7 +132,7 @@ def tracked(days: int = 0) -> Rows:
 
 
 def test_landmarks_are_counted_back_from_the_as_of_and_stop_at_removal(tmp_path: Path, engine: DuckDBEngine) -> None:
-    found = features(tmp_path, engine, tracked(), landmark_every_days=20)
+    found = features(tmp_path, engine, tracked(), landmark_every_days=20, random_landmark_dates=0)
     assert found.mode == "grid"
     assert found.has_history
     assert {as_of for name, as_of in spine(found) if name == "long"} == {day(20), day(40), day(60), day(80)}
@@ -140,8 +140,23 @@ def test_landmarks_are_counted_back_from_the_as_of_and_stop_at_removal(tmp_path:
     assert found.absent["amount_change_count"] == "no history of amount"
 
 
+def test_landmarks_are_met_on_days_drawn_at_random_too(tmp_path: Path, engine: DuckDBEngine) -> None:
+    grid = features(tmp_path / "a", engine, tracked(), landmark_every_days=40, random_landmark_dates=0)
+    both = features(tmp_path / "b", engine, tracked(), landmark_every_days=40, random_landmark_dates=9)
+    again = features(tmp_path / "c", engine, tracked(), landmark_every_days=40, random_landmark_dates=9)
+    other = features(
+        tmp_path / "d", engine, tracked(), landmark_every_days=40, random_landmark_dates=9, landmark_seed=8
+    )
+    drawn = {as_of for name, as_of in spine(both) if name == "long"} - {as_of for name, as_of in spine(grid)}
+    assert 5 <= len(drawn) <= 9
+    assert all(day(0) < as_of < both.as_of.instant for as_of in drawn)
+    assert spine(again) == spine(both) != spine(other)
+
+
 def test_many_landmarks_are_thinned_evenly_and_keep_the_first(tmp_path: Path, engine: DuckDBEngine) -> None:
-    found = features(tmp_path, engine, tracked(), landmark_every_days=10, max_landmarks_per_opportunity=3)
+    found = features(
+        tmp_path, engine, tracked(), landmark_every_days=10, max_landmarks_per_opportunity=3, random_landmark_dates=0
+    )
     assert sorted(as_of for name, as_of in spine(found) if name == "long") == [day(10), day(40), day(70)]
 
 

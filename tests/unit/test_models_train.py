@@ -14,8 +14,9 @@ import pytest
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import LEAK_LEDGER, PREDICTIONS
 from sales_pipeline.errors import EnvironmentProblem
-from sales_pipeline.lake.tables import conform, read_table, write_table
+from sales_pipeline.lake.tables import TableRef, conform, read_table, write_table
 from sales_pipeline.models.bundle import read_bundle, write_bundle
+from sales_pipeline.models.candidates import WIN_CANDIDATES
 from sales_pipeline.models.estimators import logit
 from sales_pipeline.models.matrix import Matrix, load_matrix
 from sales_pipeline.models.params import WIN_FAMILIES, TrainingParams
@@ -23,6 +24,7 @@ from sales_pipeline.models.predict import NO_CREATION, needed_columns, predict, 
 from sales_pipeline.models.promotion import decide
 from sales_pipeline.models.store import NullRecorder
 from sales_pipeline.models.train import TrainedModel, train
+from sales_pipeline.models.win import Recipe
 from tests.support.frames import Frames, make_frames
 
 QUICK = TrainingParams(
@@ -106,20 +108,21 @@ class TestTraining:
         assert seen <= {"amount", "days_in_stage"}
 
 
+BLENDED = ("logistic_regression", "decision_tree")
+
+
 @pytest.mark.parametrize("family", [name for name in WIN_FAMILIES if name != "base_rate"])
 def test_every_family_can_be_the_model(world, tmp_path: Path, family: str) -> None:
-    params = QUICK.model_copy(
-        update={
-            "win_families": ("base_rate", family),
-            "noise_z": 0.0,
-            "boosting_rounds": 30,
-            "amount_families": ("median",),
-        }
-    )
-    model = _train(world[0], tmp_path, params)
+    params = QUICK.model_copy(update={"boosting_rounds": 30, "amount_families": ("median",)})
+    settings = WIN_CANDIDATES[family].settings
+    blended = {
+        "members": [{"family": name, "setting": WIN_CANDIDATES[name].settings[0], "weight": 0.5} for name in BLENDED],
+        "intercept": 0.0,
+    }
+    recipe = Recipe(family, settings[0] if settings else blended)
+    model = train(world[0], world[0].ledger, params, models=tmp_path / "models", recorder=NullRecorder(), recipe=recipe)
     table = predict(model.path, world[1])
-    expected = family if family != "stage_rate" else model.card["win"]["choice"]
-    assert model.card["win"]["choice"] == expected
+    assert model.card["win"]["choice"] == family
     assert table.num_rows == world[1].spine.rows
     assert model.card["win"]["test"] is not None
     again = read_bundle(model.path)
@@ -228,25 +231,76 @@ class TestPredictions:
         assert predict_matrix(bundle, matrix.take(np.zeros(0, dtype=np.int64))).num_rows == 0
 
 
+def _with_outcomes(frames: Frames, won: int, lost: int, folder: Path) -> Frames:
+    """Only so many of the closed opportunities, the first ones of either outcome; the others never were."""
+    outcomes = read_table(frames.outcomes)
+    is_won = outcomes.column("is_won").to_pylist()
+    kept: list[int] = []
+    left = {True: won, False: lost}
+    for row, outcome in enumerate(is_won):
+        if outcome is None or left[outcome] > 0:
+            kept.append(row)
+            left |= {} if outcome is None else {outcome: left[outcome] - 1}
+    chosen = outcomes.take(kept)
+    keep = pa.compute.is_in(read_table(frames.spine).column("opportunity_id"), chosen.column("opportunity_id"))
+
+    def less(ref: TableRef, table: pa.Table) -> TableRef:
+        return write_table(table, folder / "less" / Path(ref.path).name)
+
+    return replace(
+        frames,
+        key=f"{frames.key}-{won}-{lost}",
+        outcomes=less(frames.outcomes, chosen),
+        spine=less(frames.spine, read_table(frames.spine).filter(keep)),
+        features=less(frames.features, read_table(frames.features).filter(keep)),
+    )
+
+
 class TestLittleData:
     @pytest.mark.parametrize(
-        ("opportunities", "level"), [(1, "rules"), (12, "rules"), (35, "rates"), (150, "small_model")]
+        ("won", "lost", "level"),
+        [
+            (0, 0, "rules"),
+            (1, 0, "rates"),
+            (0, 1, "rates"),
+            (4, 6, "rates"),
+            (40, 40, "small_model"),
+            (200, 200, "full_model"),
+            (60, 0, "rates"),
+            (0, 60, "rates"),
+        ],
     )
-    def test_evidence_falls_with_the_data(self, tmp_path: Path, opportunities: int, level: str) -> None:
-        frames = make_frames(tmp_path / "t", opportunities=opportunities, signal=3.0, seed=4)
+    def test_the_evidence_ladder(self, tmp_path: Path, won: int, lost: int, level: str) -> None:
+        """Every rung gives probabilities with an interval that narrows with the evidence, and says what it rests on."""
+        frames = _with_outcomes(make_frames(tmp_path / "t", opportunities=700, signal=3.0, seed=4), won, lost, tmp_path)
         model = _train(frames, tmp_path)
-        order = ["rules", "rates", "small_model", "full_model"]
-        assert order.index(model.card["win"]["evidence_level"]) <= order.index(level) + (opportunities == 12)
-        table = predict(model.path, make_frames(tmp_path / "s", opportunities=40, purpose="scoring", seed=5))
-        assert table.num_rows > 0
+        table = predict(model.path, make_frames(tmp_path / "s", opportunities=60, purpose="scoring", seed=5))
+        rows = table.to_pylist()
+        allowed = {level, "rates"} if level.endswith("model") else {level}
+        assert {row["evidence_level"] for row in rows} <= allowed
+        assert model.card["win"]["evidence_level"] in allowed
+        for row in rows:
+            assert row["abstain_reason"] is None
+            assert 0 < row["win_probability_low"] < row["win_probability"] < row["win_probability_high"] < 1
+        width = np.mean([row["win_probability_high"] - row["win_probability_low"] for row in rows])
+        assert (width > 0.3) == (won + lost <= 10)
 
-    @pytest.mark.parametrize("win_share", [1e-9, 1 - 1e-9])
-    def test_one_class_abstains_with_a_reason(self, tmp_path: Path, win_share: float) -> None:
-        model = _train(make_frames(tmp_path / "t", opportunities=80, signal=0.0, win_share=win_share), tmp_path)
-        rows = predict(model.path, make_frames(tmp_path / "s", opportunities=80, purpose="scoring")).to_pylist()
-        assert all(row["win_probability"] is None for row in rows)
-        assert all("both outcomes" in row["abstain_reason"] for row in rows)
-        assert rows[0]["predicted_close_date"] is None
+    def test_one_outcome_only_pulls_the_rate_towards_it(self, tmp_path: Path) -> None:
+        means = []
+        for won, lost in ((0, 30), (0, 0), (30, 0)):
+            folder = tmp_path / f"{won}-{lost}"
+            frames = _with_outcomes(make_frames(folder / "t", opportunities=200, seed=4), won, lost, folder)
+            model = _train(frames, folder)
+            rows = predict(model.path, make_frames(folder / "s", opportunities=60, purpose="scoring")).to_pylist()
+            means.append(np.mean([row["win_probability"] for row in rows]))
+        assert means[0] < 0.1 < means[1] < 0.5 < means[2]
+
+    def test_rules_give_no_reasons(self, tmp_path: Path) -> None:
+        frames = _with_outcomes(make_frames(tmp_path / "t", opportunities=60), 0, 0, tmp_path)
+        model = _train(frames, tmp_path)
+        rows = predict(model.path, make_frames(tmp_path / "s", opportunities=60, purpose="scoring")).to_pylist()
+        assert "documented rules" in model.card["win"]["why"]
+        assert not any(row["reasons_up"] or row["reasons_down"] for row in rows)
 
     def test_without_signal_it_says_no_skill(self, tmp_path: Path) -> None:
         frames = make_frames(tmp_path / "t", opportunities=700, signal=0.0, seed=9)

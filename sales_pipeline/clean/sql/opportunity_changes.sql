@@ -13,7 +13,7 @@ WITH current_rows AS (
   SELECT f.*, i.changed_at IS NOT NULL AS is_in_snapshot
   FROM staged_field_history AS f
   LEFT JOIN snapshot_instants AS i ON i.opportunity_id = f.opportunity_id AND i.changed_at = f.changed_at
-  WHERE f.problem IS NULL AND f.version = 1
+  WHERE f.problem IS NULL AND f.version = 1 AND f.attribute IS NULL
 ), first_fields AS (
   SELECT opportunity_id, field, MIN(changed_at) AS changed_at FROM fields GROUP BY opportunity_id, field
 ), before_first AS (

@@ -1,0 +1,132 @@
+"""The last two windows, and the calibrator: how a recipe is made fit for use, and how it is judged once as if that had been done earlier.
+
+Fitted on what was known before the calibration window, a recipe's scores of that window show how steep its log-odds should be; fitted on what was known
+before the test window, it is judged there. For use it is fitted on everything, its slope learnt on both windows' scores, the newest matured ones
+there are. The level is another matter: it moves (a shifted base rate), and windows that have matured are old. So each fit is set to the level of its own
+newest landmarks, rows still open counted with what is to be expected of them (for the correction of a shifted base rate in general: Saerens, Latinne &
+Decaestecker, Neural Computation 2002; here the shift is seen, not inferred).
+
+Belongs here: that order for a recipe over the windows of a plan. Does not belong here: which recipe (`evaluation`), what is reported (`card`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sales_pipeline.models.calibration import Calibrator, anchored, choose_calibrator, fit_shrinking
+from sales_pipeline.models.candidates import Candidate, Setting
+from sales_pipeline.models.competing_risks import Expectations
+from sales_pipeline.models.estimators import Estimator
+from sales_pipeline.models.evaluation import Prepared, fit, is_possible, judged_rows, prepare, probabilities
+from sales_pipeline.models.matrix import DAY, Encoded, Floats, Indices, Matrix
+from sales_pipeline.models.params import TrainingParams
+from sales_pipeline.models.splits import Plan, time_stratified
+
+RATES = "shrunken_rates"
+NEWEST_DAYS = 182.0
+"""Landmarks at most this old set the level: half a year, so that a season weighs no more than half."""
+
+
+@dataclass(frozen=True)
+class LastWindows:
+    """Both windows' rows and outcomes, and the training rows before each.
+
+    `calibration` and `test` are matrix rows; `calibration_won` is what was known (or to be expected) of the former before the test window, `won` what
+    is known (or to be expected) by now of both, in that order.
+    """
+
+    before_calibration: Prepared
+    before_test: Prepared
+    calibration: Indices
+    calibration_won: Floats
+    test: Indices
+    won: Floats
+    encoded: tuple[Encoded, Encoded]
+    params: TrainingParams
+
+    @property
+    def rows(self) -> Indices:
+        """Both windows' rows."""
+        return np.concatenate([self.calibration, self.test])
+
+    @property
+    def test_won(self) -> Floats:
+        """What became of the test rows."""
+        return self.won[len(self.calibration) :]
+
+    def scored(self, candidate: Candidate, setting: Setting) -> Scored:
+        """A recipe's raw scores of both windows, each by a fit on the rows before it."""
+        earlier = fit(candidate, setting, self.before_calibration.sample, self.params).score(self.encoded[0])
+        model = fit(candidate, setting, self.before_test.sample, self.params)
+        calibrator, _ = calibrate(candidate, earlier, self.calibration_won, self.params)
+        level = set_level(calibrator, model, self.before_test)
+        last = model.score(self.encoded[1])
+        return Scored(np.concatenate([earlier, last]), level.apply(last))
+
+    def compared(self, candidate: Candidate, setting: Setting) -> Floats | None:
+        """Probabilities of the test rows as on the validation windows, for comparing families; None where it cannot be fitted."""
+        if not is_possible(candidate, self.before_test.sample):
+            return None
+        sample = self.before_test.sample
+        sample = sample.take(time_stratified(len(sample.y), self.params.max_search_rows))
+        return probabilities(candidate, setting, sample, self.encoded[1], self.params)
+
+    def calibrator(
+        self, candidate: Candidate, scored: Scored, estimator: Estimator, final: Prepared
+    ) -> tuple[Calibrator, str]:
+        """The calibrator of the fit for use, and how it was made."""
+        slope, note = calibrate(candidate, scored.scores, self.won, self.params)
+        text = f"{note}; slope by the calibration and test windows' out-of-time scores, level by the landmarks of the last {NEWEST_DAYS:.0f} days"
+        return set_level(slope, estimator, final), text
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Raw scores of the calibration and test rows, and the test rows' probabilities as they would have been published then."""
+
+    scores: Floats
+    test: Floats
+
+
+def last_windows(matrix: Matrix, plan: Plan, params: TrainingParams, now: Expectations) -> LastWindows | None:
+    """The windows of a plan; None where it has none. `now` says what is to be expected of rows still open at the plan's as-of."""
+    fold = plan.calibration
+    if fold is None:
+        return None
+    before_calibration = prepare(matrix, fold.train, "win", params, fold.from_us)
+    before_test = prepare(matrix, plan.before_test, "win", params, fold.known_us)
+    ((calibration, calibration_won),) = judged_rows(matrix, [fold], "win", params)
+    calibration_now = now.outcomes(matrix.take(calibration))
+    test_won = now.outcomes(matrix.take(plan.test))
+    test, test_won = plan.test[np.isfinite(test_won)], test_won[np.isfinite(test_won)]
+    return LastWindows(
+        before_calibration,
+        before_test,
+        calibration,
+        calibration_won,
+        test,
+        np.concatenate([np.where(np.isfinite(calibration_now), calibration_now, calibration_won), test_won]),
+        (
+            before_calibration.encoding.encode(matrix.take(calibration)),
+            before_test.encoding.encode(matrix.take(test)),
+        ),
+        params,
+    )
+
+
+def calibrate(candidate: Candidate, scores: Floats, won: Floats, params: TrainingParams) -> tuple[Calibrator, str]:
+    """The calibrator of a candidate's raw scores, and how it was chosen."""
+    if candidate.name == RATES:
+        return fit_shrinking(scores, won), "logistic with a slope of at most 1, as rates are shrunken already"
+    return choose_calibrator(scores, won, min_isotonic_rows=params.min_isotonic_rows)
+
+
+def set_level(calibrator: Calibrator, estimator: Estimator, taught: Prepared) -> Calibrator:
+    """The calibrator moved so that the newest of the rows the estimator was fitted on have the mean probability their outcomes have."""
+    sample = taught.sample
+    landmark = sample.rows.keys["as_of_us"].to_numpy(dtype=np.float64)
+    newest = np.flatnonzero(landmark >= landmark.max() - NEWEST_DAYS * DAY).astype(np.int64)
+    part = sample.take(newest)
+    return anchored(calibrator, estimator.score(part.rows), part.y, part.weight)
