@@ -7,6 +7,8 @@ from decimal import ROUND_HALF_UP, Decimal
 CENT = Decimal("0.01")
 AMOUNT_PRECISION = 18
 AMOUNT_SCALE = 2
+LARGEST_AMOUNT = 10.0 ** (AMOUNT_PRECISION - AMOUNT_SCALE) - 2
+"""The largest float that is still an amount: floats of that size are two apart."""
 
 
 def to_amount(value: float | int | str | Decimal) -> Decimal:

@@ -20,7 +20,7 @@ from sales_pipeline.features.leak_statistics import kind_of, levels, out_of_fold
 
 Floats = npt.NDArray[np.float64]
 
-_MAX_ROWS = 10_000
+_MAX_ROWS = 6_000
 _FOLDS = 5
 _MIN_SHADOWS = 20
 

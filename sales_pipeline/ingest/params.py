@@ -81,6 +81,11 @@ class SourceMapping(_Frozen):
         Per table: `full` (a record that is absent was removed) or `delta`. Full where nothing is said.
     synonyms
         By raw column: value as found to value as meant.
+    time_zone
+        IANA name: instants without an offset are read in it, and days end in it. Close dates are days without a zone, taken as written (of an instant
+        the day it is written with); features and models count days in UTC, so that a record means the same in every season. In zones west of
+        UTC the days to a close date are therefore one fewer than on a wall calendar there, and `slip_probability` asks for the end of the close date
+        in UTC: less than a day from its end anywhere.
     order_by
         Header of a column that orders the records where no time is recorded: a weak order, never used as an instant.
     """

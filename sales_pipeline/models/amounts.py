@@ -193,7 +193,7 @@ def _judge(
     test = plan.test[np.isfinite(window.y[plan.test])]
     # What came of the calibration window during the test window is known by now, but was not when the test window began.
     earlier = plan.calibration.judge[np.isfinite(window.y[plan.calibration.judge])]
-    ((known, _),) = judged_rows(matrix, [plan.calibration], "amount", params)
+    ((known, _),) = judged_rows(matrix, [plan.calibration], "amount")
     later: list[tuple[Indices, Floats]] = []
     facts: dict[str, Any] = {}
     for number, result in enumerate(choice.best_of):

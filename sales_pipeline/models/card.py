@@ -106,8 +106,8 @@ def statements(card: Mapping[str, Any]) -> list[str]:
         said.append(f"{win['why'][0].upper()}{win['why'][1:]}. Scores rest on shrunken rates.")
     if win.get("test") is None:
         said.append("No untouched last window could be formed: the figures come from validation alone.")
-    elif expected := win.get("expected_share"):
+    elif still_open := win.get("open_share"):
         said.append(
-            f"{expected:.0%} of the last window's outcomes have not come yet; in its figures they count with their expected chance of winning."
+            f"{still_open:.0%} of the last window's rows are still open: its figures are those of the others, which closed sooner."
         )
     return said

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sales_pipeline.features.catalogue import FEATURES
 from sales_pipeline.models.encoding import Encoding, learn_encoding
-from sales_pipeline.models.matrix import DAY, Encoded, Floats, Indices, Matrix, known_kinds
+from sales_pipeline.models.matrix import DAY, Encoded, Floats, Indices, Matrix, align, known_kinds
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.selection import keep_columns
 from sales_pipeline.models.splits import time_stratified
@@ -31,13 +32,16 @@ EDGES = (0.0, 14.0, 28.0, 56.0, 91.0, 140.0, 210.0, 300.0, 420.0, 600.0, 900.0)
 """Starts of the intervals, in days after the landmark."""
 MIN_EVENTS = 20
 """Closings an interval needs, else it is joined to the one before it; and each outcome needs to be counted on at all."""
-STRENGTH = 0.3
+STRENGTH = 0.05
 """C of the multinomial logit: the inverse of the penalty on squared coefficients."""
 CHANGING = ("stage", "days_to_crm_close_date", "age_days", "days_since_last_inbound", "crm_probability")
 """Source columns whose effect may fade or grow with the interval: where a row stands now says less about later intervals."""
-MOST_COLUMNS = 15
+MOST_COLUMNS = 10
 """Source columns the hazards look at: the level of what is to be expected needs the most telling ones only."""
-DRIFT_YEARS = 1.5
+MOVING_WITH_TIME = frozenset(feature.name for feature in FEATURES if feature.is_dated or feature.family == "season") | {
+    "created_month"
+}
+"""Columns that move with the calendar by themselves: a short history cannot tell their effect from that of being watched for less long."""
 FREE = 3.0
 """Scale of the intervals' columns: their effects are hardly penalised, as the baseline hazards are what the data are asked for."""
 WON, LOST = 1, 2
@@ -59,7 +63,7 @@ class CompetingRisks:
     changing: Indices
 
     def chance_of_winning(self, rows: Encoded, open_days: Floats) -> Floats:
-        """Chance that a row is won in the end, given that it is still open `open_days` after its landmark, at the as-of the model was fitted at.
+        """Chance that a row is won in the end, given that it is still open `open_days` after its landmark.
 
         Within an interval its hazard is spread evenly over the days; the last interval's hazards go on for ever.
         """
@@ -67,9 +71,7 @@ class CompetingRisks:
         ends = np.append(self.edges[1:], np.inf)
         surviving, chance = np.ones(len(rows)), np.zeros(len(rows))
         for number in range(count):
-            hazard = self.model.predict_proba(
-                _design(rows.x, open_days, np.full(len(rows), number), count, self.changing)
-            )
+            hazard = self.model.predict_proba(_design(rows.x, np.full(len(rows), number), count, self.changing))
             win, lose = hazard[:, WON], hazard[:, LOST]
             if number == count - 1:
                 chance += surviving * win / np.maximum(win + lose, 1e-12)
@@ -127,6 +129,7 @@ def learn_expectations(
     if min(int((won == 1).sum()), int((won == 0).sum())) < MIN_EVENTS or not np.isfinite(as_of_us):
         return nothing
     part = matrix.take(rows)
+    part = align(part, [column for column in part.columns if column.name not in MOVING_WITH_TIME])
     seen = np.isfinite(won)
     few = params.model_copy(update={"max_columns": min(params.max_columns, MOST_COLUMNS)})
     columns = keep_columns(part.take(np.flatnonzero(seen).astype(np.int64)), won[seen], "win", few)
@@ -177,7 +180,7 @@ def fit_competing_risks(
 
     names = np.array(columns, dtype=object)
     changing = np.flatnonzero(np.isin(names[rows.groups], CHANGING)) if len(names) else np.zeros(0, dtype=np.int64)
-    design = _design(rows.x[who], follow_up[who], when, len(edges), changing)
+    design = _design(rows.x[who], when, len(edges), changing)
     model = LogisticRegression(C=STRENGTH, max_iter=300, tol=1e-3).fit(design, label)
     return CompetingRisks(edges, model, changing.astype(np.int64))
 
@@ -197,18 +200,13 @@ def _edges(days: Floats, longest: float) -> Floats:
     return np.array(kept)
 
 
-def _design(x: Floats, before: Floats, interval: npt.NDArray[np.int64], count: int, changing: Indices) -> Floats:
-    """Features, how long before the as-of the landmark lies, the interval, and the changing features in the first interval and fading over the later ones.
-
-    Hazards drift with the calendar: landmarks of the last `DRIFT_YEARS` lie on a line of their own, older ones are told apart no more.
-    """
+def _design(x: Floats, interval: npt.NDArray[np.int64], count: int, changing: Indices) -> Floats:
+    """Features, the interval, and the changing features in the first interval and fading over the later ones."""
     share = interval / max(count - 1, 1)
     moving = x[:, changing]
-    drift = np.minimum(before / 365.25, DRIFT_YEARS)
     return np.hstack(
         [
             x,
-            drift[:, None],
             FREE * np.eye(count)[interval],
             moving * share[:, None],
             moving * (interval == 0)[:, None].astype(np.float64),

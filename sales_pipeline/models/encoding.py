@@ -20,6 +20,8 @@ from sales_pipeline.models.matrix import Encoded, Floats, Indices, Matrix, Sourc
 
 OTHER = "\x00other"
 MISSING = "\x00missing"
+LARGEST = 1e15
+"""Numbers are held within it before anything is learnt: squares of what typing errors make of a number are no numbers any more."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def learn_encoding(
 
 
 def _learn_number(values: Floats, column: SourceColumn) -> dict[str, Any] | None:
-    known = values[np.isfinite(values)]
+    known = np.clip(values[np.isfinite(values)], -LARGEST, LARGEST)
     if not len(known):
         return None
     low, middle, high = (float(v) for v in np.quantile(known, [0.005, 0.5, 0.995]))

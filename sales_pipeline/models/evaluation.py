@@ -133,8 +133,7 @@ def probabilities(
 class Result:
     """One candidate with one setting over all validation windows: predictions out of time, and a loss per row.
 
-    `actual` is the outcome (win: between 0 and 1 where it was not known yet) or the logarithm of the amount; `loss` the (expected) log loss or the
-    squared error of the logarithm. `window` numbers the validation window.
+    `actual` is the outcome or the logarithm of the amount; `loss` the log loss or the squared error of the logarithm. `window` numbers the validation window.
     """
 
     candidate: Candidate
@@ -177,7 +176,7 @@ def search(
     quick = params.model_copy(update={"max_training_rows": min(params.max_search_rows, params.max_training_rows)})
     pieces: dict[tuple[str, int], list[Floats]] = {}
     judged: list[tuple[Indices, Floats]] = []
-    for fold, (rows, actual) in zip(folds, judged_rows(matrix, folds, task, params), strict=True):
+    for fold, (rows, actual) in zip(folds, judged_rows(matrix, folds, task), strict=True):
         judged.append((rows, actual))
         prepared = prepare(matrix, fold.train, task, quick, fold.from_us)
         part = matrix.take(rows)
@@ -208,24 +207,17 @@ def search(
     return results
 
 
-def judged_rows(
-    matrix: Matrix, folds: Sequence[Fold], task: Task, params: TrainingParams
-) -> list[tuple[Indices, Floats]]:
-    """Per fold the rows it judges and what became of them, as known (win: or to be expected) before the fold's `known_us`."""
-    if task == "amount":
-        y = target(matrix, task)
-        judged = []
-        for fold in folds:
-            known = np.isfinite(y[fold.judge]) & (outcomes_known(matrix.keys, fold.known_us)[fold.judge] == 1)
-            judged.append((fold.judge[known], y[fold.judge[known]]))
-        return judged
+def judged_rows(matrix: Matrix, folds: Sequence[Fold], task: Task) -> list[tuple[Indices, Floats]]:
+    """Per fold the rows it judges and what became of them, as seen before the fold's `known_us`; rows still open then are left out.
+
+    Outcomes that are to be expected teach, but do not judge: candidates would be held against another model, and noise would look like skill.
+    """
+    y = target(matrix, task)
     found: list[tuple[Indices, Floats]] = []
-    expectations: Expectations | None = None
     for fold in folds:
-        if expectations is None or expectations.as_of_us != fold.known_us:
-            expectations = learn_expectations(matrix, fold.known_us, params)
-        y = expectations.outcomes(matrix.take(fold.judge))
-        found.append((fold.judge[np.isfinite(y)], y[np.isfinite(y)]))
+        won = outcomes_known(matrix.keys, fold.known_us)[fold.judge]
+        usable = np.isfinite(won) if task == "win" else (won == 1) & np.isfinite(y[fold.judge])
+        found.append((fold.judge[usable], y[fold.judge[usable]]))
     return found
 
 

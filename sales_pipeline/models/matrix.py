@@ -99,7 +99,7 @@ class Matrix:
         One row per spine row: float64 for numbers and booleans (NaN: missing), text for categories (None: missing).
     keys
         Same rows: opportunity_id, kind, account_id, owner_id, product_id, stage, currency (text, None: missing), amount, crm_probability, as_of_us,
-        created_us, crm_close_us (the end of that day), is_won (1/0), closed_us, won_amount (float64, NaN: missing or, for outcomes, still open).
+        created_us, crm_close_us (the end of that day in UTC), is_won (1/0), closed_us, won_amount (float64, NaN: missing or, for outcomes, still open).
         `_us` are microseconds since 1970-01-01 UTC, which float64 holds exactly.
     """
 
@@ -176,14 +176,24 @@ def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None) ->
 
 
 def align(matrix: Matrix, columns: Sequence[SourceColumn]) -> Matrix:
-    """The matrix with exactly those columns, in that order; a column it lacks is all missing."""
+    """The matrix with exactly those columns, in that order.
+
+    A column it lacks is all missing, and so is one that has become something else since the columns were learnt: an attribute's type is found
+    anew in every export, and the text of a number, or the days since a date, mean nothing to who learnt an amount.
+    """
+    found = {column.name: _meaning(column) for column in matrix.columns}
     data = {
         column.name: matrix.frame[column.name].to_numpy()
-        if column.name in matrix.frame
+        if column.name in matrix.frame and found.get(column.name, _meaning(column)) == _meaning(column)
         else _missing(column.kind, len(matrix))
         for column in columns
     }
     return Matrix(pd.DataFrame(data, index=range(len(matrix))), matrix.keys, tuple(columns))
+
+
+def _meaning(column: SourceColumn) -> tuple[bool, bool]:
+    """What values of a column are, as far as they can be taken for each other: a boolean is a number of 0 and 1."""
+    return column.kind == "category", column.is_date
 
 
 def codes(values: npt.NDArray[Any] | pd.Series) -> Indices:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sales_pipeline.models.competing_risks import learn_expectations
+from sales_pipeline.models.competing_risks import outcomes_known
 from sales_pipeline.models.matrix import DAY, Floats, Indices, Matrix, SourceColumn, align
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.predict import win_probabilities
@@ -33,7 +33,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class PairedReplay:
-    """Matrix rows, what became of them (between 0 and 1 where still open) and both contestants' probabilities, over all dates."""
+    """Matrix rows, what became of them and both contestants' probabilities, over all dates."""
 
     rows: Indices
     won: Floats
@@ -62,7 +62,7 @@ def paired_replay(
         return None
     found.reverse()
     rows = np.concatenate([at for _, at, _, _ in found])
-    won = learn_expectations(matrix, as_of_us, params).outcomes(matrix.take(rows))
+    won = outcomes_known(matrix.keys, as_of_us)[rows]
     known = np.isfinite(won)
     both = (np.concatenate([p for _, _, p, _ in found])[known], np.concatenate([q for _, _, _, q in found])[known])
     return PairedReplay(rows[known], won[known], both, tuple(date for date, _, _, _ in found))

@@ -85,7 +85,7 @@ class TrainingParams(BaseModel):
         default=30_000, ge=1000, description="landmark rows a model is fitted on; of more every n-th in time order"
     )
     max_search_rows: int = Field(
-        default=12_000, ge=500, description="landmark rows a candidate is fitted on while candidates are compared"
+        default=8_000, ge=500, description="landmark rows a candidate is fitted on while candidates are compared"
     )
     max_hazard_rows: int = Field(
         default=8_000,

@@ -21,7 +21,6 @@ import pyarrow as pa
 from sales_pipeline.errors import EnvironmentProblem
 from sales_pipeline.models.bundle import Bundle, read_bundle
 from sales_pipeline.models.card import JudgedWindow
-from sales_pipeline.models.competing_risks import learn_expectations
 from sales_pipeline.models.evaluation import clusters
 from sales_pipeline.models.feature_contract import require_contract
 from sales_pipeline.models.matrix import FeatureTables, Floats, Matrix, align, load_matrix
@@ -198,11 +197,11 @@ def _as_it_stands(found: Verdict, bundle: Bundle, matrix: Matrix, window: Judged
 def _last_window(matrix: Matrix, features: FeatureTables, params: TrainingParams) -> JudgedWindow:
     """The last window of a training feature set, without probabilities (NaN)."""
     plan = plan_windows(matrix.keys, features.as_of.instant.timestamp() * 1e6, params)
-    windows = last_windows(matrix, plan, params, learn_expectations(matrix, plan.as_of_us, params))
-    if windows is None or not len(windows.test):
+    windows = last_windows(matrix, plan, params)
+    if windows is None or not len(windows.seen):
         raise _nothing_to_compare_on(features, f"{len(plan.final)} landmarks")
-    rows = windows.test
-    return JudgedWindow(rows, clusters(matrix.keys)[rows], windows.test_won, np.full(len(rows), np.nan))
+    rows = windows.test[windows.seen]
+    return JudgedWindow(rows, clusters(matrix.keys)[rows], windows.test_won[windows.seen], np.full(len(rows), np.nan))
 
 
 def _nothing_to_compare_on(features: FeatureTables, found: str) -> EnvironmentProblem:

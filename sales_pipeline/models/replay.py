@@ -39,7 +39,7 @@ from sales_pipeline.models.train import train
 from sales_pipeline.models.win import Recipe, Rivals
 
 SEARCHES = 2
-MIN_KNOWN_SHARE = 0.6
+MIN_KNOWN_SHARE = 0.85
 """Share of a date's rows that must have closed by the end for the date to count in figures of winning ever."""
 _SAID = (
     "win_probability", "win_probability_low", "win_probability_high", "win_probability_30d", "win_probability_90d", "slip_probability",

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sales_pipeline.domain.money import LARGEST_AMOUNT
 from sales_pipeline.models.calibration import SHARE
 from sales_pipeline.models.matrix import Floats, Indices
 
@@ -76,7 +77,10 @@ def learn_spreads(residual: Floats, opportunity: Indices, keys: pd.DataFrame, ta
 
 
 def amounts_of(score: Floats, keys: pd.DataFrame, spreads: Mapping[str, Spread]) -> tuple[Floats, Floats, Floats]:
-    """Expected amount, lower and upper end of predicted logarithms; the ends lie around the expectation."""
+    """Expected amount, lower and upper end of predicted logarithms; the ends lie around the expectation.
+
+    All are held within what an amount can be (`LARGEST_AMOUNT`): one typing error among the won amounts can put the ends anywhere.
+    """
     stated, stage = groups_of(keys)
     names = np.where(stated, np.where(np.isin(stage.astype(str), list(spreads)), stage, STATED), UNSTATED)
     number, distinct = pd.factorize(names)
@@ -85,5 +89,8 @@ def amounts_of(score: Floats, keys: pd.DataFrame, spreads: Mapping[str, Spread])
         np.array([getattr(spread, name) for spread in chosen], dtype=np.float64)[number]
         for name in ("smearing", "low", "high")
     )
-    expected = np.exp(score) * smearing
-    return expected, np.minimum(np.exp(score + low), expected), np.maximum(np.exp(score + high), expected)
+    expected, lower, upper = (
+        np.minimum(values, LARGEST_AMOUNT)
+        for values in (np.exp(score) * smearing, np.exp(score + low), np.exp(score + high))
+    )
+    return expected, np.minimum(lower, expected), np.maximum(upper, expected)

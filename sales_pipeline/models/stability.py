@@ -27,7 +27,7 @@ DRIFT_LEVEL = 0.01
 """Chance, over all features together (Bonferroni), of naming one that does not drift."""
 MIN_CHANGE = 0.05
 """A change of the area under the ROC curve smaller than this is not worth a name, however sure it is."""
-MAX_IMPORTANCE_ROWS = 5_000
+MAX_IMPORTANCE_ROWS = 1_000
 OWNER_KEYS = ("owner_id",)
 
 
@@ -147,7 +147,7 @@ def _hanley_mcneil(area: float, positives: float, negatives: float) -> float:
 def importance(encoding: Encoding, estimator: Estimator, matrix: Matrix) -> list[dict[str, Any]]:
     """How much each source column moves the scores of a matrix's rows: its share of the mean absolute contribution in log-odds.
 
-    `matrix` holds the encoding's columns; of more than 5,000 rows evenly spaced ones are taken. The largest share first; empty where nothing moves.
+    `matrix` holds the encoding's columns; of more than `MAX_IMPORTANCE_ROWS` rows evenly spaced ones are taken. The largest share first; empty where nothing moves.
     Per column: `column`, `meaning`, `share` (sums to 1), `is_about_owner`.
     """
     every = np.arange(len(matrix), dtype=np.int64)

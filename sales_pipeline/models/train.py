@@ -143,13 +143,13 @@ def train_matrix(
     }
     records = tuple(CandidateRecord.of_amount(row, row["name"] == amount.facts["choice"]) for row in amount.candidates)
     win = train_win(matrix, plan, params, facts, now, has_history=has_history, recipe=recipe, rivals=rivals)
-    judged = win.judged
     card["win"] = win.card
     timing = None
     if plan.is_time_ordered:
         timing = learn_timing(matrix, now.outcomes(matrix), params, as_of_us=as_of_us)
-        if timing is not None and judged is not None:
-            timing = calibrate(timing, matrix.take(judged.rows), judged.probability, as_of_us=as_of_us)
+        if timing is not None and win.later is not None:
+            rows, p = win.later
+            timing = calibrate(timing, matrix.take(rows), p, as_of_us=as_of_us)
     card["timing"] = timing_facts(timing)
     card["statements"] = statements(card)
-    return Parts(win.model, None, timing, amount.model, card, (*win.records, *records), judged, win.rivals)
+    return Parts(win.model, None, timing, amount.model, card, (*win.records, *records), win.judged, win.rivals)

@@ -6,7 +6,7 @@ Belongs here: from a plan to a `WinModel`. Does not belong here: amounts and dat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,19 +26,18 @@ from sales_pipeline.models.evaluation import (
     choose,
     clusters,
     fit,
-    is_possible,
     prepare,
     search,
     setting_text,
 )
 from sales_pipeline.models.ladder import RULES_TEXT, few_model, rules_model
-from sales_pipeline.models.matrix import Floats, Matrix
+from sales_pipeline.models.matrix import Floats, Indices, Matrix
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.recording import CandidateRecord
 from sales_pipeline.models.splits import Plan, plan_windows
 from sales_pipeline.models.stability import importance
 from sales_pipeline.models.tree_rules import rules
-from sales_pipeline.models.windows import RATES, LastWindows, Scored, last_windows
+from sales_pipeline.models.windows import RATES, LastWindows, Scored, can_be_fitted, last_windows
 
 BASELINES = ("base_rate", "stage_rate")
 SMALL_FAMILIES = ("base_rate", "stage_rate", "logistic_regression")
@@ -67,12 +66,14 @@ class Rivals:
 
 @dataclass(frozen=True)
 class WinTraining:
-    """The model, what its card says, a record per candidate family, the predictions of the untouched window (None: there is none), and rivals by name."""
+    """The model, what its card says, a record per candidate family, the predictions of the untouched window whose outcome is seen (None: there is no window), all its rows with their
+    probabilities, and rivals by name."""
 
     model: WinModel
     card: dict[str, Any]
     records: tuple[CandidateRecord, ...] = ()
     judged: JudgedWindow | None = None
+    later: tuple[Indices, Floats] | None = None
     rivals: Mapping[str, WinModel] = field(default_factory=dict)
 
 
@@ -120,7 +121,7 @@ class _Fits:
         found = {}
         for name, recipe in wanted.items():
             candidate = candidate_of(recipe, has_history)
-            if is_possible(candidate, self.final.sample):
+            if can_be_fitted(candidate, self.windows, self.final):
                 found[name] = self.model(candidate, recipe.setting)[0]
         return found
 
@@ -162,15 +163,21 @@ def train_win(
         chosen, setting = candidate_of(recipe, has_history), recipe.setting
     elif choice is not None and choice.has_skill:
         chosen, setting = choice.chosen.candidate, choice.chosen.setting
-    windows = last_windows(matrix, plan, params, now)
+    windows = last_windows(matrix, plan, params)
     final = prepare(matrix, plan.final, "win", params, plan.as_of_us, now)
+    if not can_be_fitted(chosen, windows, final):
+        why = f"{chosen.name} cannot be fitted, as no column tells the rows of a window apart, or one has a single outcome: shrunken rates"
+        chosen, setting, choice = rates, {}, replace(choice, has_skill=False, why=why) if choice else None
     fits = _Fits(matrix, plan, params, final, windows, closed)
     model, note, scored = fits.model(chosen, setting, choice)
     records = _records(matrix, choice, windows)
     judged: JudgedWindow | None = None
+    later: tuple[Indices, Floats] | None = None
     if windows is not None and scored is not None and len(windows.test):
-        groups = clusters(matrix.keys)[windows.test]
-        judged = JudgedWindow(windows.test, groups, windows.test_won, scored.test)
+        seen = windows.seen
+        rows = windows.test[seen]
+        judged = JudgedWindow(rows, clusters(matrix.keys)[rows], windows.test_won[seen], scored.test[seen])
+        later = (windows.test, scored.test)
     challenger = _challenger(choice)
     card = {
         "choice": chosen.name,
@@ -190,10 +197,10 @@ def train_win(
         "candidates": [record.row() for record in records],
         "test": judged_figures(judged, params),
         "censoring": CENSORING if now.model is not None else CLOSED_ONLY,
-        "expected_share": expected_share(windows),
+        "open_share": open_share(windows),
     }
     beside = fits.rivals(rivals, choice, has_history) if rivals is not None else {}
-    return WinTraining(model, card, tuple(records), judged, beside)
+    return WinTraining(model, card, tuple(records), judged, later, beside)
 
 
 def _few(
@@ -209,7 +216,11 @@ def _few(
         assert isinstance(fitted, Rates)
         model = few_model(facts, fitted)
         minority = min(won, closed - won)
-        why = f"{closed} closed opportunities ({minority} of the rarer outcome): too few for more than shrunken rates"
+        why = (
+            f"all {closed} closed opportunities were {'won' if won else 'lost'}: the rate seen, with a prior"
+            if not minority
+            else f"{closed} closed opportunities ({minority} of the rarer outcome): too few for more than shrunken rates"
+        )
     return model, {
         "choice": model.family,
         "setting": setting_text({}),
@@ -226,7 +237,7 @@ def _few(
         "candidates": [],
         "test": None,
         "censoring": CLOSED_ONLY,
-        "expected_share": None,
+        "open_share": None,
     }
 
 
@@ -282,18 +293,18 @@ def fitted_recipe(
     now = learn_expectations(matrix, plan.as_of_us, params, params.max_training_rows)
     final = prepare(matrix, plan.final, "win", params, plan.as_of_us, now)
     candidate = candidate_of(recipe, has_history)
-    if len(np.unique(final.sample.y)) < 2 or not is_possible(candidate, final.sample):
+    windows = last_windows(matrix, plan, params)
+    if len(np.unique(final.sample.y)) < 2 or not can_be_fitted(candidate, windows, final):
         return None
-    fits = _Fits(matrix, plan, params, final, last_windows(matrix, plan, params, now), params.min_closed_for_full)
+    fits = _Fits(matrix, plan, params, final, windows, params.min_closed_for_full)
     return fits.model(candidate, recipe.setting)[0]
 
 
-def expected_share(windows: LastWindows | None) -> float | None:
-    """Share of the test window's outcomes that were still open, and so expected; None without a window."""
+def open_share(windows: LastWindows | None) -> float | None:
+    """Share of the test window's rows still open, which are not in its figures; None without a window."""
     if windows is None or not len(windows.test):
         return None
-    won = windows.test_won
-    return float(((won > 0) & (won < 1)).mean())
+    return float(np.isnan(windows.test_won).mean())
 
 
 def _records(matrix: Matrix, choice: Choice | None, windows: LastWindows | None) -> list[CandidateRecord]:
@@ -308,7 +319,8 @@ def _records(matrix: Matrix, choice: Choice | None, windows: LastWindows | None)
         if windows is not None and len(windows.test):
             p = windows.compared(result.candidate, result.setting)
             if p is not None:
-                record = record.with_test(windows.test_won, p, groups[windows.test])
+                seen = windows.seen
+                record = record.with_test(windows.test_won[seen], p[seen], groups[windows.test[seen]])
         records.append(record)
     return records
 
@@ -318,13 +330,13 @@ def recipe_on_last_window(
 ) -> Floats | None:
     """Probabilities of a recipe on the test window, fitted and calibrated on what was known before it; None without such windows."""
     plan = plan_windows(matrix.keys, as_of_us, params)
-    windows = last_windows(
-        matrix, plan, params, learn_expectations(matrix, plan.as_of_us, params, params.max_training_rows)
-    )
+    windows = last_windows(matrix, plan, params)
     if windows is None or not len(windows.test):
         return None
     candidate = candidate_of(Recipe(family, setting), has_history)
-    return windows.scored(candidate, setting).test
+    if not can_be_fitted(candidate, windows):
+        return None
+    return windows.scored(candidate, setting).test[windows.seen]
 
 
 def _calibrated_otherwise(

@@ -2,7 +2,8 @@
 
 Fitted on what was known before the calibration window, a recipe's scores of that window show how steep its log-odds should be; fitted on what was known
 before the test window, it is judged there. For use it is fitted on everything, its slope learnt on both windows' scores, the newest matured ones
-there are. The level is another matter: it moves (a shifted base rate), and windows that have matured are old. So each fit is set to the level of its own
+there are. Outcomes that are judged and
+calibrated by are seen ones, never expected ones: a model would be held against another model. The level is another matter: it moves (a shifted base rate), and windows that have matured are old. So each fit is set to the level of its own
 newest landmarks, rows still open counted with what is to be expected of them (for the correction of a shifted base rate in general: Saerens, Latinne &
 Decaestecker, Neural Computation 2002; here the shift is seen, not inferred).
 
@@ -17,9 +18,9 @@ import numpy as np
 
 from sales_pipeline.models.calibration import Calibrator, anchored, choose_calibrator, fit_shrinking
 from sales_pipeline.models.candidates import Candidate, Setting
-from sales_pipeline.models.competing_risks import Expectations
+from sales_pipeline.models.competing_risks import outcomes_known
 from sales_pipeline.models.estimators import Estimator
-from sales_pipeline.models.evaluation import Prepared, fit, is_possible, judged_rows, prepare, probabilities
+from sales_pipeline.models.evaluation import Prepared, fit, is_possible, prepare, probabilities
 from sales_pipeline.models.matrix import DAY, Encoded, Floats, Indices, Matrix
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.splits import Plan, time_stratified
@@ -33,8 +34,8 @@ NEWEST_DAYS = 182.0
 class LastWindows:
     """Both windows' rows and outcomes, and the training rows before each.
 
-    `calibration` and `test` are matrix rows; `calibration_won` is what was known (or to be expected) of the former before the test window, `won` what
-    is known (or to be expected) by now of both, in that order.
+    `calibration` and `test` are matrix rows; `calibration_won` is what was known of the former before the test window, `won` what is known by now of
+    both, in that order: 1, 0, or NaN for rows still open then.
     """
 
     before_calibration: Prepared
@@ -53,14 +54,20 @@ class LastWindows:
 
     @property
     def test_won(self) -> Floats:
-        """What became of the test rows."""
+        """What became of the test rows; NaN: still open."""
         return self.won[len(self.calibration) :]
+
+    @property
+    def seen(self) -> Indices:
+        """Positions of the test rows whose outcome is known by now."""
+        return np.flatnonzero(np.isfinite(self.test_won)).astype(np.int64)
 
     def scored(self, candidate: Candidate, setting: Setting) -> Scored:
         """A recipe's raw scores of both windows, each by a fit on the rows before it."""
         earlier = fit(candidate, setting, self.before_calibration.sample, self.params).score(self.encoded[0])
         model = fit(candidate, setting, self.before_test.sample, self.params)
-        calibrator, _ = calibrate(candidate, earlier, self.calibration_won, self.params)
+        then = np.isfinite(self.calibration_won)
+        calibrator, _ = calibrate(candidate, earlier[then], self.calibration_won[then], self.params)
         level = set_level(calibrator, model, self.before_test)
         last = model.score(self.encoded[1])
         return Scored(np.concatenate([earlier, last]), level.apply(last))
@@ -77,7 +84,8 @@ class LastWindows:
         self, candidate: Candidate, scored: Scored, estimator: Estimator, final: Prepared
     ) -> tuple[Calibrator, str]:
         """The calibrator of the fit for use, and how it was made."""
-        slope, note = calibrate(candidate, scored.scores, self.won, self.params)
+        known = np.isfinite(self.won)
+        slope, note = calibrate(candidate, scored.scores[known], self.won[known], self.params)
         text = f"{note}; slope by the calibration and test windows' out-of-time scores, level by the landmarks of the last {NEWEST_DAYS:.0f} days"
         return set_level(slope, estimator, final), text
 
@@ -90,30 +98,39 @@ class Scored:
     test: Floats
 
 
-def last_windows(matrix: Matrix, plan: Plan, params: TrainingParams, now: Expectations) -> LastWindows | None:
-    """The windows of a plan; None where it has none. `now` says what is to be expected of rows still open at the plan's as-of."""
+def last_windows(matrix: Matrix, plan: Plan, params: TrainingParams) -> LastWindows | None:
+    """The windows of a plan; None where it has none."""
     fold = plan.calibration
     if fold is None:
         return None
     before_calibration = prepare(matrix, fold.train, "win", params, fold.from_us)
     before_test = prepare(matrix, plan.before_test, "win", params, fold.known_us)
-    ((calibration, calibration_won),) = judged_rows(matrix, [fold], "win", params)
-    calibration_now = now.outcomes(matrix.take(calibration))
-    test_won = now.outcomes(matrix.take(plan.test))
-    test, test_won = plan.test[np.isfinite(test_won)], test_won[np.isfinite(test_won)]
+    now = outcomes_known(matrix.keys, plan.as_of_us)
     return LastWindows(
         before_calibration,
         before_test,
-        calibration,
-        calibration_won,
-        test,
-        np.concatenate([np.where(np.isfinite(calibration_now), calibration_now, calibration_won), test_won]),
+        fold.judge,
+        outcomes_known(matrix.keys, fold.known_us)[fold.judge],
+        plan.test,
+        now[np.concatenate([fold.judge, plan.test])],
         (
-            before_calibration.encoding.encode(matrix.take(calibration)),
-            before_test.encoding.encode(matrix.take(test)),
+            before_calibration.encoding.encode(matrix.take(fold.judge)),
+            before_test.encoding.encode(matrix.take(plan.test)),
         ),
         params,
     )
+
+
+def can_be_fitted(candidate: Candidate, windows: LastWindows | None, final: Prepared | None = None) -> bool:
+    """Whether a family can be fitted wherever its model needs a fit: but for rates each needs a column and both outcomes.
+
+    Columns that were empty until lately, or are constant, leave earlier windows without any.
+    """
+    if candidate.name in ("base_rate", "stage_rate", RATES):
+        return True
+    fits = [final] if final is not None else []
+    fits += [windows.before_calibration, windows.before_test] if windows is not None else []
+    return all(is_possible(candidate, one.sample) and len(np.unique(one.sample.y)) == 2 for one in fits)
 
 
 def calibrate(candidate: Candidate, scores: Floats, won: Floats, params: TrainingParams) -> tuple[Calibrator, str]:

@@ -40,6 +40,7 @@ from sales_pipeline.simulation.world import simulate
 DATA = Path(__file__).parents[3] / "shared" / "data"
 ALWAYS_LEAKING = (
     "Loss_Reason__c", "Contract_Number__c", "Days_To_Close__c", "Final_Discount__c", "Budget_Confirmed__c", "account_type",
+    "planned_activity_count", "days_to_next_planned_activity",
 )  # fmt: skip
 FLAT_TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ibm_sales_win_loss": (

@@ -38,7 +38,15 @@ AFTER_CONTACT = {
     "Asymmetrique Profile Index",
     "Asymmetrique Profile Score",
 }
-FAMILIES = {"base_rate", "logistic_regression", "decision_tree", "linear_svm", "rbf_svm", "gradient_boosting"}
+FAMILIES = {
+    "base_rate",
+    "frequency_naive_bayes",
+    "logistic_regression",
+    "decision_tree",
+    "linear_svm",
+    "rbf_svm",
+    "gradient_boosting",
+}
 
 
 def best(told: dict[str, Any], columns: str, figure: str = "auc") -> float:

@@ -148,7 +148,9 @@ def make_frames(
         as_of=AsOf(START + timedelta(days=days)),
         spine=write_table(_table(spine, SPINE), folder / "spine.parquet", SPINE),
         features=write_table(pa.table(wide), folder / "features.parquet"),
-        attributes=write_table(_table(attributes, OPPORTUNITY_ATTRIBUTES), folder / "attributes.parquet", OPPORTUNITY_ATTRIBUTES),
+        attributes=write_table(
+            _table(attributes, OPPORTUNITY_ATTRIBUTES), folder / "attributes.parquet", OPPORTUNITY_ATTRIBUTES
+        ),
         outcomes=write_table(_table(outcomes, OUTCOMES), folder / "outcomes.parquet", OUTCOMES),
         ledger=write_table(pa.Table.from_pylist(_filled(ledger), schema=None), folder / "ledger.parquet"),
         true=p[who],

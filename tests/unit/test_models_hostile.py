@@ -19,19 +19,27 @@ from hypothesis import strategies as st
 from sales_pipeline.contracts.canonical import OPPORTUNITY_ATTRIBUTES
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import LEAK_LEDGER, OUTCOMES, PREDICTIONS, SPINE
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.features.build import build
+from sales_pipeline.features.params import FeatureParams
+from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import conform, read_table, write_table
 from sales_pipeline.models.bundle import read_bundle
+from sales_pipeline.models.candidates import AMOUNT_CANDIDATES, WIN_CANDIDATES
 from sales_pipeline.models.encoding import OTHER, learn_encoding
 from sales_pipeline.models.matrix import DAY, SourceColumn, load_matrix
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.predict import needed_columns, predict
 from sales_pipeline.models.selection import keep_columns
+from sales_pipeline.models.serving import predict_frame, to_frame
 from sales_pipeline.models.store import NullRecorder
 from sales_pipeline.models.train import TrainedModel, train
 from sales_pipeline.models.win import Recipe
 from sales_pipeline.scoring.params import ScoringParams
 from sales_pipeline.scoring.score import score
 from tests.support.frames import Frames, make_frames
+from tests.support.histories import field_history, write_rows
 
 SEARCHED = TrainingParams(
     win_families=("base_rate", "stage_rate", "logistic_regression"),
@@ -39,12 +47,17 @@ SEARCHED = TrainingParams(
     bootstrap_rounds=20,
     boosting_rounds=20,
 )
+FAMILIES = {
+    "logistic_regression": "linear_regression",
+    "decision_tree": "crm_amount",
+    "gradient_boosting": "median",
+    "frequency_naive_bayes": "median",
+    "stage_rate": "median",
+}
+"""Families of the win probability, each beside one of the amount."""
 RECIPES = {
-    "logistic_regression": Recipe("logistic_regression", {"C": 1.0}, ("linear_regression", {})),
-    "decision_tree": Recipe("decision_tree", {"max_leaf_nodes": 8, "min_samples_leaf": 20}, ("crm_amount", {})),
-    "gradient_boosting": Recipe("gradient_boosting", {"num_leaves": 7, "learning_rate": 0.1}, ("median", {})),
-    "frequency_naive_bayes": Recipe("frequency_naive_bayes", {}, ("median", {})),
-    "stage_rate": Recipe("stage_rate", {}, ("median", {})),
+    name: Recipe(name, WIN_CANDIDATES[name].settings[0], (amount, AMOUNT_CANDIDATES[amount].settings[0]))
+    for name, amount in FAMILIES.items()
 }
 SEGMENT = "attribute:Segment__c"
 
@@ -60,7 +73,7 @@ def teaching(tmp_path_factory: pytest.TempPathFactory) -> Frames:
 
 @pytest.fixture(scope="module")
 def open_now(tmp_path_factory: pytest.TempPathFactory) -> Frames:
-    return make_frames(tmp_path_factory.mktemp("open"), opportunities=400, signal=2.0, purpose="scoring")
+    return make_frames(tmp_path_factory.mktemp("open"), opportunities=1200, signal=2.0, purpose="scoring")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +102,7 @@ def with_columns(frames: Frames, folder: Path, table: str, **columns: Any) -> Fr
 
 def using(frames: Frames, folder: Path, *columns: str) -> Frames:
     """The same frames with a ledger that lets these columns be used."""
-    rows = [{name: None for name in LEAK_LEDGER.column_names} | {"column": column} for column in columns]
+    rows = [dict.fromkeys(LEAK_LEDGER.column_names) | {"column": column} for column in columns]
     for row in rows:
         row |= {"verdict": "use", "is_used": True, "basis": "none", "reason": "nothing against it"}
     table = conform(pa.Table.from_pylist(rows, schema=arrow_schema(LEAK_LEDGER)), LEAK_LEDGER)
@@ -145,6 +158,45 @@ def _column(table: pa.Table, name: str) -> np.ndarray:
     return table.column(name).to_numpy(zero_copy_only=False)
 
 
+def hostile(frames: Frames, folder: Path, random: np.random.Generator, share: float) -> Frames:
+    """Each value replaced, with that chance, by one of the odd ones."""
+
+    def odd(choices: list[Any]) -> Any:
+        def change(column: pa.ChunkedArray) -> list[Any]:
+            values = column.to_pylist()
+            hit = random.random(len(values)) < share
+            pick = random.integers(0, len(choices), len(values))
+            return [choices[p] if h else value for value, h, p in zip(values, hit, pick, strict=True)]
+
+        return change
+
+    numbers = [None, np.nan, np.inf, -np.inf, 0.0, 1e-9, -1.0, 1e15, 1e300, -1e300]
+    as_of = frames.as_of.instant
+    changed = with_columns(
+        frames,
+        folder,
+        "spine",
+        amount=odd([None, Decimal("0.00"), Decimal("-1.00"), Decimal("9999999999999999.99"), Decimal("0.01")]),
+        stage=odd([None, "", "never met", "Proposal"]),
+        owner_id=odd([None, "005999"]),
+        account_id=odd([None]),
+        product_id=odd([None, "never met"]),
+        currency=odd(["XXX"]),
+        kind=odd(["lead", "opportunity"]),
+        crm_close_date=odd([None, date(1, 1, 1), date(9999, 12, 31), as_of.date()]),
+        crm_probability=odd([None, 0.0, 1.0]),
+        created_at=odd(
+            [None, datetime(1970, 1, 1, tzinfo=UTC), as_of - timedelta(microseconds=1), as_of + timedelta(days=400)]
+        ),
+    )
+    odd_numbers = {
+        name: (lambda column: pa.array(odd(numbers)(column), pa.float64()))
+        for name in ("amount", "age_days", "days_in_stage", "days_since_last_activity")
+    }
+    changed = with_columns(changed, folder, "features", stage=read_table(changed.spine).column("stage"), **odd_numbers)
+    return with_columns(changed, folder, "attributes", text_value=odd(["", "never met", "Small\x00"]))
+
+
 class TestNoScoreIsEverNaN:
     """Whatever the rows hold: a probability within 0 and 1, or none with a reason."""
 
@@ -155,54 +207,41 @@ class TestNoScoreIsEverNaN:
     def test_on_hostile_rows(
         self, seed: int, share: float, bundles: dict[str, Path], open_now: Frames, tmp_path: Path
     ) -> None:
-        hostile = self._hostile(open_now, tmp_path / f"{seed}-{share}", np.random.default_rng(seed), share)
+        rows = hostile(open_now, tmp_path / f"{seed}-{share}", np.random.default_rng(seed), share)
         for path in bundles.values():
-            believable(path, hostile)
+            believable(path, rows)
 
-    @staticmethod
-    def _hostile(frames: Frames, folder: Path, random: np.random.Generator, share: float) -> Frames:
-        """Each value replaced, with that chance, by one of the odd ones."""
+    @pytest.mark.parametrize(
+        ("recipe", "share"),
+        [(None, 0.5), *((recipe, 0.02) for recipe in RECIPES.values())],
+        ids=["searched", *RECIPES],
+    )
+    def test_of_models_taught_by_hostile_rows(
+        self, teaching: Frames, open_now: Frames, tmp_path: Path, recipe: Recipe | None, share: float
+    ) -> None:
+        rows = hostile(teaching, tmp_path / "t", np.random.default_rng(1), share)
+        model = fitted(rows, tmp_path / "models", recipe)
+        believable(model.path, open_now)
+        believable(model.path, hostile(open_now, tmp_path / "s", np.random.default_rng(2), 0.5))
 
-        def odd(choices: list[Any]) -> Any:
-            def change(column: pa.ChunkedArray) -> list[Any]:
-                values = column.to_pylist()
-                hit = random.random(len(values)) < share
-                pick = random.integers(0, len(choices), len(values))
-                return [choices[p] if h else value for value, h, p in zip(values, hit, pick, strict=True)]
-
-            return change
-
-        numbers = [None, np.nan, np.inf, -np.inf, 0.0, 1e-9, -1.0, 1e15, 1e300, -1e300]
-        as_of = frames.as_of.instant
-        changed = with_columns(
-            frames,
-            folder,
-            "spine",
-            amount=odd([None, Decimal("0.00"), Decimal("-1.00"), Decimal("9999999999999999.99"), Decimal("0.01")]),
-            stage=odd([None, "", "never met", "Proposal"]),
-            owner_id=odd([None, "005999"]),
-            account_id=odd([None]),
-            product_id=odd([None, "never met"]),
-            currency=odd([None, "XXX"]),
-            kind=odd(["lead", "opportunity"]),
-            crm_close_date=odd([None, date(1, 1, 1), date(9999, 12, 31), as_of.date()]),
-            crm_probability=odd([None, 0.0, 1.0]),
-            created_at=odd(
-                [None, datetime(1970, 1, 1, tzinfo=UTC), as_of - timedelta(microseconds=1), as_of + timedelta(days=400)]
-            ),
-        )
-        odd_numbers = {
-            name: (lambda column: pa.array(odd(numbers)(column), pa.float64()))
-            for name in ("amount", "age_days", "days_in_stage", "days_since_last_activity")
-        }
-        changed = with_columns(
-            changed, folder, "features", stage=read_table(changed.spine).column("stage"), **odd_numbers
-        )
-        return with_columns(changed, folder, "attributes", text_value=odd([None, "", "never met", "Small\x00"]))
+    def test_of_a_model_server(self, bundles: dict[str, Path], open_now: Frames) -> None:
+        """Its rows come from anywhere, so that numbers no export can hold reach the keys too."""
+        numbers = [np.nan, np.inf, -np.inf, 0.0, 1e-9, -1.0, 1e15, 1e300, -1e300]
+        for path in bundles.values():
+            bundle = read_bundle(path)
+            frame = to_frame(bundle, load_matrix(open_now, [column.name for column in needed_columns(bundle)]))
+            for offset, name in enumerate(("amount", "age_days", "days_in_stage", "days_since_last_activity")):
+                frame[name] = np.resize(np.roll(numbers, offset), len(frame))
+            told = predict_frame(bundle, frame)
+            given = told["abstain_reason"].isna()
+            assert given.any()
+            assert told.loc[given, "win_probability"].between(0, 1, inclusive="neither").all()
+            assert np.isfinite(told["expected_amount"]).all()
+            assert (told["expected_amount_low"] <= told["expected_amount_high"]).all()
 
     def test_where_everything_is_missing(self, bundles: dict[str, Path], open_now: Frames, tmp_path: Path) -> None:
         nothing = [None] * open_now.spine.rows
-        names = ("stage", "owner_id", "account_id", "product_id", "currency", "amount", "crm_close_date", "crm_probability")
+        names = ("stage", "owner_id", "account_id", "product_id", "amount", "crm_close_date", "crm_probability")
         bare = with_columns(open_now, tmp_path, "spine", **dict.fromkeys(names, nothing))
         empty = pa.nulls(len(nothing), pa.float64())
         bare = with_columns(
@@ -258,7 +297,7 @@ class TestColumnsThatComeAndGo:
             tmp_path,
             "attributes",
             kind=[kind] * rows,
-            text_value=[None if kind in ("number", "boolean", "date") else f"t{n}" for n in range(rows)],
+            text_value=["1" if kind in ("number", "boolean", "date") else f"t{n}" for n in range(rows)],
             number_value=[1.0 if kind in ("number", "boolean", "date") else None] * rows,
         )
         empty = read_table(open_now.attributes).slice(0, 0)
@@ -278,7 +317,7 @@ class TestColumnsThatComeAndGo:
                 folder,
                 "attributes",
                 kind=[kind] * len(segments),
-                text_value=[text if kind == "category" else None for text in segments],
+                text_value=[text if kind == "category" else str(scale[text]) for text in segments],
                 number_value=[None if kind == "category" else scale[text] for text in segments],
             )
 
@@ -319,24 +358,18 @@ class TestNewStage:
 class TestTeachingRows:
     """What a training is given."""
 
-    def test_all_outcomes_on_one_day(self, teaching: Frames, open_now: Frames, tmp_path: Path) -> None:
-        """A CRM tidied up in one go: an outcome is known of everything, and nothing of its time."""
-        day = teaching.as_of.instant - timedelta(hours=20)
+    @pytest.mark.parametrize("days", [0.8, 300, 3000])
+    @pytest.mark.parametrize("recipe", [None, RECIPES["logistic_regression"]], ids=["searched", "given"])
+    def test_all_outcomes_on_one_day(
+        self, teaching: Frames, open_now: Frames, tmp_path: Path, days: float, recipe: Recipe | None
+    ) -> None:
+        """A CRM tidied up in one go, lately or before every landmark: an outcome is known of everything, and nothing of its time."""
+        day = teaching.as_of.instant - timedelta(days=days)
         same = with_columns(
             teaching, tmp_path, "outcomes", closed_at=lambda old: [day if value else None for value in old.to_pylist()]
         )
-        model = fitted(same, tmp_path / "models", None)
-        table = believable(model.path, open_now)
-        assert table.column("win_probability").null_count == 0
-        assert model.card["data"]["closed_opportunities"] > 0
-
-    def test_all_outcomes_before_every_landmark(self, teaching: Frames, open_now: Frames, tmp_path: Path) -> None:
-        """Closing dates that lie before the rows they belong to teach nothing about time."""
-        day = teaching.as_of.instant - timedelta(days=3000)
-        same = with_columns(
-            teaching, tmp_path, "outcomes", closed_at=lambda old: [day if value else None for value in old.to_pylist()]
-        )
-        believable(fitted(same, tmp_path / "models", None).path, open_now)
+        model = fitted(same, tmp_path / "models", recipe)
+        assert believable(model.path, open_now).column("win_probability").null_count == 0
 
     def test_constant_features_leave_rates(self, teaching: Frames, open_now: Frames, tmp_path: Path) -> None:
         rows = teaching.features.rows
@@ -365,6 +398,26 @@ class TestTeachingRows:
         for name, recipe in RECIPES.items():
             model = fitted(constant, tmp_path / name, recipe)
             assert believable(model.path, open_now).column("win_probability").null_count == 0
+            assert model.card["win"]["choice"] == ("stage_rate" if name == "stage_rate" else "shrunken_rates")
+            assert name == "stage_rate" or "no column tells" in model.card["win"]["why"]
+
+    def test_a_column_that_was_empty_until_lately(self, teaching: Frames, open_now: Frames, tmp_path: Path) -> None:
+        """All the windows before its first value are without a column: rates, instead of a fit on nothing."""
+        since = teaching.as_of.instant - timedelta(days=120)
+        instants = read_table(teaching.spine).column("as_of").to_pylist()
+        late = with_columns(
+            teaching,
+            tmp_path,
+            "features",
+            age_days=lambda old: pa.array(
+                [v if at >= since else None for v, at in zip(old.to_pylist(), instants, strict=True)], pa.float64()
+            ),
+        )
+        late = using(late, tmp_path, "age_days")
+        model = fitted(late, tmp_path / "models")
+        assert model.card["win"]["evidence_level"] == "rates"
+        assert "cannot be fitted" in model.card["win"]["why"]
+        assert believable(model.path, open_now).column("win_probability").null_count == 0
 
     @pytest.mark.parametrize("scale", [1e-6, 1e9], ids=["next to nothing", "beyond any currency"])
     def test_extreme_won_amounts(self, teaching: Frames, open_now: Frames, tmp_path: Path, scale: float) -> None:
@@ -425,10 +478,55 @@ class TestFiftyThousandCategories:
 
 
 class TestTimeZone:
-    """Close dates are days without a zone; models count them in UTC, so that a row means the same in training and scoring.
+    """Close dates are days without a zone; features and models count them in UTC, so that a row means the same in training and scoring.
 
-    The end of a day in the configured zone lies up to 14 hours before, or 12 after, the end of it in UTC.
+    The end of a day in the configured zone lies up to 14 hours before, or 12 after, the end of it in UTC (`SourceMapping.time_zone`).
     """
+
+    @pytest.mark.parametrize(
+        ("zone_name", "off"),
+        [
+            ("UTC", 0),
+            ("Europe/London", 0),
+            ("Asia/Shanghai", 0),
+            ("Pacific/Kiritimati", 0),
+            ("America/New_York", -1),
+            ("Pacific/Pago_Pago", -1),
+        ],
+    )
+    def test_days_to_the_close_date_are_off_by_one_at_most_the_same_in_every_season(
+        self, tmp_path: Path, zone_name: str, off: int
+    ) -> None:
+        created = datetime(2024, 1, 1, 12, tzinfo=UTC)
+        for day in (date(2025, 1, 20), date(2025, 7, 20)):
+            due = {name: day + timedelta(days=days) for name, days in (("ahead", 5), ("today", 0), ("past", -5))}
+            rows = [
+                {"opportunity_id": name, "created_at": created, "state": "open", "stage": "open", "crm_close_date": on}
+                for name, on in due.items()
+            ]
+            folder = tmp_path / day.isoformat()
+            first = {"changed_at": created, "sequence": 0, "is_creation": True}
+            names = ("opportunity_id", "state", "stage", "crm_close_date")
+            world = {
+                "opportunities": rows,
+                "opportunity_changes": [{name: row[name] for name in names} | first for row in rows],
+                "field_history": field_history(),
+            }
+            tables = write_rows(folder / "canonical", world)
+            with DuckDBEngine(threads=1) as engine:
+                as_of = AsOf.end_of_day(day, zone_name)
+                found = build(Lake(folder), tables, as_of, purpose="scoring", params=FeatureParams(), engine=engine)
+            cells = {row["opportunity_id"]: row for row in read_table(found.features).to_pylist()}
+            assert {name: cells[name]["days_to_crm_close_date"] for name in due} == {
+                "ahead": 5 + off,
+                "today": off,
+                "past": -5 + off,
+            }
+            assert {name: cells[name]["is_past_crm_close_date"] for name in due} == {
+                "ahead": False,
+                "today": off < 0,
+                "past": True,
+            }
 
     @pytest.mark.parametrize("hours", [-14, -8, -1, 0, 1, 5, 12])
     def test_slip_is_off_by_less_than_a_day(
@@ -440,8 +538,10 @@ class TestTimeZone:
         rows = open_now.spine.rows
         due = [day.date() + timedelta(days=number % 4 - 2) for number in range(rows)]
         moved = with_columns(open_now, tmp_path, "spine", as_of=[instant] * rows, crm_close_date=due)
-        moved = with_columns(moved, tmp_path, "features", as_of=pa.array([instant] * rows, pa.timestamp("us", tz="UTC")))
-        moved = replace(moved, as_of=type(moved.as_of)(instant))
+        moved = with_columns(
+            moved, tmp_path, "features", as_of=pa.array([instant] * rows, pa.timestamp("us", tz="UTC"))
+        )
+        moved = replace(moved, as_of=AsOf(instant))
         table = believable(bundles["logistic_regression"], moved)
         slip = _column(table, "slip_probability")
         left = (pd.to_datetime(pd.Series(due)) - pd.Timestamp(day.date())).dt.days.to_numpy()

@@ -17,7 +17,7 @@ from sales_pipeline.features.past import known_before, open_at
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import read_table
 from sales_pipeline.models.params import TrainingParams
-from sales_pipeline.models.replay import Replay, replay, replay_dates
+from sales_pipeline.models.replay import MIN_KNOWN_SHARE, Replay, replay, replay_dates
 from tests.support.frames import START, make_frames
 
 PARAMS = TrainingParams(
@@ -95,7 +95,7 @@ def test_outcomes_are_seen_expected_or_too_young(result: Replay) -> None:
     assert (rows.loc[closed, "outcome"] == rows.loc[closed, "is_won"].astype(float)).all()
     assert rows.loc[~closed, "outcome"].dropna().between(0, 1).all()
     share = closed.groupby(rows["as_of"]).transform("mean")
-    assert ((rows["weight"] == 1) == ((share >= 0.6) & rows["outcome"].notna())).all()
+    assert ((rows["weight"] == 1) == ((share >= MIN_KNOWN_SHARE) & rows["outcome"].notna())).all()
 
 
 def test_the_model_beats_the_base_rate_on_what_came(result: Replay) -> None:
