@@ -235,7 +235,7 @@ def choose(results: Sequence[Result], groups: npt.NDArray[Any], baseline: str, p
     """The simplest family that cannot be told from the best: its loss exceeds the best's by no more than one standard error
     of their paired difference (Breiman et al., 1984, with `groups` as the units: accounts, else opportunities; one value per matrix row).
 
-    Skill: the best beats the baseline by more than `noise_z` standard errors of the paired difference, a limit raised for the number of
+    Skill: the best beats the baseline (for the base rate: also the best single rate of the judged rows) by more than `noise_z` standard errors of the paired difference, a limit raised for the number of
     families that compete (Bonferroni: the best of several noises is larger than one); without it the baseline is chosen.
     """
     families: dict[str, Result] = {}
@@ -247,7 +247,7 @@ def choose(results: Sequence[Result], groups: npt.NDArray[Any], baseline: str, p
     best = min(best_of, key=lambda result: result.mean_loss)
     base = families.get(baseline)
     if base is not None:
-        gain, error = paired_difference(base.loss, best.loss, groups[best.rows])
+        gain, error = paired_difference(_baseline_loss(base), best.loss, groups[best.rows])
         limit = float(norm.isf(norm.sf(params.noise_z) / max(1, len(best_of) - 1)))
         if best is base or gain <= limit * error:
             why = (
@@ -266,6 +266,17 @@ def choose(results: Sequence[Result], groups: npt.NDArray[Any], baseline: str, p
                 )
             return Choice(result, best_of, True, why)
     raise AssertionError("the best candidate is within one standard error of itself")
+
+
+def _baseline_loss(base: Result) -> Floats:
+    """What a baseline loses per row; the base rate at least as little as the best single rate of the judged rows.
+
+    Where the level moves between windows, whatever moves with the calendar beats a base rate of the past without telling one record from another.
+    """
+    if base.candidate.name != "base_rate":
+        return base.loss
+    single = log_losses(base.actual, np.full(len(base.actual), float(base.actual.mean())))
+    return single if float(single.mean()) < base.mean_loss else base.loss
 
 
 def setting_text(setting: Mapping[str, Any]) -> str:

