@@ -90,7 +90,7 @@ def win_metrics(
 ) -> dict[str, float]:
     """All figures of win probabilities; those that are not defined (one class only) are left out.
 
-    `weight` (censoring.censoring_weights) lets closed rows stand for those that were not seen to close; None: all alike. Lift is unweighted.
+    `weight` is one per row; None: all alike. Lift is unweighted.
     """
     w = _weights(won, weight)
     total = float(w.sum())
