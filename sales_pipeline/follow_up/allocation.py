@@ -19,7 +19,7 @@ from sales_pipeline.follow_up.rules import Omission, Proposal, is_held_out
 def allocate(
     proposals: Iterable[Proposal], params: FollowUpParams, rates: Mapping[str, Decimal] | None = None
 ) -> tuple[list[Proposal], list[Omission]]:
-    """The proposals taken, in falling order of gain per minute, and the others with their reasons.
+    """The proposals taken, at most one per opportunity, in falling order of gain per minute, and the opportunities left out with their reasons.
 
     Amounts of several currencies are compared in the corporate currency by `rates` (units of a currency for one of the
     corporate currency). Proposals whose gain cannot be compared (no amount known, or no rate among several currencies) come after
@@ -33,7 +33,7 @@ def allocate(
     contacts: dict[str, str] = {}
     everyone = list(proposals)
     values = comparable_gains(everyone, rates or {})
-    for proposal in sorted(everyone, key=lambda proposal: _order(proposal, values)):
+    for proposal in _best_of_each(everyone, values):
         situation = proposal.situation
         owner, account, contact = situation.owner_id or "", situation.account_id, situation.contact_id
         if is_held_out(situation, params):
@@ -67,8 +67,18 @@ def _full(minutes: int, rows: int, proposal: Proposal, params: FollowUpParams) -
     )
 
 
-def comparable_gains(proposals: Iterable[Proposal], rates: Mapping[str, Decimal]) -> dict[tuple[str, str], Decimal]:
-    """Expected gain of each proposal by (source_system, opportunity_id) in one currency; absent where it cannot be compared."""
+def _best_of_each(proposals: list[Proposal], values: Mapping[tuple[str, str, str], Decimal]) -> list[Proposal]:
+    """The proposal of each opportunity that gains most per minute (of equals the first proposed), best first."""
+    best: dict[tuple[str, str], Proposal] = {}
+    for proposal in sorted(proposals, key=lambda proposal: _order(proposal, values)):
+        best.setdefault((proposal.situation.source_system, proposal.situation.opportunity_id), proposal)
+    return list(best.values())
+
+
+def comparable_gains(
+    proposals: Iterable[Proposal], rates: Mapping[str, Decimal]
+) -> dict[tuple[str, str, str], Decimal]:
+    """Expected gain of each proposal by (source_system, opportunity_id, action) in one currency; absent where it cannot be compared."""
     known = [p for p in proposals if p.expected_gain is not None]
     is_single = len({p.situation.currency for p in known}) <= 1
     gains = {}
@@ -79,15 +89,15 @@ def comparable_gains(proposals: Iterable[Proposal], rates: Mapping[str, Decimal]
     return gains
 
 
-def _key(proposal: Proposal) -> tuple[str, str]:
-    return proposal.situation.source_system, proposal.situation.opportunity_id
+def _key(proposal: Proposal) -> tuple[str, str, str]:
+    return proposal.situation.source_system, proposal.situation.opportunity_id, proposal.action
 
 
 def _order(
-    proposal: Proposal, values: Mapping[tuple[str, str], Decimal]
+    proposal: Proposal, values: Mapping[tuple[str, str, str], Decimal]
 ) -> tuple[int, Decimal, float, tuple[str, str]]:
-    key = _key(proposal)
-    value = values.get(key)
+    key = proposal.situation.source_system, proposal.situation.opportunity_id
+    value = values.get(_key(proposal))
     at_risk = (proposal.situation.owner_free_probability or 0.0) * proposal.risk_share / proposal.minutes
     if value is None:
         return 1, Decimal(0), -at_risk, key

@@ -29,7 +29,6 @@ from sales_pipeline.follow_up.situation import gather
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 
 POLICY = "value_at_risk_rules/1"
-GAIN_BASIS = "value_at_risk_rules"
 
 FEEDBACK = Table(
     "feedback",
@@ -104,13 +103,15 @@ def build_queue(
     omissions: list[Omission] = []
     for situation in situations:
         outcome = judge(situation, as_of, params)
-        if isinstance(outcome, Proposal) and (dealt_with_at := naming.dealt_with_at(outcome)) is not None:
-            detail = f"This follow-up was dealt with on {dealt_with_at.date().isoformat()}"
-            outcome = Omission(situation, "cool_down", detail)
-        if isinstance(outcome, Proposal):
-            proposals.append(outcome)
-        else:
+        if isinstance(outcome, Omission):
             omissions.append(outcome)
+            continue
+        done = [instant for proposal in outcome if (instant := naming.dealt_with_at(proposal)) is not None]
+        if done:
+            detail = f"This follow-up was dealt with on {max(done).date().isoformat()}"
+            omissions.append(Omission(situation, "cool_down", detail))
+        else:
+            proposals += outcome
     taken, left = allocate(proposals, params, _rates(exchange_rates, as_of, params))
     omissions += left
 
@@ -184,7 +185,7 @@ class _Naming:
             "expires_at": expires_at,
             "priority": proposal.priority,
             "expected_gain": proposal.expected_gain,
-            "gain_basis": GAIN_BASIS,
+            "gain_basis": proposal.gain_basis,
             "estimated_minutes": proposal.minutes,
             "reason": proposal.reason,
             "evidence": proposal.evidence,

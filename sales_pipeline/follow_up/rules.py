@@ -1,4 +1,4 @@
-"""Which follow-up an opportunity calls for, if any: documented rules, first match wins, one plain sentence each.
+"""Which follow-ups an opportunity calls for, if any: documented rules, one plain sentence each, a proposal per possible action.
 
 | order | rule              | holds when                                                               | action            |
 | ----- | ----------------- | ------------------------------------------------------------------------ | ----------------- |
@@ -10,10 +10,12 @@
 | 6     | gone_quiet        | no contact for `quiet_days`                                              | re_engage         |
 | 7     | no_next_step      | nothing of the above and nothing planned                                 | email             |
 
-A rule that would contact somebody is passed over while its channel is refused, the person is in cool-down or a next step
-is planned; when no later rule holds, that is why the opportunity is left out.
+Every rule that holds proposes its action; of one action the first rule speaks, and a stale opportunity is only closed. A rule that
+would contact somebody is passed over while its channel is refused, the person is in cool-down or a next step is planned; when no
+rule proposes anything, that is why the opportunity is left out.
 
-Belongs here: pure functions of one situation. Does not belong here: weighing opportunities against each other (allocation).
+Belongs here: pure functions of one situation. Does not belong here: what an action gains (gain), choosing among the proposals of an
+opportunity and weighing opportunities against each other (allocation).
 """
 
 from __future__ import annotations
@@ -31,11 +33,18 @@ from sales_pipeline.follow_up.situation import Situation
 
 CRM_ACTIONS = ("update_close_date", "close_as_lost")
 """Actions that touch the record and nobody's time but the owner's."""
+VALUE_AT_RISK = "value_at_risk_rules"
+GAIN_BASES = (VALUE_AT_RISK,)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A follow-up an opportunity calls for. `expected_gain` is in the record's currency, None where no amount is known."""
+    """One possible action on one opportunity.
+
+    `expected_gain` is what doing it now is expected to bring over not doing it, in the record's currency, None where no amount is known;
+    `gain_basis` says what that rests on (one of GAIN_BASES). `risk_share` is the same without the amount: the part of a win's
+    probability at stake, for rows whose gain cannot be compared.
+    """
 
     situation: Situation
     rule: str
@@ -47,6 +56,7 @@ class Proposal:
     expected_gain: Decimal | None
     reason: str
     evidence: str
+    gain_basis: str = VALUE_AT_RISK
 
     @property
     def contacts_someone(self) -> bool:
@@ -73,24 +83,28 @@ class _Rule:
     """The reason where the rule holds, None where it does not."""
 
 
-def judge(situation: Situation, as_of: AsOf, params: FollowUpParams) -> Proposal | Omission:
-    """The follow-up this opportunity calls for by itself, or why it calls for none."""
+def judge(situation: Situation, as_of: AsOf, params: FollowUpParams) -> list[Proposal] | Omission:
+    """The follow-ups this opportunity calls for by itself, one per action, in the order of the rules, or why it calls for none."""
     if situation.owner_id is None:
         return Omission(situation, "no_owner", "No owner is recorded")
     if not situation.is_owner_active:
         return Omission(situation, "inactive_owner", f"Owner {situation.owner_id} is not active: reassign first")
     if situation.win_probability is None:
         return Omission(situation, "abstained", situation.abstain_reason or "No win probability is given")
+    found: dict[str, Proposal] = {}
     blocked: Omission | None = None
     for rule in _RULES:
         sentence = rule.sentence(situation, as_of, params)
         if sentence is None:
             continue
         outcome = _propose(rule, sentence, situation, as_of, params)
-        if isinstance(outcome, Proposal):
-            return outcome
-        blocked = blocked or outcome
-    return blocked or Omission(situation, "no_gain", "No rule finds anything to do")
+        if isinstance(outcome, Omission):
+            blocked = blocked or outcome
+        elif outcome.action not in found:
+            found[outcome.action] = outcome
+        if rule.name == "stale" and found:
+            break
+    return list(found.values()) or blocked or Omission(situation, "no_gain", "No rule finds anything to do")
 
 
 def is_held_out(situation: Situation, params: FollowUpParams) -> bool:
