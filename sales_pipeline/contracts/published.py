@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sales_pipeline.contracts.management import MANAGEMENT_TABLES
 from sales_pipeline.contracts.model import Column, Table
 
 CONTRACT_VERSION = 1
@@ -317,6 +318,7 @@ PUBLISHED_TABLES: dict[str, Table] = {
         ROW_LEDGER_SUMMARY,
         FIELD_DICTIONARY,
         MODEL_MONITORING,
+        *MANAGEMENT_TABLES,
     )
 }
 """By name, in the order they are written."""

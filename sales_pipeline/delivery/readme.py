@@ -22,6 +22,13 @@ _HOW_TO_IMPORT = {
     "model_monitoring": (
         "For reading only: whether the model still works as it should; rows with is_alert need a look.",
     ),
+    "team_performance": (
+        "For reading only: company, teams and owners. A win rate is told apart from the company's only where win_rate_verdict says so.",
+    ),
+    "stage_times": ("For reading only: how long opportunities stay in each stage, per company, team and owner.",),
+    "account_insights": (
+        "Update existing accounts by account_id with the columns you created fields for; care_action and care_reason make a task for owner_id.",
+    ),
     "field_dictionary": ("For reading only: type, unit and meaning of every column, and what an empty cell means.",),
 }
 
