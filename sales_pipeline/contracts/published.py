@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.management import MANAGEMENT_TABLES
 from sales_pipeline.contracts.model import Column, Table
 
@@ -319,6 +320,7 @@ PUBLISHED_TABLES: dict[str, Table] = {
         FIELD_DICTIONARY,
         MODEL_MONITORING,
         *MANAGEMENT_TABLES,
+        *FORECAST_TABLES,
     )
 }
 """By name, in the order they are written."""

@@ -17,7 +17,7 @@ from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.contracts.published import PUBLISHED_TABLES
 from sales_pipeline.domain.money import to_amount
 
-WRITTEN_TEXT = ("reason", "evidence", "detail", "abstain_reason")
+WRITTEN_TEXT = ("reason", "evidence", "detail", "abstain_reason", "note")
 """Columns whose text the pipeline writes itself; other text is copied from the CRM and has to stay byte for byte."""
 
 # A cell that a spreadsheet takes for a formula (OWASP, "CSV Injection"); full-width signs and leading space included.

@@ -29,6 +29,13 @@ _HOW_TO_IMPORT = {
     "account_insights": (
         "Update existing accounts by account_id with the columns you created fields for; care_action and care_reason make a task for owner_id.",
     ),
+    "revenue_forecast": (
+        "For reading and planning; it belongs to no record of the CRM. Filter by level and period_kind before adding up: teams and owners each",
+        "add up to the company's figures, and months to their quarter's.",
+    ),
+    "forecast_changes": ("For reading only: what moved the forecast since the run named in previous_run_id.",),
+    "forecast_history": ("For reading only: what was forecast at earlier dates, and what came.",),
+    "forecast_accuracy": ("For reading only: how right earlier forecasts were, beside two simple ones.",),
     "field_dictionary": ("For reading only: type, unit and meaning of every column, and what an empty cell means.",),
 }
 
