@@ -23,6 +23,7 @@ PREFIXES = {
     "Product2": "01t",
     "Task": "00T",
     "Campaign": "701",
+    "Case": "500",
 }
 _INFIX = b"D000000"
 _DIGITS = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)

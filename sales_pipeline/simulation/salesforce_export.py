@@ -17,6 +17,7 @@ import pyarrow.csv as pacsv
 
 from sales_pipeline.lake.tables import write_table
 from sales_pipeline.simulation import salesforce_activities as activities
+from sales_pipeline.simulation import salesforce_cases as service
 from sales_pipeline.simulation import salesforce_opportunities as opportunities
 from sales_pipeline.simulation import salesforce_records as records
 from sales_pipeline.simulation.dirt import RawLine, Soiler
@@ -75,6 +76,7 @@ def export_tables(world: World) -> tuple[dict[str, pa.Table], Soiler]:
         "Lead.csv": records.leads(world, keys, streams[3]),
         "Event.csv": activities.events(world, keys, rows, streams[4]),
         "Task.csv": activities.tasks(world, keys, rows, streams[5]),
+        "Case.csv": service.cases(world, keys),
     }
     if world.params.planted_leaks or world.params.look_alikes:
         clean |= plant(world, keys, clean["Opportunity.csv"], clean["OpportunityFieldHistory.csv"])

@@ -135,6 +135,25 @@ def test_salesforce_leads_are_opportunities_of_kind_lead(ingest) -> None:
     assert {row["attribute"] for row in rows(one, "raw_opportunity_attributes")} == {"REGION__C", "Industry"}
 
 
+@pytest.mark.parametrize("column", ["CSAT__c", "Satisfaction_Score__c"])
+def test_salesforce_cases_bring_their_survey_score(ingest, column: str) -> None:
+    one = ingest(
+        "salesforce",
+        {
+            "Opportunity.csv": OPPORTUNITY + "006A,Open,5,2024-05-01,0,0,2024-01-01,005A,Deal,2024,North,\n",
+            "Case.csv": f"Id,AccountId,CreatedDate,ClosedDate,{column}\n500A,001A,2024-01-02,2024-01-05,4\n500B,001A,2024-01-03,,\n",
+        },
+    )
+    first, second = rows(one, "raw_cases")
+    assert (first["case_id"], first["account_id"], first["closed_at"], first["score"]) == (
+        "500A",
+        "001A",
+        "2024-01-05",
+        "4",
+    )
+    assert second["score"] in (None, "")
+
+
 def test_a_users_table_replaces_the_built_in_one(ingest) -> None:
     one = ingest(
         "salesforce",

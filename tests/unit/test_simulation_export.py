@@ -81,7 +81,7 @@ def test_the_files_are_named_as_the_vendor_names_them(out: Path, texts: dict[str
     }  # fmt: skip
     objects = (
         "Account Contact User Product2 Opportunity OpportunityHistory OpportunityFieldHistory OpportunityLineItem "
-        "OpportunityStage Task Event Lead"
+        "OpportunityStage Task Event Lead Case"
     )
     assert sorted(texts) == sorted(f"{name}.csv" for name in objects.split())
 
@@ -134,6 +134,7 @@ def test_references_resolve_before_the_dirt(clean: dict[str, Rows]) -> None:
         "OpportunityFieldHistory.csv": {"OpportunityId": "Opportunity"},
         "OpportunityLineItem.csv": {"OpportunityId": "Opportunity", "Product2Id": "Product2"},
         "Contact.csv": {"AccountId": "Account"},
+        "Case.csv": {"AccountId": "Account", "ContactId": "Contact"},
     }
     for file, columns in links.items():
         for column, target in columns.items():
@@ -186,6 +187,22 @@ def test_mail_goes_both_ways(clean: dict[str, Rows]) -> None:
     subjects = Counter(row["Subject"] for row in clean["Task.csv"])
     assert set(subjects) == {"Call", "Call: inbound", "Email: outbound", "Email: inbound"}
     assert {row["CallType"] for row in clean["Task.csv"] if row["TaskSubtype"] == "Call"} == {"Inbound", "Outbound"}
+
+
+def test_cases_come_after_a_win_and_are_scored_once_closed(clean: dict[str, Rows]) -> None:
+    first_win: dict[str, str] = {}
+    for row in clean["Opportunity.csv"]:
+        if row["IsWon"] == "1":
+            first_win[row["AccountId"]] = min(row["CloseDate"], first_win.get(row["AccountId"], "9999"))
+    cases = clean["Case.csv"]
+    assert len(cases) > 20
+    assert all(row["CreatedDate"][:10] >= first_win[row["AccountId"]] for row in cases)
+    assert {row["CSAT__c"] for row in cases} <= {"", "1", "2", "3", "4", "5"}
+    for row in cases:
+        assert row["CreatedDate"] < "2026-07-01"
+        assert (row["ClosedDate"] != "") == (row["IsClosed"] == "1")
+        assert row["CSAT__c"] == "" or row["IsClosed"] == "1"
+    assert {row["CSAT__c"] for row in cases if row["IsClosed"] == "1"} > {"", "4"}
 
 
 def test_every_kind_of_dirt_is_there(dirt: Rows) -> None:

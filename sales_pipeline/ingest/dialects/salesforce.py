@@ -366,6 +366,8 @@ _TABLES = (
             "account_id": Take(("AccountId",)),
             "opened_at": Take(("CreatedDate",)),
             "closed_at": Take(("ClosedDate",)),
+            # A standard case has no score: surveys write theirs into a custom field, and these are its usual names.
+            "score": Take(("CSAT__c", "CSAT_Score__c", "Survey_Score__c", "Satisfaction_Score__c")),
             "modified_at": _MODIFIED,
             "is_deleted": _DELETED,
         },
