@@ -42,7 +42,12 @@ LEFT_OUT_REASONS = (
     "no_owner",
     "inactive_owner",
     "abstained",
+    "dealt_with",
 )
+CHOSEN_BY = ("gain", "exploration")
+CAPACITY_BASES = ("owner_setting", "owners_table", "setting", "learned", "default")
+EFFECT_FIGURES = ("win_rate", "won_value", "done_share", "skipped_share", "wrong_share")
+EFFECT_METHODS = ("difference", "adjusted", "feedback")
 MONITORING_KINDS = ("input_drift", "score_drift", "abstention", "calibration", "coverage")
 
 SCORED_OPPORTUNITIES = Table(
@@ -223,6 +228,26 @@ FOLLOW_UP_QUEUE = Table(
         C("propensity", "float64", "probability with which this row was put in the queue", required=True, **_P),
         C("policy", "string", "name and version of the policy", required=True),
         _RUN,
+        C("stage", "string", "stage at as_of", null_means="the CRM has no stage for it"),
+        C(
+            "episode_id",
+            "string",
+            "hash of source, opportunity, stage and last contact: what feedback holds for; changes with the next contact or stage",
+            required=True,
+        ),
+        C(
+            "chosen_by",
+            "string",
+            "gain: worth more than what was left out; exploration: drawn at random to learn from",
+            required=True,
+            allowed=CHOSEN_BY,
+        ),
+        C(
+            "reassigned_from",
+            "string",
+            "the CRM's owner, who is not active: owner_id stands in",
+            null_means="owner_id is the CRM's own owner",
+        ),
     ),
 )
 
@@ -238,6 +263,102 @@ LEFT_OUT = Table(
         _AS_OF,
         C("reason", "string", "why it was left out", required=True, allowed=LEFT_OUT_REASONS),
         C("detail", "string", "the figure or record behind the reason", required=True),
+        _RUN,
+    ),
+)
+
+OWNER_WORKLOAD = Table(
+    "owner_workload",
+    "one row per owner with open opportunities or rows in the queue: the day's capacity and what fills it",
+    ("owner_id",),
+    (
+        C("owner_id", "string", "owner", required=True),
+        _AS_OF,
+        C("capacity_minutes", "int64", "selling time of the day", unit="minutes", required=True, minimum=0),
+        C(
+            "capacity_basis",
+            "string",
+            "where the capacity comes from: a setting for the owner, the owners table, a setting for all, past activities, or the default",
+            required=True,
+            allowed=CAPACITY_BASES,
+        ),
+        C("planned_minutes", "int64", "minutes of the queue's rows", unit="minutes", required=True, minimum=0),
+        C("queue_rows", "int64", "rows in the queue", required=True, minimum=0),
+        C("exploration_rows", "int64", "of them drawn at random", required=True, minimum=0),
+        C("reassigned_rows", "int64", "of them reassigned from inactive owners", required=True, minimum=0),
+        C("open_count", "int64", "open opportunities the CRM gives the owner", required=True, minimum=0),
+        C(
+            "eligible_count",
+            "int64",
+            "opportunities that a follow-up could have been queued for",
+            required=True,
+            minimum=0,
+        ),
+        C("capacity_left_out_count", "int64", "of them left out for want of capacity", required=True, minimum=0),
+        C("due_at", "timestamp", "end of the owner's next working day", unit="UTC", required=True),
+        _RUN,
+    ),
+)
+
+QUEUE_EFFECT = Table(
+    "queue_effect",
+    "one row per figure and method: what following the queue changed, by its hold-out, and what became of its rows, by feedback",
+    ("figure", "method"),
+    (
+        C(
+            "figure",
+            "string",
+            "win_rate: won within horizon_days (0–1); won_value: amount won within them per opportunity; shares of follow-ups dealt with (0–1)",
+            required=True,
+            allowed=EFFECT_FIGURES,
+        ),
+        C(
+            "method",
+            "string",
+            "difference of means, the same adjusted for what was predicted at assignment, or feedback",
+            required=True,
+            allowed=EFFECT_METHODS,
+        ),
+        C(
+            "value",
+            "float64",
+            "queue minus hold-out (intention to treat), or the share",
+            null_means="no evidence yet, see detail",
+            decimals=6,
+        ),
+        C("low_80", "float64", "lower end of the 80 % interval", null_means="as value, or no interval", decimals=6),
+        C("high_80", "float64", "upper end of the 80 % interval", null_means="as value, or no interval", decimals=6),
+        C("low_90", "float64", "lower end of the 90 % interval", null_means="as value, or no interval", decimals=6),
+        C("high_90", "float64", "upper end of the 90 % interval", null_means="as value, or no interval", decimals=6),
+        C(
+            "queue_rows",
+            "int64",
+            "matured opportunities not held out, or follow-ups dealt with",
+            required=True,
+            minimum=0,
+        ),
+        C("hold_out_rows", "int64", "matured opportunities held out", required=True, minimum=0),
+        C("queue_mean", "float64", "mean of the figure over the first", null_means="none matured", decimals=6),
+        C("hold_out_mean", "float64", "mean over the held-out ones", null_means="none matured", decimals=6),
+        C("maturing_rows", "int64", "eligible opportunities younger than horizon_days", required=True, minimum=0),
+        C(
+            "missing_rows",
+            "int64",
+            "more matured opportunities needed until the 90 % interval is as narrow as the parameters ask for",
+            null_means="not applicable, or the spread is not known yet",
+            minimum=0,
+        ),
+        C(
+            "horizon_days",
+            "int64",
+            "days after assignment within which wins count",
+            unit="days",
+            required=True,
+            minimum=0,
+        ),
+        C("currency", "string", "ISO 4217 code of won_value", null_means="not a value, or several currencies by rate"),
+        C("detail", "string", "what the figure rests on, or why there is none", required=True),
+        _AS_OF,
         _RUN,
     ),
 )
@@ -321,6 +442,8 @@ PUBLISHED_TABLES: dict[str, Table] = {
         MODEL_MONITORING,
         *MANAGEMENT_TABLES,
         *FORECAST_TABLES,
+        OWNER_WORKLOAD,
+        QUEUE_EFFECT,
     )
 }
 """By name, in the order they are written."""

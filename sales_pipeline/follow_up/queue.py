@@ -25,7 +25,7 @@ from sales_pipeline.follow_up.allocation import allocate
 from sales_pipeline.follow_up.calendar import WorkingCalendar
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.rules import Omission, Proposal, judge
-from sales_pipeline.follow_up.situation import gather
+from sales_pipeline.follow_up.situation import Situation, gather
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 
 POLICY = "value_at_risk_rules/1"
@@ -193,6 +193,10 @@ class _Naming:
             "attempt": attempt,
             "propensity": 1.0 - self._params.hold_out_share,
             "policy": POLICY,
+            "stage": situation.stage,
+            "episode_id": f"ep-{digest_of(situation.source_system, situation.opportunity_id, self._episode(situation), length=20)}",
+            "chosen_by": "gain",
+            "reassigned_from": None,
         }
 
     def _names(self, proposal: Proposal) -> Iterator[str]:
@@ -204,15 +208,19 @@ class _Naming:
         """
         situation = proposal.situation
         anchor = situation.last_touch_at or situation.created_at
+        episode = self._episode(situation)
         zone_name = self._params.time_zone
         start_day = 0 if anchor is None else AsOf(anchor).day(zone_name).toordinal()
         window = (self._as_of.day(zone_name).toordinal() - start_day) // self._params.expires_after_working_days
-        episode = [situation.stage, None if anchor is None else AsOf(anchor).isoformat()]
         for number in range(window, max(window - _living_windows(self._params.expires_after_working_days), -1), -1):
             named = digest_of(
                 situation.source_system, situation.opportunity_id, proposal.action, [*episode, number], length=20
             )
             yield f"fu-{named}"
+
+    def _episode(self, situation: Situation) -> list[str | None]:
+        anchor = situation.last_touch_at or situation.created_at
+        return [situation.stage, None if anchor is None else AsOf(anchor).isoformat()]
 
 
 def _living_windows(working_days: int) -> int:

@@ -37,6 +37,9 @@ def queue_row(opportunity_id: str, **values: Any) -> dict[str, Any]:
         "propensity": 0.95,
         "policy": "value_at_risk_rules/1",
         "run_id": RUN,
+        "stage": "Qualify",
+        "episode_id": f"ep-{opportunity_id}",
+        "chosen_by": "gain",
     } | values
 
 
