@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LEDGER_CHECK = "every_record_accounted_for"
 FRESHNESS_CHECK = "is_fresh"
 AUDIT_CHECK = "audit"
+REPORT_ALONE_CHECK = "report_stands_alone"
+REPORT_SIZE_CHECK = "report_size"
 BASE_RATE_CHECK = "beats_base_rate"
 
 

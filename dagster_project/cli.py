@@ -10,10 +10,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dagster_project import cli_management
+from dagster_project.cli_options import AsJson, Config, LakeFolder
+from dagster_project.cli_options import lake_root as _lake_root
+from dagster_project.cli_options import settings_of as _settings
 from dagster_project.terminal import parse_day, print_rows, put, say, shortened
 from sales_pipeline.errors import ConfigurationError, EnvironmentProblem, SalesPipelineError
 
@@ -36,32 +40,12 @@ app = typer.Typer(
 config_app = typer.Typer(name="config", help="The configuration in force.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app)
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "-c", "--config", help="pipeline.yaml; default $SALES_PIPELINE_CONFIG, ./pipeline.yaml or data/pipeline.yaml"
-    ),
-]
-LakeFolder = Annotated[Path | None, typer.Option("--lake", help="lake folder, instead of the configuration's")]
 PastDates = Annotated[
     int,
     typer.Option(
         "--dates", help="judge on this many past dates, both recipes fitted again at each; 0: on the last window", min=0
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output")]
-
-
-def _settings(config: Path | None, **overrides: Any) -> Settings:
-    from sales_pipeline.settings import load_settings
-
-    return load_settings(
-        config, {name: Path(value).resolve() for name, value in overrides.items() if value is not None}
-    )
-
-
-def _lake_root(config: Path | None, lake: Path | None) -> Path:
-    return lake.resolve() if lake is not None else _settings(config).lake
 
 
 @app.callback()
@@ -589,6 +573,9 @@ def mlflow(config: Config = None, port: Annotated[int, typer.Option("--port")] =
     from dagster_project.servers import serve_mlflow
 
     raise typer.Exit(serve_mlflow(_settings(config), port, say))
+
+
+cli_management.register(app)
 
 
 def main(arguments: Iterable[str] | None = None) -> None:

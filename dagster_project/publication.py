@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from dagster_project.cards import card_documents, card_of, stored_replay
 from dagster_project.plan import RunPlan
+from dagster_project.reporting import ReportFacts, report_document, report_facts
 from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table
@@ -29,7 +30,7 @@ class Publication:
     """What publishing did.
 
     `records` are physical records of the visible exports by outcome, `rows` published rows by table, `quarantined_share` the share (0–1) of
-    quarantined records in the table that has the largest.
+    quarantined records in the table that has the largest, `report` the facts of the report, None of a run published before there was one.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class Publication:
     rows: dict[str, int]
     quarantined_share: float
     max_quarantined_share: float
+    report: ReportFacts | None = None
 
     @property
     def too_much_quarantine(self) -> bool:
@@ -76,7 +78,7 @@ def publish_tables(
         plan.run_id,
         data,
         plan.manifest() | {"canonical_key": canonical.key},
-        card_documents(card),
+        card_documents(card) | report_document(lake, settings, plan, data, card, canonical, engine),
     )
     is_current = publish(lake, plan.run_id, log=log, make_current=make_current)
     return Publication(
@@ -91,6 +93,7 @@ def publish_tables(
         rows={name: table.num_rows for name, table in data.items()},
         quarantined_share=largest_quarantined_share(summary),
         max_quarantined_share=settings.clean.max_quarantined_share,
+        report=report_facts(path),
     )
 
 

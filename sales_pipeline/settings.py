@@ -194,9 +194,9 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
 
 @cache
 def code_version() -> str:
-    """The version of this code that results depend on: the release, and a digest of the library's sources."""
+    """The version of this code that results depend on: the release, and a digest of the library's sources (templates of pages too)."""
     root = Path(__file__).parent
-    sources = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql"))
+    sources = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".sql", ".j2"))
     return f"{__version__}+{digest_of([(str(path.relative_to(root)), digest_bytes(path.read_bytes())) for path in sources])}"
 
 

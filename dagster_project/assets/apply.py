@@ -15,8 +15,9 @@ from dagster_project.build import (
     table_metadata,
     table_spec,
 )
-from dagster_project.checks import AUDIT_CHECK
+from dagster_project.checks import AUDIT_CHECK, REPORT_ALONE_CHECK, REPORT_SIZE_CHECK
 from dagster_project.publication import Publication
+from dagster_project.report_checks import report_checks, report_metadata
 from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
 from sales_pipeline.contracts.internal import PREDICTIONS, ROW_LEDGER
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, MODEL_MONITORING, SCORED_OPPORTUNITIES
@@ -158,7 +159,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         specs=[
             asset_spec(
                 PUBLISHED,
-                "The run made visible at once: every published table as Parquet and as CSV, dictionary, model card and manifest.",
+                "The run made visible at once: every published table as Parquet and as CSV, dictionary, model card, report and manifest.",
                 group=GROUP,
                 days=days,
                 deps=tuple(inputs.values()),
@@ -167,10 +168,12 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         ],
         check_specs=check_specs(
             PUBLISHED,
-            (AUDIT_CHECK,),
+            (AUDIT_CHECK, REPORT_ALONE_CHECK, REPORT_SIZE_CHECK),
             days=days,
             descriptions={
-                AUDIT_CHECK: "the bytes written keep contract v1 and agree with each other; else nothing is published"
+                AUDIT_CHECK: "the bytes written keep contract v1 and agree with each other; else nothing is published",
+                REPORT_ALONE_CHECK: "the report fetches nothing, runs nothing and links only to files beside it",
+                REPORT_SIZE_CHECK: "the report is no larger than 600 kB",
             },
         ),
         ins={argument: dg.AssetIn(asset) for argument, asset in inputs.items()},
@@ -225,8 +228,12 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
                     "records": publication.records,
                 }
             )
-            | {"folder": dg.MetadataValue.path(publication.path)},
-            check_results=[dg.AssetCheckResult(asset_key=PUBLISHED, check_name=AUDIT_CHECK, passed=True)],
+            | {"folder": dg.MetadataValue.path(publication.path)}
+            | report_metadata(publication.report),
+            check_results=[
+                dg.AssetCheckResult(asset_key=PUBLISHED, check_name=AUDIT_CHECK, passed=True),
+                *report_checks(PUBLISHED, publication.report),
+            ],
         )
 
     return [run_plan, predictions, scored_opportunities, follow_up, published]

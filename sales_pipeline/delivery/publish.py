@@ -3,7 +3,7 @@
     <table>.parquet, <table>.csv   each published table twice
     field_dictionary.csv           what each column means
     README.txt                     the same for people who import
-    model_card.json, .html, …      documents given by the caller
+    model_card.json, report.html … documents given by the caller
     manifest.json                  row counts, sha256 of every file, digests of what went in
 
 The run log (`runs/<run_id>.log.json`) holds clocks and the ids of other systems; it lies outside the run's folder, since
@@ -27,6 +27,7 @@ from sales_pipeline.contracts.published import CONTRACT_VERSION, FIELD_DICTIONAR
 from sales_pipeline.delivery.audit import audit
 from sales_pipeline.delivery.csv_text import csv_bytes
 from sales_pipeline.delivery.readme import readme
+from sales_pipeline.delivery.report.guard import outside_references
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import AuditBlocked
 from sales_pipeline.lake.durable import write_bytes
@@ -65,7 +66,10 @@ def write_and_audit(
 
     def build(folder: Path) -> dict[str, Any]:
         _block(
-            audit(complete, run_id) + _as_of_differs(complete, manifest) + _foreign_words(lake, manifest, documents),
+            audit(complete, run_id)
+            + _as_of_differs(complete, manifest)
+            + _foreign_words(lake, manifest, documents)
+            + _leads_out(complete, documents),
             run_id,
         )
         written = {}
@@ -146,6 +150,17 @@ def _foreign_words(lake: Lake, manifest: Mapping[str, Any], documents: Mapping[s
             for key in sorted({key for key in keys if _FOREIGN.search(key)})
         ]
     return failures
+
+
+def _leads_out(tables: Mapping[str, pa.Table], documents: Mapping[str, bytes]) -> list[str]:
+    """Pages fetch nothing, run nothing, and link only to files of the run's folder."""
+    files = {*documents, *(f"{name}.{kind}" for name in tables for kind in ("csv", "parquet"))}
+    return [
+        f"{name}: leads out of the page: {reference}"
+        for name, content in documents.items()
+        if name.endswith(".html")
+        for reference in outside_references(content.decode("utf-8", "replace"), files)
+    ]
 
 
 def _keys(value: Any) -> Iterator[str]:

@@ -62,6 +62,7 @@ def readme(tables: Mapping[str, pa.Table], run_id: str, as_of: str) -> str:
         ]
     lines += [
         "",
+        "report.html: the run in one page for people, readable in any browser and without a network.",
         "model_card.json, model_card.html: what the model is, what it was trained on, how well it did out of time, and its limits.",
         "manifest.json: row counts, the sha256 of every file, and digests of everything that went in.",
     ]

@@ -1,0 +1,27 @@
+"""How much of each thing the report shows; the rest lies in the CSV beside it."""
+
+from __future__ import annotations
+
+MOST_BYTES = 600_000
+"""Largest size of the page."""
+OWNERS = 20
+"""Owners in tables."""
+OWNERS_WITH_TASKS = 8
+"""Owners whose first follow-ups are shown."""
+TASKS = 3
+"""Follow-ups shown per owner."""
+TEAMS = 20
+ACCOUNTS = 20
+STAGES = 15
+MOVES = 10
+"""Score moves shown in each direction."""
+FEATURES = 10
+LEAKS = 30
+RULES_BEST, RULES_WORST = 6, 3
+REASONS = 12
+FILES = 30
+WORRIES = 6
+TEXT = 240
+"""Longest text from a table, in characters."""
+NAME = 60
+"""Longest id, stage or team, in characters."""

@@ -1,0 +1,1 @@
+"""The sections of the report, a module each: tables in, blocks out."""
