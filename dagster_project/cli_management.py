@@ -5,17 +5,19 @@ Belongs here: commands that read what is published. Does not belong here: runnin
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
-from dagster_project.cli_options import Config, LakeFolder, lake_root
+from dagster_project.cli_options import AsJson, Config, LakeFolder, lake_root
 from dagster_project.terminal import put, say
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(report)
+    app.command()(forecast)
 
 
 def report(
@@ -35,3 +37,28 @@ def report(
 
         if not webbrowser.open(path.resolve().as_uri()):
             say("no browser could be started here; open the file yourself")
+
+
+def forecast(
+    level: Annotated[str, typer.Option("--level", help="company, team or owner")] = "company",
+    key: Annotated[str | None, typer.Option("--key", help="one team or owner; default all of the level")] = None,
+    period: Annotated[
+        str | None, typer.Option("--period", help="one month or quarter, as 2026-07 or 2026-Q3, with its history")
+    ] = None,
+    config: Config = None,
+    lake: LakeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """What will have been won by the end of each month and quarter, what changed since last week, how right it was."""
+    from dagster_project.forecasting import tell
+    from sales_pipeline.lake.layout import Lake
+    from sales_pipeline.lake.runs import require_current_run
+
+    current = require_current_run(Lake(lake_root(config, lake)))
+    told = tell(current, level=level, key=key, period=period)
+    if as_json:
+        put(json.dumps(told.to_dict(), indent=1, default=str, ensure_ascii=False))
+        return
+    for text in told.texts():
+        put(text)
+    say(f"run {current.run_id}, as of {current.as_of}")

@@ -31,6 +31,7 @@ from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.monitoring.params import MonitoringParams
+from sales_pipeline.sales_management.params import ForecastParams
 from sales_pipeline.scoring.params import ScoringParams
 
 CONFIG_VARIABLE = "SALES_PIPELINE_CONFIG"
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     training: TrainingParams = TrainingParams()
     scoring: ScoringParams = ScoringParams()
     follow_up: FollowUpParams = FollowUpParams()
+    forecast: ForecastParams = ForecastParams()
     monitoring: MonitoringParams = MonitoringParams()
     engine: EngineSettings = EngineSettings()
     tracking: TrackingSettings = TrackingSettings()
@@ -136,6 +138,7 @@ class Settings(BaseSettings):
                 "features",
                 "scoring",
                 "follow_up",
+                "forecast",
                 "monitoring",
             },
         )

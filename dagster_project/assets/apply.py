@@ -19,6 +19,7 @@ from dagster_project.checks import AUDIT_CHECK, REPORT_ALONE_CHECK, REPORT_SIZE_
 from dagster_project.publication import Publication
 from dagster_project.report_checks import report_checks, report_metadata
 from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
+from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.internal import PREDICTIONS, ROW_LEDGER
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, MODEL_MONITORING, SCORED_OPPORTUNITIES
 from sales_pipeline.errors import AuditBlocked
@@ -26,6 +27,8 @@ from sales_pipeline.errors import AuditBlocked
 GROUP = "apply"
 PUBLISHED = "published"
 QUEUE_INPUTS = ("activities", "planned_activities", "contacts", "owners", "exchange_rates")
+MANAGED = FORECAST_TABLES
+"""Tables of `manage`, published with the others."""
 PUBLISH_RETRIES = 3
 PUBLISH_RETRY_SECONDS = 5
 
@@ -149,6 +152,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         "queue": FOLLOW_UP_QUEUE.name,
         "left_out": LEFT_OUT.name,
         "monitoring": MODEL_MONITORING.name,
+        **{table.name: table.name for table in MANAGED},
         "ledger": ROW_LEDGER.name,
         "canonical": INDEX,
         "plan": "run_plan",
@@ -189,6 +193,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         ledger: Any,
         canonical: Any,
         plan: Any,
+        **managed: Any,
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         from dagster_project.publication import publish_tables
 
@@ -197,6 +202,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             FOLLOW_UP_QUEUE.name: queue,
             LEFT_OUT.name: left_out,
             MODEL_MONITORING.name: monitoring,
+            **managed,
         }
         try:
             publication: Publication = publish_tables(

@@ -15,10 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dagster_project.assets.manage import FORECAST_CHECKS
 from dagster_project.instance import open_instance
 from sales_pipeline.clean.validate import CheckResult
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.internal import LEAK_LEDGER
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake
@@ -53,6 +55,7 @@ class Library:
     export_ids: list[str] = field(default_factory=lambda: ["export-1"])
     failing_check: tuple[str, str] | None = None
     failing_watches: set[str] = field(default_factory=set)
+    failing_forecasts: set[str] = field(default_factory=set)
     publish_errors: list[Exception] = field(default_factory=list)
     champion: Any = None
     published: list[str] = field(default_factory=list)
@@ -74,7 +77,17 @@ def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     """Every stage of the library replaced, over a lake with a Dagster instance."""
     shutil.copytree(dagster_home, Lake(settings.lake).dagster_home)
-    from dagster_project import applying, arrivals, lineage, monitoring, publication, resources, run, validation
+    from dagster_project import (
+        applying,
+        arrivals,
+        lineage,
+        managing,
+        monitoring,
+        publication,
+        resources,
+        run,
+        validation,
+    )
     from sales_pipeline.clean import prepare, validate
     from sales_pipeline.features import build, leaks
     from sales_pipeline.ingest import exports
@@ -170,6 +183,11 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
         ]
         return monitoring.MonitoringTable(double.ref("model_monitoring"), found, {"stage": {"new": ["Pilot"]}})
 
+    def checked(*_: Any) -> list[Any]:
+        return [
+            managing.ForecastVerdict(name, name not in double.failing_forecasts, "2026-Q3") for name in FORECAST_CHECKS
+        ]
+
     def publish(_: Any, __: Any, plan: Any, *___: Any, **____: Any) -> Any:
         if double.publish_errors:
             raise double.publish_errors.pop(0)
@@ -199,6 +217,11 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(applying, "queue_tables", lambda *_: (double.ref("follow_up_queue"), double.ref("left_out")))
     monkeypatch.setattr(applying, "count_by", lambda *_: {})
     monkeypatch.setattr(monitoring, "monitoring_table", watched)
+    monkeypatch.setattr(
+        managing, "forecast_tables", lambda *_: tuple(double.ref(table.name) for table in FORECAST_TABLES)
+    )
+    monkeypatch.setattr(managing, "forecast_figures", lambda _: {})
+    monkeypatch.setattr(managing, "forecast_verdicts", checked)
     monkeypatch.setattr(publication, "publish_tables", publish)
     for module in (resources, arrivals):
         monkeypatch.setattr(module, "open_store", lambda _: Store())

@@ -1,0 +1,199 @@
+"""The figures of a forecast by owner and month, in whole cents, and the interval of every key and period: what the tables are written from.
+
+All sums are of integers by owner and month, so owners add up to teams, teams to the company, and months to quarters, exactly.
+
+Belongs here: putting pipeline, past and draws together. Does not belong here: rows and words (`forecast`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sales_pipeline.contracts.management import COMPANY
+from sales_pipeline.models.matrix import Floats
+from sales_pipeline.sales_management.deals import Deals, Known
+from sales_pipeline.sales_management.new_pipeline import NewPipeline, learn_new_pipeline, shares_of_new
+from sales_pipeline.sales_management.params import ForecastParams
+from sales_pipeline.sales_management.people import People, gather_people
+from sales_pipeline.sales_management.periods import Horizon, Period, as_of_us
+from sales_pipeline.sales_management.pipeline import Pipeline
+from sales_pipeline.sales_management.shocks import Shocks
+from sales_pipeline.sales_management.simulate import simulate
+
+Ints = npt.NDArray[np.int64]
+LOW, HIGH = 0.1, 0.9
+AMOUNTS = ("closed", "from_open", "from_new", "commit", "best_case", "open_value", "open_count")
+"""Figures by owner and month; `commit` and `best_case` here without what is closed."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A level and a key with its owners (positions in `people`)."""
+
+    level: str
+    name: str
+    owners: Ints
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`by_month`: per name of `AMOUNTS` whole cents (or a count), (owners, months). `intervals`: (low, high) cents of the total per (level, key, period name);
+    empty where there is nothing to simulate from."""
+
+    horizon: Horizon
+    people: People
+    pipeline: Pipeline
+    places: Ints
+    known: Known
+    new: NewPipeline
+    shocks: Shocks
+    by_month: dict[str, Ints]
+    intervals: dict[tuple[str, str, str], tuple[int, int]]
+
+    def of(self, name: str, key: Key, period: Period) -> int:
+        """A figure of a key and a period."""
+        return int(self.by_month[name][key.owners][:, self.horizon.positions(period)].sum())
+
+    def expected(self, key: Key, period: Period) -> int:
+        """Closed, from open and from new."""
+        return sum(self.of(name, key, period) for name in ("closed", "from_open", "from_new"))
+
+    def interval(self, key: Key, period: Period) -> tuple[int | None, int | None]:
+        """The 80 % interval, widened where it does not hold the expected value (one large unlikely opportunity lies above its 90 % quantile)."""
+        found = self.intervals.get((key.level, key.name, period.name))
+        if found is None:
+            return None, None
+        expected = self.expected(key, period)
+        return min(found[0], expected), max(found[1], expected)
+
+
+def keys(people: People) -> Iterator[Key]:
+    """The company, the teams, the owners, in that order."""
+    yield Key("company", COMPANY, np.arange(len(people.owners)))
+    for number, team in enumerate(people.teams):
+        yield Key("team", team, np.flatnonzero(people.team_of == number))
+    for number, owner in enumerate(people.owners):
+        yield Key("owner", owner, np.array([number]))
+
+
+def compute(
+    pipeline: Pipeline,
+    deals: Deals,
+    owners: pa.Table,
+    horizon: Horizon,
+    shocks: Shocks,
+    params: ForecastParams,
+    *,
+    with_owners: bool = True,
+    also: tuple[str, ...] = (),
+) -> Figures:
+    """The figures at the horizon's as-of, from what was known strictly before it. `also` names owners who get a place whatever they own; without
+    `with_owners` no intervals of single owners."""
+    instant = as_of_us(horizon.as_of)
+    known = deals.known_at(instant)
+    people = gather_people(
+        owners, [pipeline.owner, deals.owner[known.closed | deals.is_first], np.array(also, dtype=object)]
+    )
+    places = people.places(pipeline.owner)
+    deal_places = people.places(deals.owner)
+    edges = horizon.edges_us
+    new = learn_new_pipeline(deals, edges[:-1], edges[1:], instant, params)
+    shares = shares_of_new(deals, deal_places, people.is_active, instant, params)
+    by_month = _open_figures(pipeline, places, len(people.owners), params)
+    by_month["closed"] = closed_cents(known, deal_places, len(people.owners), edges)
+    by_month["from_new"] = _allocated(new, shares)
+    figures = Figures(horizon, people, pipeline, places, known, new, shocks, by_month, {})
+    if pipeline.counted.any() or len(new.cents):
+        figures.intervals.update(_intervals(figures, shares, params, with_owners))
+    return figures
+
+
+def closed_cents(known: Known, places: Ints, owners: int, edges: Floats) -> Ints:
+    """Won before the as-of, by owner and month."""
+    rows = np.flatnonzero(known.countable)
+    month = np.searchsorted(edges, known.deals.closed[rows], side="right") - 1
+    inside = (month >= 0) & (month < len(edges) - 1)
+    return _summed(
+        places[rows[inside]], month[inside], known.deals.cents[rows[inside]].astype(np.int64), owners, len(edges) - 1
+    )
+
+
+def _open_figures(pipeline: Pipeline, places: Ints, owners: int, params: ForecastParams) -> dict[str, Ints]:
+    months = pipeline.wins.shape[1] - 1
+    expected = np.zeros((owners, months), dtype=np.int64)
+    np.add.at(expected, places, pipeline.expected_cents())
+    placed = pipeline.counted & (pipeline.close_month >= 0)
+    cents = pipeline.cents.astype(np.int64)
+
+    def chosen(rows: npt.NDArray[np.bool_], values: Ints) -> Ints:
+        return _summed(places[rows], pipeline.close_month[rows], values[rows], owners, months)
+
+    return {
+        "from_open": expected,
+        "commit": chosen(placed & (pipeline.p >= params.commit_probability), cents),
+        "best_case": chosen(placed & (pipeline.p >= params.best_case_probability), cents),
+        "open_value": chosen(placed, cents),
+        "open_count": chosen(placed, np.ones(len(pipeline), dtype=np.int64)),
+    }
+
+
+def _summed(places: Ints, months: Ints, values: Ints, owners: int, count: int) -> Ints:
+    """Integers added up by owner and month."""
+    total = np.zeros((owners, count), dtype=np.int64)
+    np.add.at(total, (places, months), values)
+    return total
+
+
+def _allocated(new: NewPipeline, shares: Floats) -> Ints:
+    """Whole cents of new pipeline by owner and month: shares rounded down, what is left goes to the largest remainders (Hamilton's method)."""
+    totals = np.floor(new.expected() + 0.5).astype(np.int64)
+    exact = shares[:, None] * totals[None, :]
+    cents = np.floor(exact).astype(np.int64)
+    for month, left in enumerate(totals - cents.sum(axis=0)):
+        order = np.argsort(-(exact[:, month] - cents[:, month]), kind="stable")
+        cents[order[: int(left)], month] += 1
+    return cents
+
+
+def _intervals(
+    figures: Figures, shares: Floats, params: ForecastParams, with_owners: bool
+) -> Iterator[tuple[tuple[str, str, str], tuple[int, int]]]:
+    """Quantiles of the totals of every key and period, from one set of draws."""
+    people, horizon = figures.people, figures.horizon
+    months = len(horizon.months)
+    teams = np.zeros((len(people.teams), months, params.draws))
+    everyone = {key.name: key for key in keys(people) if key.level == "owner"}
+    drawn = simulate(
+        figures.pipeline,
+        figures.places,
+        people,
+        figures.new,
+        shares,
+        figures.shocks,
+        draws=params.draws,
+        seed=params.seed,
+    )
+    for number, cents in drawn:
+        teams[people.team_of[number]] += cents
+        if with_owners:
+            yield from _quantiles(figures, everyone[people.owners[number]], cents)
+    for key in keys(people):
+        if key.level == "company":
+            yield from _quantiles(figures, key, teams.sum(axis=0))
+        elif key.level == "team":
+            yield from _quantiles(figures, key, teams[people.teams.index(key.name)])
+
+
+def _quantiles(figures: Figures, key: Key, cents: Floats) -> Iterator[tuple[tuple[str, str, str], tuple[int, int]]]:
+    for period in figures.horizon.periods:
+        closed = figures.of("closed", key, period)
+        low, high = np.quantile(cents[figures.horizon.positions(period)].sum(axis=0), (LOW, HIGH))
+        yield (
+            (key.level, key.name, period.name),
+            (closed + int(np.floor(low + 0.5)), closed + int(np.floor(high + 0.5))),
+        )

@@ -1,0 +1,241 @@
+"""The revenue forecast as a table: one row per company, team and owner, and month and quarter, with quota, coverage and words.
+
+`commit` and `best_case` are what is closed plus the expected amounts (if won) of open opportunities whose win probability reaches the cut-off and whose predicted close
+date lies in the period; the CRM's own forecast category is not used. `expected` is exact: chances times amounts, and history for what does not exist yet.
+
+Belongs here: rows and their notes. Does not belong here: figures (`figures`), the bridge between two forecasts (`changes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.forecast import REVENUE_FORECAST
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.base import Engine
+from sales_pipeline.lake.tables import TableRef, conform, read_table
+from sales_pipeline.sales_management.currency import Exchange, exchange_at
+from sales_pipeline.sales_management.deals import DEAL_TABLES, Deals, deals_of, read_deals
+from sales_pipeline.sales_management.figures import Figures, Key, compute, keys
+from sales_pipeline.sales_management.params import ForecastParams
+from sales_pipeline.sales_management.periods import Period, horizon
+from sales_pipeline.sales_management.pipeline import OMISSIONS, omissions_of, read_pipeline
+from sales_pipeline.sales_management.quota import Quotas, read_quotas
+from sales_pipeline.sales_management.shocks import Shocks
+
+FORECAST_INPUTS = (*DEAL_TABLES, "owners", "quotas", "exchange_rates")
+"""Canonical tables the forecast reads."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the canonical tables say of deals, owners, quotas and rates: read once, used at any as-of."""
+
+    deals: pa.Table
+    owners: pa.Table
+    quotas: pa.Table
+    exchange_rates: pa.Table
+
+    @classmethod
+    def read(cls, tables: Mapping[str, TableRef], engine: Engine) -> Past:
+        """From the canonical tables."""
+        return cls(
+            read_deals(tables, engine),
+            *(read_table(tables[name]) for name in ("owners", "quotas", "exchange_rates")),
+        )
+
+    def exchange(self, day: date, params: ForecastParams, otherwise: str | None = None) -> Exchange:
+        """The corporate currency and the rates of a day."""
+        currencies = self.deals.column("currency").to_pylist()
+        return exchange_at(self.exchange_rates, currencies, day, wanted=params.currency, spoken_for=otherwise)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The table, and what it was made from."""
+
+    table: pa.Table
+    figures: Figures
+    exchange: Exchange
+    deals: Deals
+
+
+def forecast(
+    scored: pa.Table,
+    past: Past,
+    *,
+    as_of: AsOf,
+    zone: str,
+    params: ForecastParams,
+    shocks: Shocks,
+    run_id: str,
+    currency: str | None = None,
+) -> Forecast:
+    """REVENUE_FORECAST at an as-of.
+
+    Parameters
+    ----------
+    scored
+        SCORED_OPPORTUNITIES of the run. Rows without a probability, an amount or a rate are counted in `left_out_count` and the note, never replaced.
+    past
+        Closed deals, owners, quotas and rates; anything from at or after `as_of` is cut off.
+    shocks
+        What opportunities share (`shocks.estimate_shocks`).
+    currency
+        What a company without a single opportunity counts in.
+    """
+    periods = horizon(as_of, params, zone)
+    exchange = past.exchange(as_of.day(zone), params, currency)
+    deals = deals_of(past.deals, exchange)
+    with_quota = tuple(sorted(set(past.quotas.column("owner_id").to_pylist())))
+    figures = compute(
+        read_pipeline(scored, periods, exchange), deals, past.owners, periods, shocks, params, also=with_quota
+    )
+    quotas = read_quotas(past.quotas, past.owners, figures.people, periods.months, exchange)
+    words = _Words(figures, quotas, params)
+    rows = [
+        _row(figures, quotas, words, key, period)
+        | {"as_of": as_of.instant, "currency": exchange.currency, "run_id": run_id}
+        for key in keys(figures.people)
+        if key.level == "company" or _has_anything(figures, quotas, key)
+        for period in periods.periods
+    ]
+    table = pa.Table.from_pylist(rows, schema=arrow_schema(REVENUE_FORECAST))
+    return Forecast(conform(table, REVENUE_FORECAST), figures, exchange, deals)
+
+
+def _has_anything(figures: Figures, quotas: Quotas, key: Key) -> bool:
+    found = any(figures.by_month[name][key.owners].any() for name in ("closed", "from_open", "from_new"))
+    return bool(found or np.isin(figures.places, key.owners).any() or np.isfinite(quotas.cents[key.owners]).any())
+
+
+def _row(figures: Figures, quotas: Quotas, words: _Words, key: Key, period: Period) -> dict[str, Any]:
+    closed = figures.of("closed", key, period)
+    expected = figures.expected(key, period)
+    low, high = figures.interval(key, period)
+    open_value = figures.of("open_value", key, period)
+    quota = quotas.of(key.owners, figures.horizon.positions(period), is_one=key.level == "owner")
+    return {
+        "level": key.level,
+        "key": key.name,
+        "period": period.name,
+        "period_kind": period.kind,
+        "period_start": period.start,
+        "period_end": period.end,
+        "closed": money(closed),
+        "commit": money(closed + figures.of("commit", key, period)),
+        "best_case": money(closed + figures.of("best_case", key, period)),
+        "expected": money(expected),
+        "low": money(low),
+        "high": money(high),
+        "quota": money(quota),
+        "coverage": open_value / (quota - closed) if quota is not None and quota > closed else None,
+        "attainment": expected / quota if quota is not None and quota > 0 else None,
+        "from_open": money(figures.of("from_open", key, period)),
+        "from_new": money(figures.of("from_new", key, period)),
+        "open_value": money(open_value),
+        "open_count": figures.of("open_count", key, period),
+        "left_out_count": words.left_out(key),
+        "evidence": words.evidence(key),
+        "note": words.note(key, quota),
+    }
+
+
+def money(cents: int | None) -> Decimal | None:
+    """Cents as an amount."""
+    return None if cents is None else Decimal(cents).scaleb(-2)
+
+
+class _Words:
+    """What the figures of a key rest on, and what is missing: each said once per key."""
+
+    def __init__(self, figures: Figures, quotas: Quotas, params: ForecastParams) -> None:
+        self._figures = figures
+        self._quotas = quotas
+        self._params = params
+        self._left_out: dict[tuple[str, str], dict[str, int]] = {}
+
+    def _omitted(self, key: Key) -> dict[str, int]:
+        name = (key.level, key.name)
+        if name not in self._left_out:
+            rows = np.isin(self._figures.places, key.owners)
+            self._left_out[name] = dict(omissions_of(self._figures.pipeline, rows))
+        return self._left_out[name]
+
+    def left_out(self, key: Key) -> int:
+        return sum(self._omitted(key).values())
+
+    def evidence(self, key: Key) -> str:
+        figures = self._figures
+        rows = np.isin(figures.places, key.owners) & figures.pipeline.counted
+        parts = [f"Scores of {rows.sum():,} open opportunities"]
+        if len(figures.new.cents):
+            parts.append(
+                f"new pipeline by {len(figures.new.cents):,} past wins and {figures.new.rate:.1f} creations a week in the company"
+            )
+        else:
+            parts.append("no new pipeline: too few past wins of known age")
+        parts.append(f"{self._params.draws:,} simulated futures with {figures.shocks.basis}")
+        return "; ".join(parts)
+
+    def note(self, key: Key, quota: int | None) -> str | None:
+        figures = self._figures
+        parts = [
+            f"{count:,} open opportunities {OMISSIONS[name]} are not counted"
+            for name, count in self._omitted(key).items()
+            if count
+        ]
+        if key.level == "company":
+            parts += self._of_company()
+        parts += self._of_quota(key, quota)
+        if not figures.known.countable.any():
+            parts.append("nothing has been won with a known amount and closing time yet")
+        text = "; ".join(parts)
+        return f"{text[0].upper()}{text[1:]}" if text else None
+
+    def _of_company(self) -> list[str]:
+        figures = self._figures
+        known, deals = figures.known, figures.known.deals
+        unplaced = int((known.is_there & (deals.is_won == 1) & np.isnan(deals.closed)).sum())
+        no_rate = int((known.won & ~deals.has_rate).sum())
+        no_amount = int((known.won & deals.has_rate & np.isnan(deals.cents)).sum())
+        found = [
+            (
+                figures.pipeline.lead_count,
+                "open leads are not counted: they bring no revenue before they are converted",
+            ),
+            (
+                figures.pipeline.by_crm_date,
+                "open opportunities lie in the month of the CRM's close date, as no closing times are known",
+            ),
+            (unplaced, "won opportunities are in no period, as their closing time is not recorded"),
+            (no_rate, "won opportunities are in a currency without an exchange rate and not counted"),
+            (no_amount, "won opportunities have no amount"),
+        ]
+        words = [f"{count:,} {text}" for count, text in found if count]
+        if len(figures.people.owners) == 1:
+            words.append("no owners are recorded")
+        return words
+
+    def _of_quota(self, key: Key, quota: int | None) -> list[str]:
+        if self._quotas.is_empty:
+            return ["no quotas in the exports"] if key.level == "company" else []
+        words = [self._quotas.notes[owner] for owner in key.owners.tolist() if owner in self._quotas.notes]
+        if len(words) > 1:
+            words = [f"quotas of {len(words)} owners are in currencies without an exchange rate"]
+        rolled = [owner for owner in key.owners.tolist() if not self._quotas.adds_up[owner]]
+        if rolled and key.level != "owner":
+            words.append(f"quotas of {len(rolled)} managers are taken for their teams' and not added")
+        if quota is None:
+            words.append("no quota recorded for the whole period")
+        elif quota <= 0:
+            words.append("the quota is zero: no coverage")
+        return words
