@@ -1,7 +1,7 @@
-"""The three hand-overs of the apply step as tables at rest: predictions, scored opportunities, queue.
+"""The first hand-overs of the apply step as tables at rest: predictions and scored opportunities.
 
 Each is computed once per key and kept in the lake, so that a repeated day reads what it wrote.
-Belongs here: finding inputs and keeping results. Does not belong here: scores, rules (scoring, follow_up).
+Belongs here: finding inputs and keeping results. Does not belong here: scores (scoring), the queue (`queueing`).
 """
 
 from pathlib import Path
@@ -12,17 +12,13 @@ import pyarrow as pa
 from dagster_project.plan import RunPlan
 from sales_pipeline.contracts.internal import PREDICTIONS
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, SCORED_OPPORTUNITIES
+from sales_pipeline.contracts.published import SCORED_OPPORTUNITIES
 from sales_pipeline.domain.identifiers import digest_of
-from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table, table_ref, write_table
 
 if TYPE_CHECKING:
-    from sales_pipeline.clean.prepare import Canonical
-    from sales_pipeline.engines.base import Engine
     from sales_pipeline.features.build import FeatureSet
-    from sales_pipeline.follow_up.params import FollowUpParams
     from sales_pipeline.scoring.params import ScoringParams
 
 SCORED_STAGE = "scored"
@@ -69,45 +65,7 @@ def scored_table(
     return _kept(lake, SCORED_STAGE, key, (SCORED_OPPORTUNITIES,), build)[0]
 
 
-def queue_tables(
-    lake: Lake,
-    params: "FollowUpParams",
-    scored: TableRef,
-    predicted: TableRef,
-    features: "FeatureSet",
-    canonical: "Canonical",
-    as_of: AsOf,
-    plan: RunPlan,
-    engine: "Engine",
-) -> tuple[TableRef, TableRef]:
-    """FOLLOW_UP_QUEUE and LEFT_OUT of the plan's run."""
-
-    def build(folder: Path) -> dict[str, Any]:
-        from sales_pipeline.follow_up.queue import build_queue
-
-        queue = build_queue(
-            _with_owner_free(read_table(scored), read_table(predicted)),
-            activities=canonical.tables["activities"],
-            planned=canonical.tables["planned_activities"],
-            contacts=canonical.tables["contacts"],
-            owners=canonical.tables["owners"],
-            previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
-            feedback=None,
-            as_of=as_of,
-            params=params,
-            run_id=plan.run_id,
-            engine=engine,
-            spine=read_table(features.spine),
-            exchange_rates=canonical.tables["exchange_rates"],
-        )
-        return _write(folder, FOLLOW_UP_QUEUE, queue.rows) | _write(folder, LEFT_OUT, queue.left_out)
-
-    key = digest_of("queue", plan.run_id, scored.sha256, canonical.key)
-    queue_ref, left_out_ref = _kept(lake, "queue", key, (FOLLOW_UP_QUEUE, LEFT_OUT), build)
-    return queue_ref, left_out_ref
-
-
-def _with_owner_free(scored: pa.Table, predicted: pa.Table) -> pa.Table:
+def with_owner_free(scored: pa.Table, predicted: pa.Table) -> pa.Table:
     """The scored table with the probability the queue ranks by: that without the owner's own record."""
     from sales_pipeline.follow_up.situation import OWNER_FREE
 

@@ -1,6 +1,6 @@
 """What a scoring run is: its id, and everything that id is a digest of.
 
-A day that was published before with the same exports, settings and code is repeated with the model, the previous run and the replay
+A day that was published before with the same exports, settings, code and feedback is repeated with the model, the previous run and the replay
 of its manifest, whatever was promoted, published or replayed since; so it gives the same id and the same bytes.
 
 Belongs here: finding those parts in the lake. Does not belong here: the digest itself (`delivery.run_identity`).
@@ -66,9 +66,12 @@ def plan_run(
     Raises ConfigurationError when there is no eligible champion for the day.
     """
     from sales_pipeline.delivery.run_identity import run_id
+    from sales_pipeline.follow_up.feedback import feedback_digest
+    from sales_pipeline.follow_up.feedback_ledger import read_ledger
     from sales_pipeline.settings import code_version
 
-    before = _published_alike(lake, as_of, export_ids, settings.result_digest(), code_version())
+    said = feedback_digest(read_ledger(lake), as_of)
+    before = _published_alike(lake, as_of, export_ids, settings.result_digest(), code_version(), said)
     if before is not None:
         name, version = before.manifest["model"]["name"], before.manifest["model"]["version"]
         previous_id: str | None = before.manifest["previous_run_id"]
@@ -95,7 +98,7 @@ def plan_run(
             code_version=code_version(),
             model_version=version,
             previous_run_id=previous_id,
-            feedback_digest=None,
+            feedback_digest=said,
             replay_key=replay_key,
         ),
         as_of=as_of.isoformat(),
@@ -105,14 +108,19 @@ def plan_run(
         model_name=name,
         model_version=version,
         previous_run_id=previous_id,
-        feedback_digest=None,
+        feedback_digest=said,
         is_repeat=before is not None,
         replay_key=replay_key,
     )
 
 
 def _published_alike(
-    lake: Lake, as_of: AsOf, export_ids: Sequence[str], settings_digest: str, code_version: str
+    lake: Lake,
+    as_of: AsOf,
+    export_ids: Sequence[str],
+    settings_digest: str,
+    code_version: str,
+    feedback_digest: str | None,
 ) -> PublishedRun | None:
     """The published run of that day with the same inputs, if there is one; the latest by id where there are several."""
     wanted = {
@@ -120,6 +128,7 @@ def _published_alike(
         "export_ids": list(export_ids),
         "settings_digest": settings_digest,
         "code_version": code_version,
+        "feedback_digest": feedback_digest,
     }
     alike = [
         run for run in published_runs(lake) if all(run.manifest.get(name) == value for name, value in wanted.items())

@@ -1,4 +1,4 @@
-"""Apply: open opportunities scored with the day's champion, the queue built, the run audited and published."""
+"""Apply: open opportunities scored with the day's champion, the run audited and published. The queue is in `follow_up`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,6 @@ from dagster_project.build import (
     column_schema,
     figures_metadata,
     table_metadata,
-    table_spec,
 )
 from dagster_project.checks import AUDIT_CHECK, REPORT_ALONE_CHECK, REPORT_SIZE_CHECK
 from dagster_project.publication import Publication
@@ -21,14 +20,19 @@ from dagster_project.report_checks import report_checks, report_metadata
 from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
 from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.internal import PREDICTIONS, ROW_LEDGER
-from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, MODEL_MONITORING, SCORED_OPPORTUNITIES
+from sales_pipeline.contracts.published import (
+    FOLLOW_UP_QUEUE,
+    LEFT_OUT,
+    MODEL_MONITORING,
+    OWNER_WORKLOAD,
+    SCORED_OPPORTUNITIES,
+)
 from sales_pipeline.errors import AuditBlocked
 
 GROUP = "apply"
 PUBLISHED = "published"
-QUEUE_INPUTS = ("activities", "planned_activities", "contacts", "owners", "exchange_rates")
-MANAGED = FORECAST_TABLES
-"""Tables of `manage`, published with the others."""
+MANAGED = (OWNER_WORKLOAD, *FORECAST_TABLES)
+"""Tables of `follow_up` and `manage` that are published with the others."""
 PUBLISH_RETRIES = 3
 PUBLISH_RETRY_SECONDS = 5
 
@@ -100,52 +104,6 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
 
         ref = scored_table(lake.lake, lake.settings.scoring, features, predicted, plan)
         return dg.MaterializeResult(value=ref, metadata=table_metadata(ref) | figures_metadata(scored_figures(ref)))
-
-    @dg.multi_asset(
-        name="follow_up",
-        specs=[
-            table_spec(
-                table,
-                group=GROUP,
-                days=days,
-                deps=["scored_opportunities", "predictions", "scoring_features", "run_plan", INDEX, *QUEUE_INPUTS],
-            )
-            for table in (FOLLOW_UP_QUEUE, LEFT_OUT)
-        ],
-        ins={
-            "scored": dg.AssetIn("scored_opportunities"),
-            "predicted": dg.AssetIn("predictions"),
-            "features": dg.AssetIn("scoring_features"),
-            "plan": dg.AssetIn("run_plan"),
-            "canonical": dg.AssetIn(INDEX),
-        },
-    )
-    def follow_up(
-        context: dg.AssetExecutionContext,
-        lake: dg.ResourceParam[LakeResource],
-        engine: dg.ResourceParam[EngineResource],
-        scored: Any,
-        predicted: Any,
-        features: Any,
-        plan: Any,
-        canonical: Any,
-    ) -> Iterator[dg.MaterializeResult[Any]]:
-        from dagster_project.applying import count_by, queue_tables
-
-        as_of = lake.as_of(context.partition_key)
-        queue, left_out = queue_tables(
-            lake.lake, lake.settings.follow_up, scored, predicted, features, canonical, as_of, plan, engine.get()
-        )
-        yield dg.MaterializeResult(
-            asset_key=FOLLOW_UP_QUEUE.name,
-            value=queue,
-            metadata=table_metadata(queue) | figures_metadata({"by action": count_by(queue, "action")}),
-        )
-        yield dg.MaterializeResult(
-            asset_key=LEFT_OUT.name,
-            value=left_out,
-            metadata=table_metadata(left_out) | figures_metadata({"by reason": count_by(left_out, "reason")}),
-        )
 
     inputs = {
         "scored": SCORED_OPPORTUNITIES.name,
@@ -242,4 +200,4 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             ],
         )
 
-    return [run_plan, predictions, scored_opportunities, follow_up, published]
+    return [run_plan, predictions, scored_opportunities, published]

@@ -319,3 +319,24 @@ BACKTEST_PREDICTIONS = Table(
         C("expected_amount", "float64", "expected amount given then", null_means="no amounts known then", decimals=2),
     ),
 )
+
+FEEDBACK_OUTCOMES = ("done", "skipped", "wrong")
+
+FEEDBACK = Table(
+    "feedback",
+    "one row per thing that was said of a follow-up: done, skipped or wrong; of one follow-up the latest holds",
+    ("queue_id", "dealt_with_at", "outcome"),
+    (
+        C("queue_id", "string", "the follow-up's id", required=True),
+        C("dealt_with_at", "timestamp", "when it was done or declined", unit="UTC", required=True),
+        C("outcome", "string", "what became of it", required=True, allowed=FEEDBACK_OUTCOMES),
+        C("reason", "string", "why, in the user's words; never published", null_means="none given"),
+        C("source_system", "string", "of the follow-up", required=True),
+        C("opportunity_id", "string", "of the follow-up", required=True),
+        C("contact_id", "string", "of the follow-up", null_means="it named nobody"),
+        C("action", "string", "of the follow-up", required=True),
+        C("stage", "string", "stage of the opportunity when it was proposed", null_means="none"),
+        C("episode_id", "string", "episode it was proposed in", null_means="proposed before rows named their episode"),
+        C("origin", "string", "a file, or a task in the CRM's export", required=True, allowed=("file", "crm")),
+    ),
+)

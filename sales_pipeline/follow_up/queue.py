@@ -1,53 +1,51 @@
 """The queue of one day: situations judged, proposals allocated, ids and dates given.
 
-Belongs here: putting the two tables together, and what ties a row to the one of the last run. Does not belong here: rules,
-allocation, measuring effects.
+Belongs here: putting the tables together, and what ties a row to the one of the last run. Does not belong here: rules, allocation, what
+feedback means, measuring effects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
 from sales_pipeline.contracts.derive import arrow_schema
-from sales_pipeline.contracts.model import Column, Table
-from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT
+from sales_pipeline.contracts.model import Table
+from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_WORKLOAD
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import SalesPipelineError
-from sales_pipeline.follow_up.allocation import allocate
-from sales_pipeline.follow_up.calendar import WorkingCalendar
+from sales_pipeline.follow_up.allocation import Allocation, Chosen, allocate
+from sales_pipeline.follow_up.capacity import OwnerDay, Owners, read_owners
+from sales_pipeline.follow_up.feedback import Feedback
 from sales_pipeline.follow_up.params import FollowUpParams
+from sales_pipeline.follow_up.reassignment import reassign, reassigned_reason
 from sales_pipeline.follow_up.rules import Omission, Proposal, judge
 from sales_pipeline.follow_up.situation import Situation, gather
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 
-POLICY = "value_at_risk_rules/1"
-
-FEEDBACK = Table(
-    "feedback",
-    "one row per follow-up that somebody has dealt with",
-    ("queue_id",),
-    (
-        Column("queue_id", "string", "the follow-up's id", required=True),
-        Column("dealt_with_at", "timestamp", "when it was done or declined", unit="UTC", required=True),
-    ),
-)
-"""Feedback as the queue reads it: a follow-up dealt with before as_of is not proposed again in its episode."""
+POLICY = "expected_gain_assignment/1"
+ELIGIBLE_REASONS = ("hold_out", "capacity", "duplicate_account")
+"""Reasons of LEFT_OUT with which a follow-up could have been queued: the others had none to propose."""
 
 
 @dataclass(frozen=True)
 class Queue:
-    """`rows` (FOLLOW_UP_QUEUE) and `left_out` (LEFT_OUT): together every open opportunity exactly once."""
+    """`rows` (FOLLOW_UP_QUEUE) and `left_out` (LEFT_OUT): together every open opportunity exactly once; `workload` (OWNER_WORKLOAD).
+
+    `facts` tell how the day was solved: gain, bound, gap, the greedy order's gain.
+    """
 
     rows: pa.Table
     left_out: pa.Table
+    workload: pa.Table
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def build_queue(
@@ -74,7 +72,7 @@ def build_queue(
         SCORED_OPPORTUNITIES of this run.
     activities, planned, contacts, owners
         Canonical tables; any of them may be empty. What is lacking is not guessed: without activities no rule speaks
-        of contacts, without contacts nobody has refused.
+        of contacts, without contacts nobody has refused, without owners everybody is active and has the default day.
     previous_queue
         FOLLOW_UP_QUEUE of the published run with the greatest earlier as-of: carries `expires_at` and `attempt` of unworked rows on.
     feedback
@@ -87,41 +85,36 @@ def build_queue(
     Raises SalesPipelineError when `scored` is of another as-of, ConfigurationError for an unknown country or zone.
     """
     _check_as_of(scored, as_of)
+    said = Feedback.of(feedback, as_of, params)
+    people = read_owners(owners, activities, as_of=as_of, params=params, engine=engine)
     situations = gather(
         scored,
         activities=activities,
         planned=planned,
         contacts=contacts,
-        owners=owners,
+        inactive={owner_id for owner_id in people.rows if not people.is_active(owner_id)},
         spine=spine,
         as_of=as_of,
         params=params,
         engine=engine,
+        done_contacts=said.contacts(),
     )
-    naming = _Naming(previous_queue, feedback, as_of, params)
-    proposals: list[Proposal] = []
-    omissions: list[Omission] = []
-    for situation in situations:
-        outcome = judge(situation, as_of, params)
-        if isinstance(outcome, Omission):
-            omissions.append(outcome)
-            continue
-        done = [instant for proposal in outcome if (instant := naming.dealt_with_at(proposal)) is not None]
-        if done:
-            detail = f"This follow-up was dealt with on {max(done).date().isoformat()}"
-            omissions.append(Omission(situation, "cool_down", detail))
-        else:
-            proposals += outcome
-    taken, left = allocate(proposals, params, _rates(exchange_rates, as_of, params))
-    omissions += left
+    naming = _Naming(previous_queue, people, as_of, params)
+    desk = _Desk(said, naming, as_of, params)
+    desk.judge_all(one for one in situations if one.is_owner_active)
+    gone = [one for one in situations if not one.is_owner_active]
+    stand_ins = reassign(gone, people, desk.needed_minutes(), params.minutes.call)
+    desk.judge_all(stand_ins.get((one.source_system, one.opportunity_id), one) for one in gone)
+    found = allocate(desk.proposals, people, params, _rates(exchange_rates, as_of, params))
+    omissions = desk.omissions + found.left
 
     shared = {"as_of": as_of.instant, "run_id": run_id}
-    ranks: dict[str, int] = {}
+    ranks: Counter[str] = Counter()
     rows = []
-    for proposal in taken:
-        owner = proposal.situation.owner_id or ""
-        ranks[owner] = ranks.get(owner, 0) + 1
-        rows.append(naming.row(proposal) | {"rank": ranks[owner]} | shared)
+    for chosen in found.taken:
+        owner = chosen.proposal.situation.owner_id or ""
+        ranks[owner] += 1
+        rows.append(naming.row(chosen) | {"rank": ranks[owner]} | shared)
     left_rows = [
         {
             "source_system": omission.situation.source_system,
@@ -134,46 +127,109 @@ def build_queue(
         | shared
         for omission in omissions
     ]
-    return Queue(_table(rows, FOLLOW_UP_QUEUE), _table(left_rows, LEFT_OUT))
+    workload = [line | shared for line in _workload(situations, found, omissions, people)]
+    return Queue(
+        _table(rows, FOLLOW_UP_QUEUE), _table(left_rows, LEFT_OUT), _table(workload, OWNER_WORKLOAD), found.facts
+    )
+
+
+class _Desk:
+    """Judges situations: proposals that may be made, and omissions."""
+
+    def __init__(self, said: Feedback, naming: _Naming, as_of: AsOf, params: FollowUpParams) -> None:
+        self._said = said
+        self._naming = naming
+        self._as_of = as_of
+        self._params = params
+        self.proposals: list[Proposal] = []
+        self.omissions: list[Omission] = []
+
+    def judge_all(self, situations: Iterable[Situation]) -> None:
+        for situation in situations:
+            outcome = judge(situation, self._as_of, self._params)
+            if isinstance(outcome, Omission):
+                self.omissions.append(outcome)
+                continue
+            allowed = outcome
+            if (situation.source_system, situation.opportunity_id) in self._said.by_opportunity:
+                episode_id = self._naming.episode_id(situation)
+                verdicts = [self._said.verdict(p, episode_id, self._naming.names(p, since_start=True)) for p in outcome]
+                allowed = [p for p, verdict in zip(outcome, verdicts, strict=True) if verdict is None]
+                if not allowed:
+                    detail = next(verdict for verdict in verdicts if verdict is not None)
+                    self.omissions.append(Omission(situation, "dealt_with", detail))
+            self.proposals += allowed
+
+    def needed_minutes(self) -> Counter[str]:
+        """Minutes that each owner's proposals call for, the first one of each opportunity counted."""
+        needed: Counter[str] = Counter()
+        last: Situation | None = None
+        for proposal in self.proposals:
+            if proposal.situation is not last:
+                needed[proposal.situation.owner_id or ""] += proposal.minutes
+            last = proposal.situation
+        return needed
+
+
+def _workload(
+    situations: Sequence[Situation], found: Allocation, omissions: Sequence[Omission], people: Owners
+) -> Iterator[dict[str, Any]]:
+    """Rows of OWNER_WORKLOAD: owners of open opportunities and those who stand in."""
+    open_count = Counter(s.reassigned_from or s.owner_id for s in situations)
+    rows, minutes, explored, reassigned = (Counter[str]() for _ in range(4))
+    eligible, capacity = Counter[str](), Counter[str]()
+    for chosen in found.taken:
+        owner = chosen.proposal.situation.owner_id or ""
+        rows[owner] += 1
+        minutes[owner] += chosen.proposal.minutes
+        explored[owner] += chosen.chosen_by == "exploration"
+        reassigned[owner] += chosen.proposal.situation.reassigned_from is not None
+        eligible[owner] += 1
+    for omission in omissions:
+        owner = omission.situation.owner_id or ""
+        eligible[owner] += omission.reason in ELIGIBLE_REASONS
+        capacity[owner] += omission.reason == "capacity"
+    for owner in sorted({name for name in (*open_count, *rows, *eligible) if name}):
+        day: OwnerDay = people.day(owner)
+        yield {
+            "owner_id": owner,
+            "capacity_minutes": day.capacity_minutes if people.is_active(owner) else 0,
+            "capacity_basis": day.capacity_basis if people.is_active(owner) else "owners_table",
+            "planned_minutes": minutes[owner],
+            "queue_rows": rows[owner],
+            "exploration_rows": explored[owner],
+            "reassigned_rows": reassigned[owner],
+            "open_count": open_count[owner],
+            "eligible_count": eligible[owner],
+            "capacity_left_out_count": capacity[owner],
+            "due_at": day.due_at,
+        }
 
 
 class _Naming:
-    """Ids, dates and attempts of rows, and what the last queue and the feedback say about them."""
+    """Ids, dates and attempts of rows, and what the last queue says about them."""
 
-    def __init__(
-        self, previous_queue: pa.Table | None, feedback: pa.Table | None, as_of: AsOf, params: FollowUpParams
-    ) -> None:
+    def __init__(self, previous_queue: pa.Table | None, people: Owners, as_of: AsOf, params: FollowUpParams) -> None:
         self._as_of = as_of
         self._params = params
-        calendar = WorkingCalendar(params.country, params.time_zone)
-        self._due_at = calendar.end_of_working_day(as_of, 1)
-        self._expires_at = calendar.end_of_working_day(as_of, params.expires_after_working_days)
+        self._people = people
+        self._today = as_of.day(params.time_zone).toordinal()
         self._previous: dict[str, dict[str, Any]] = {}
         if previous_queue is not None:
-            self._previous = {
-                row["queue_id"]: row for row in previous_queue.to_pylist() if row["expires_at"] > as_of.instant
-            }
-        self._dealt_with: dict[str, datetime] = {}
-        if feedback is not None:
-            self._dealt_with = {
-                row["queue_id"]: row["dealt_with_at"]
-                for row in feedback.to_pylist()
-                if row["dealt_with_at"] < as_of.instant
-            }
+            columns = previous_queue.select(["queue_id", "expires_at", "due_at", "attempt"])
+            self._previous = {row["queue_id"]: row for row in columns.to_pylist() if row["expires_at"] > as_of.instant}
 
-    def dealt_with_at(self, proposal: Proposal) -> datetime | None:
-        """When somebody dealt with this very follow-up, if anybody has."""
-        return next((self._dealt_with[name] for name in self._names(proposal) if name in self._dealt_with), None)
-
-    def row(self, proposal: Proposal) -> dict[str, Any]:
+    def row(self, chosen: Chosen) -> dict[str, Any]:
+        proposal = chosen.proposal
         situation = proposal.situation
-        names = list(self._names(proposal))
-        queue_id = next((name for name in names if name in self._previous), names[0])
-        before = self._previous.get(queue_id)
+        names = list(self.names(proposal))
+        day = self._people.day(situation.owner_id or "")
+        living = (name for name in names if name in self._previous and self._previous[name]["expires_at"] >= day.due_at)
+        queue_id = next(living, None)
+        before = None if queue_id is None else self._previous[queue_id]
         attempt = 1 if before is None else before["attempt"] + (before["due_at"] <= self._as_of.instant)
-        expires_at = self._expires_at if before is None else before["expires_at"]
         return {
-            "queue_id": queue_id,
+            "queue_id": queue_id or names[0],
             "source_system": situation.source_system,
             "owner_id": situation.owner_id,
             "opportunity_id": situation.opportunity_id,
@@ -181,46 +237,65 @@ class _Naming:
             "contact_id": situation.contact_id,
             "action": proposal.action,
             "channel": proposal.channel,
-            "due_at": min(self._due_at, expires_at),
-            "expires_at": expires_at,
+            "due_at": day.due_at,
+            "expires_at": day.expires_at if before is None else before["expires_at"],
             "priority": proposal.priority,
             "expected_gain": proposal.expected_gain,
             "gain_basis": proposal.gain_basis,
             "estimated_minutes": proposal.minutes,
-            "reason": proposal.reason,
-            "evidence": proposal.evidence,
+            "reason": proposal.reason + reassigned_reason(situation, self._people),
+            "evidence": proposal.evidence + _holiday_note(day),
             "last_touch_at": situation.last_touch_at,
             "attempt": attempt,
-            "propensity": 1.0 - self._params.hold_out_share,
+            "propensity": chosen.propensity,
             "policy": POLICY,
             "stage": situation.stage,
-            "episode_id": f"ep-{digest_of(situation.source_system, situation.opportunity_id, self._episode(situation), length=20)}",
-            "chosen_by": "gain",
-            "reassigned_from": None,
+            "episode_id": self.episode_id(situation),
+            "chosen_by": chosen.chosen_by,
+            "reassigned_from": situation.reassigned_from,
         }
 
-    def _names(self, proposal: Proposal) -> Iterator[str]:
+    def episode_id(self, situation: Situation) -> str:
+        named = digest_of(situation.source_system, situation.opportunity_id, _episode(situation), length=20)
+        return f"ep-{named}"
+
+    def names(self, proposal: Proposal, *, since_start: bool = False) -> Iterator[str]:
         """The id of the follow-up were it proposed first today, then those of earlier windows of the same episode.
 
         An episode lasts until the next contact or change of stage. It is cut into windows of `expires_after_working_days`
         calendar days, counted from the last contact (or the creation). A row lives that many working days, hence into a
-        later window: so an id is never used again after it has expired, and no date enters it.
+        later window: so an id is never used again after it has expired, and no date enters it. Windows in which a row that still
+        lives may have been named, or with `since_start` all.
         """
         situation = proposal.situation
         anchor = situation.last_touch_at or situation.created_at
-        episode = self._episode(situation)
-        zone_name = self._params.time_zone
-        start_day = 0 if anchor is None else AsOf(anchor).day(zone_name).toordinal()
-        window = (self._as_of.day(zone_name).toordinal() - start_day) // self._params.expires_after_working_days
-        for number in range(window, max(window - _living_windows(self._params.expires_after_working_days), -1), -1):
+        start_day = 0 if anchor is None else AsOf(anchor).day(self._params.time_zone).toordinal()
+        window = (self._today - start_day) // self._params.expires_after_working_days
+        oldest = max(window - _living_windows(self._params.expires_after_working_days), -1)
+        if since_start:
+            oldest = max(window - _MOST_WINDOWS, -1)
+        episode = _episode(situation)
+        for number in range(window, oldest, -1):
             named = digest_of(
                 situation.source_system, situation.opportunity_id, proposal.action, [*episode, number], length=20
             )
             yield f"fu-{named}"
 
-    def _episode(self, situation: Situation) -> list[str | None]:
-        anchor = situation.last_touch_at or situation.created_at
-        return [situation.stage, None if anchor is None else AsOf(anchor).isoformat()]
+
+_MOST_WINDOWS = 400
+"""Windows looked back over for feedback on rows that do not name their episode."""
+
+
+def _episode(situation: Situation) -> list[str | None]:
+    anchor = situation.last_touch_at or situation.created_at
+    return [situation.stage, None if anchor is None else AsOf(anchor).isoformat()]
+
+
+def _holiday_note(day: OwnerDay) -> str:
+    if not day.holidays_before:
+        return ""
+    count = "1 public holiday" if day.holidays_before == 1 else f"{day.holidays_before} public holidays"
+    return f"; due on the next working day, {day.due_at.date().isoformat()}, after {count}"
 
 
 def _living_windows(working_days: int) -> int:

@@ -5,12 +5,12 @@ Belongs here: gathering, by the engine where tables are large. Does not belong h
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -18,22 +18,22 @@ from sales_pipeline.domain.money import to_amount
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.follow_up.params import FollowUpParams
-from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.lake.tables import TableRef
 
 _SQL = Path(__file__).parent / "sql"
-
+_Touch: TypeAlias = tuple[str | None, datetime | None, datetime | None, datetime | None]
 
 OWNER_FREE = "win_probability_owner_free"
 """Column that the scored table may carry into the queue: PREDICTIONS has it, the published table does not."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Situation:
     """One open opportunity as the rules see it. None means not known; instants are UTC and before as_of.
 
     `owner_free_probability` is the win probability without the owner's own record, and `value_at_stake` the expected value at it: what rows are
     ranked by. `has_activities` says whether the exports hold activities at all: without them nothing is known about contacts, which is
-    not the same as never having been contacted.
+    not the same as never having been contacted. `reassigned_from` is the CRM's owner where somebody else stands in.
     """
 
     source_system: str
@@ -60,6 +60,7 @@ class Situation:
     person_last_outbound_at: datetime | None = None
     next_step_id: str | None = None
     next_step_due_at: datetime | None = None
+    reassigned_from: str | None = None
 
 
 def gather(
@@ -68,136 +69,155 @@ def gather(
     activities: TableRef,
     planned: TableRef,
     contacts: TableRef,
-    owners: TableRef,
+    inactive: Collection[str],
     spine: pa.Table | None,
     as_of: AsOf,
     params: FollowUpParams,
     engine: Engine,
+    done_contacts: Mapping[str, datetime] | None = None,
 ) -> list[Situation]:
     """One situation per scored opportunity, in the order of `scored`.
 
     The contact of an opportunity is its main contact (from `spine`), else the person last in touch about it, else the only
-    contact of its account, else nobody.
+    contact of its account, else nobody. `inactive` are owners who are gone. `done_contacts` are contacts that feedback tells of, by
+    opportunity: they count as ours at that instant, beside those of `activities`.
     """
-    at_creation = (
-        _by_id(spine.select(["opportunity_id", "contact_id", "created_at"]), "opportunity_id") if spine else {}
-    )
-    ids = scored.select(["opportunity_id"])
-    instant = as_of.instant
-    touches: dict[str, dict[str, Any]] = {}
-    recent: dict[str, dict[str, Any]] = {}
-    if activities.rows:
-        touches = _by_id(
-            engine.query(
-                _SQL / "last_touch.sql",
-                {"activities": activities, "open_opportunities": ids},
-                parameters={"as_of": instant},
-            ),
-            "opportunity_id",
-        )
-        recent = _by_id(
-            engine.query(
-                _SQL / "last_touch_by_contact.sql",
-                {"activities": activities},
-                parameters={"as_of": instant, "since": instant - timedelta(days=params.cool_down_days)},
-            ),
-            "contact_id",
-        )
-    steps: dict[str, dict[str, Any]] = {}
-    if planned.rows:
-        window = {
-            "as_of": instant,
-            "due_from": instant - timedelta(days=params.planned_overdue_days),
-            "due_before": instant + timedelta(days=params.planned_horizon_days),
-        }
-        inputs = {"planned_activities": planned, "open_opportunities": ids}
-        steps = _by_id(engine.query(_SQL / "next_step.sql", inputs, parameters=window), "opportunity_id")
-    inactive = {
-        row["owner_id"]
-        for row in read_table(owners, ["owner_id", "is_active"]).to_pylist()
-        if row["is_active"] is False
-    }
-
+    done_contacts = done_contacts or {}
+    has_activities = activities.rows > 0 or bool(done_contacts)
+    created, main_contact = _at_creation(spine)
+    ids = scored.column("opportunity_id").to_pylist()
+    touches, recent = _touches(scored, activities, as_of, params, engine)
+    steps = _next_steps(scored, planned, as_of, params, engine)
+    account_ids = scored.column("account_id").to_pylist()
+    contact_ids = [main_contact.get(name) or touches.get(name, _NO_TOUCH)[0] for name in ids]
+    people, only_contact = _people(account_ids, contact_ids, contacts, engine)
+    fair_name = OWNER_FREE if OWNER_FREE in scored.column_names else "win_probability"
+    names = ("source_system", "owner_id", "stage", "currency", "crm_close_date", "win_probability", "expected_value")
+    columns = (scored.column(name).to_pylist() for name in (*names, "abstain_reason", fair_name))
     situations = []
-    for row in scored.to_pylist():
-        opportunity_id = row["opportunity_id"]
-        known = at_creation.get(opportunity_id, {})
-        touch = touches.get(opportunity_id, {})
-        step = steps.get(opportunity_id, {})
+    for opportunity_id, account_id, known_contact, row in zip(
+        ids, account_ids, contact_ids, zip(*columns, strict=True), strict=True
+    ):
+        source_system, owner_id, stage, currency, close_date, probability, value, abstain_reason, fair = row
+        contact_id = known_contact or (only_contact.get(account_id) if account_id else None)
+        _, last_at, inbound_at, outbound_at = touches.get(opportunity_id, _NO_TOUCH)
+        person_at = recent.get(contact_id) if contact_id is not None else None
+        if (done_at := done_contacts.get(opportunity_id)) is not None:
+            last_at, outbound_at, person_at = (_later(at, done_at) for at in (last_at, outbound_at, person_at))
+        email_allowed, call_allowed = people.get(contact_id, (None, None))
+        step_id, step_due_at = steps.get(opportunity_id, (None, None))
         situations.append(
             Situation(
-                source_system=row["source_system"],
+                source_system=source_system,
                 opportunity_id=opportunity_id,
-                account_id=row["account_id"],
-                owner_id=row["owner_id"],
-                is_owner_active=row["owner_id"] not in inactive,
-                stage=row["stage"],
-                currency=row["currency"],
-                crm_close_date=row["crm_close_date"],
-                created_at=known.get("created_at"),
-                win_probability=row["win_probability"],
-                expected_value=row["expected_value"],
-                abstain_reason=row["abstain_reason"],
-                owner_free_probability=row.get(OWNER_FREE, row["win_probability"]),
-                value_at_stake=_at_stake(row),
-                contact_id=known.get("contact_id") or touch.get("contact_id"),
-                has_activities=activities.rows > 0,
-                last_touch_at=touch.get("last_touch_at"),
-                last_inbound_at=touch.get("last_inbound_at"),
-                last_outbound_at=touch.get("last_outbound_at"),
-                next_step_id=step.get("activity_id"),
-                next_step_due_at=step.get("due_at"),
-            )
-        )
-    return _with_people(situations, contacts, recent, engine)
-
-
-def _with_people(
-    situations: list[Situation], contacts: TableRef, recent: dict[str, dict[str, Any]], engine: Engine
-) -> list[Situation]:
-    """The same situations with the contact settled, its consents and our last contact with that person."""
-    people: dict[str, dict[str, Any]] = {}
-    if contacts.rows and situations:
-        wanted = pa.table(
-            {
-                "account_id": pa.array([s.account_id for s in situations], pa.string()),
-                "contact_id": pa.array([s.contact_id for s in situations], pa.string()),
-            }
-        )
-        found = engine.query(_SQL / "reachable_contacts.sql", {"contacts": contacts, "open_opportunities": wanted})
-        people = _by_id(found, "contact_id")
-    contacts_of_account = Counter(
-        person["account_id"] for person in people.values() if person["account_id"] is not None
-    )
-    only_contact = {
-        person["account_id"]: contact_id
-        for contact_id, person in people.items()
-        if contacts_of_account[person["account_id"]] == 1
-    }
-    settled = []
-    for situation in situations:
-        contact_id = situation.contact_id or (only_contact.get(situation.account_id) if situation.account_id else None)
-        person = people.get(contact_id, {}) if contact_id is not None else {}
-        settled.append(
-            replace(
-                situation,
+                account_id=account_id,
+                owner_id=owner_id,
+                is_owner_active=owner_id not in inactive,
+                stage=stage,
+                currency=currency,
+                crm_close_date=close_date,
+                created_at=created.get(opportunity_id),
+                win_probability=probability,
+                expected_value=value,
+                abstain_reason=abstain_reason,
+                owner_free_probability=fair,
+                value_at_stake=_at_stake(value, probability, fair),
                 contact_id=contact_id,
-                email_allowed=person.get("email_allowed"),
-                call_allowed=person.get("call_allowed"),
-                person_last_outbound_at=recent.get(contact_id or "", {}).get("last_outbound_at"),
+                email_allowed=email_allowed,
+                call_allowed=call_allowed,
+                has_activities=has_activities,
+                last_touch_at=last_at,
+                last_inbound_at=inbound_at,
+                last_outbound_at=outbound_at,
+                person_last_outbound_at=person_at,
+                next_step_id=step_id,
+                next_step_due_at=step_due_at,
             )
         )
-    return settled
+    return situations
 
 
-def _at_stake(row: dict[str, Any]) -> Decimal | None:
+_NO_TOUCH: _Touch = (None, None, None, None)
+
+
+def _at_creation(spine: pa.Table | None) -> tuple[dict[str, datetime], dict[str, str]]:
+    """When each opportunity was created, and its main contact."""
+    if spine is None:
+        return {}, {}
+    ids = spine.column("opportunity_id").to_pylist()
+    created = zip(ids, spine.column("created_at").to_pylist(), strict=True)
+    contact = zip(ids, spine.column("contact_id").to_pylist(), strict=True)
+    return {k: v for k, v in created if v is not None}, {k: v for k, v in contact if v is not None}
+
+
+def _touches(
+    scored: pa.Table, activities: TableRef, as_of: AsOf, params: FollowUpParams, engine: Engine
+) -> tuple[dict[str, _Touch], dict[str, datetime]]:
+    """By opportunity (person, last touch, last of theirs, last of ours), and by person our last contact within the cool-down."""
+    if not activities.rows:
+        return {}, {}
+    instant = as_of.instant
+    found = engine.query(
+        _SQL / "last_touch.sql",
+        {"activities": activities, "open_opportunities": scored.select(["opportunity_id"])},
+        parameters={"as_of": instant},
+    )
+    columns = ("opportunity_id", "contact_id", "last_touch_at", "last_inbound_at", "last_outbound_at")
+    touches = {key: (person, last, theirs, ours) for key, person, last, theirs, ours in _rows(found, columns)}
+    recent = engine.query(
+        _SQL / "last_touch_by_contact.sql",
+        {"activities": activities},
+        parameters={"as_of": instant, "since": instant - timedelta(days=params.cool_down_days)},
+    )
+    return touches, dict(_rows(recent, ("contact_id", "last_outbound_at")))
+
+
+def _next_steps(
+    scored: pa.Table, planned: TableRef, as_of: AsOf, params: FollowUpParams, engine: Engine
+) -> dict[str, tuple[str | None, datetime | None]]:
+    """Id and due date of the planned activity that counts as the next step, by opportunity."""
+    if not planned.rows:
+        return {}
+    window = {
+        "as_of": as_of.instant,
+        "due_from": as_of.instant - timedelta(days=params.planned_overdue_days),
+        "due_before": as_of.instant + timedelta(days=params.planned_horizon_days),
+    }
+    inputs = {"planned_activities": planned, "open_opportunities": scored.select(["opportunity_id"])}
+    found = engine.query(_SQL / "next_step.sql", inputs, parameters=window)
+    return {key: (step, due) for key, step, due in _rows(found, ("opportunity_id", "activity_id", "due_at"))}
+
+
+def _people(
+    account_ids: list[str | None], contact_ids: list[str | None], contacts: TableRef, engine: Engine
+) -> tuple[dict[str | None, tuple[bool | None, bool | None]], dict[str, str]]:
+    """Consents (e-mail, call) by contact, and the only contact of each account that has one."""
+    if not contacts.rows or not account_ids:
+        return {}, {}
+    wanted = pa.table(
+        {"account_id": pa.array(account_ids, pa.string()), "contact_id": pa.array(contact_ids, pa.string())}
+    )
+    found = engine.query(_SQL / "reachable_contacts.sql", {"contacts": contacts, "open_opportunities": wanted})
+    people: dict[str | None, tuple[bool | None, bool | None]] = {}
+    of_account: dict[str, list[str]] = {}
+    columns = ("contact_id", "account_id", "email_allowed", "call_allowed")
+    for contact_id, account_id, email_allowed, call_allowed in _rows(found, columns):
+        people[contact_id] = (email_allowed, call_allowed)
+        if account_id is not None:
+            of_account.setdefault(account_id, []).append(contact_id)
+    return people, {account: names[0] for account, names in of_account.items() if len(names) == 1}
+
+
+def _at_stake(value: Decimal | None, probability: float | None, fair: float | None) -> Decimal | None:
     """The expected value at the owner-free probability, where there is one."""
-    value: Decimal | None = row["expected_value"]
-    p, fair = row["win_probability"], row.get(OWNER_FREE)
-    if value is None or fair is None or not p:
+    if value is None or fair is None or not probability or fair == probability:
         return value
-    return to_amount(value * Decimal(str(round(fair / p, 6))))
+    return to_amount(value * Decimal(str(round(fair / probability, 6))))
 
 
-def _by_id(table: pa.Table, key: str) -> dict[str, dict[str, Any]]:
-    return {row[key]: row for row in table.to_pylist()}
+def _later(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else max(one, other)
+
+
+def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)

@@ -23,6 +23,8 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.internal import LEAK_LEDGER
 from sales_pipeline.domain.time import AsOf
+from sales_pipeline.follow_up.check_names import QUEUE_CHECKS
+from sales_pipeline.follow_up.checks import QueueCheck
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, write_table
 from sales_pipeline.models.store import ModelRef
@@ -56,6 +58,7 @@ class Library:
     failing_check: tuple[str, str] | None = None
     failing_watches: set[str] = field(default_factory=set)
     failing_forecasts: set[str] = field(default_factory=set)
+    failing_queue_checks: set[str] = field(default_factory=set)
     publish_errors: list[Exception] = field(default_factory=list)
     champion: Any = None
     published: list[str] = field(default_factory=list)
@@ -84,6 +87,7 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
         managing,
         monitoring,
         publication,
+        queueing,
         resources,
         run,
         validation,
@@ -188,6 +192,16 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
             managing.ForecastVerdict(name, name not in double.failing_forecasts, "2026-Q3") for name in FORECAST_CHECKS
         ]
 
+    def queued(*_: Any) -> Any:
+        return queueing.QueueTables(
+            *(double.ref(table.name) for table in queueing.QUEUE_TABLES),
+            {"gap_to_bound": 0.0},
+            [
+                QueueCheck(name, name not in double.failing_queue_checks, "owner s has 20 minutes of 0")
+                for name in QUEUE_CHECKS
+            ],
+        )
+
     def publish(_: Any, __: Any, plan: Any, *___: Any, **____: Any) -> Any:
         if double.publish_errors:
             raise double.publish_errors.pop(0)
@@ -214,7 +228,7 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(applying, "predict_table", lambda *_: double.ref("predictions"))
     monkeypatch.setattr(applying, "scored_table", lambda *_: double.ref("scored_opportunities"))
     monkeypatch.setattr(applying, "scored_figures", lambda *_: {})
-    monkeypatch.setattr(applying, "queue_tables", lambda *_: (double.ref("follow_up_queue"), double.ref("left_out")))
+    monkeypatch.setattr(queueing, "queue_tables", queued)
     monkeypatch.setattr(applying, "count_by", lambda *_: {})
     monkeypatch.setattr(monitoring, "monitoring_table", watched)
     monkeypatch.setattr(

@@ -61,6 +61,15 @@ def test_failing_blocking_check_prevents_the_publish(library: Library) -> None:
 
 
 @pytest.mark.usefixtures("in_memory")
+def test_a_queue_that_breaks_a_rule_is_not_published(library: Library) -> None:
+    library.champion = CHAMPION
+    library.failing_queue_checks = {"capacity_never_exceeded"}
+    with pytest.raises(AuditBlocked, match=r"(?s)capacity_never_exceeded.*owner s has 20 minutes of 0"):
+        execute(library.settings, DAY)
+    assert library.published == []
+
+
+@pytest.mark.usefixtures("in_memory")
 def test_training_hands_over_the_champion(library: Library) -> None:
     outcome = execute(library.settings, DAY, job="training")
     assert outcome.run_id is None

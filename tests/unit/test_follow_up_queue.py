@@ -11,17 +11,18 @@ import pytest
 
 from sales_pipeline.contracts.canonical import ACTIVITIES, CONTACTS, EXCHANGE_RATES, OWNERS, PLANNED_ACTIVITIES
 from sales_pipeline.contracts.derive import arrow_schema
-from sales_pipeline.contracts.internal import SPINE
+from sales_pipeline.contracts.internal import FEEDBACK, SPINE
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import ConfigurationError, SalesPipelineError
-from sales_pipeline.follow_up.params import FollowUpParams
-from sales_pipeline.follow_up.queue import FEEDBACK, Queue, build_queue
+from sales_pipeline.follow_up.feedback import ISSUED_COLUMNS
+from sales_pipeline.follow_up.params import AssignmentParams, FollowUpParams
+from sales_pipeline.follow_up.queue import Queue, build_queue
 from sales_pipeline.lake.tables import write_table
 from tests.support.scored_rows import AS_OF, prediction_row, rows_of, scored_table, spine_row
 
-NO_HOLD_OUT = FollowUpParams(hold_out_share=0.0)
+NO_HOLD_OUT = FollowUpParams(hold_out_share=0.0, exploration_share=0.0)
 TABLES = {"activities": ACTIVITIES, "planned": PLANNED_ACTIVITIES, "contacts": CONTACTS, "owners": OWNERS}
 
 
@@ -134,7 +135,8 @@ LONG_AGO = activity(200, opportunity_id="another")  # activities are exported, b
 def test_each_rule_proposes_its_action(
     desk: Desk, found: Any, activities: list[dict[str, Any]], action: str, channel: str, reason: str
 ) -> None:
-    params = NO_HOLD_OUT.model_copy(update={"late_stages": ("Negotiate",)})
+    greedy = AssignmentParams(method="greedy")  # with time to spare, the assignment takes the action that gains most
+    params = NO_HOLD_OUT.model_copy(update={"late_stages": ("Negotiate",), "assignment": greedy})
     row = only(desk.queue([found], activities=activities, params=params))
     assert (row["action"], row["channel"], row["reason"]) == (action, channel, reason)
 
@@ -156,7 +158,7 @@ def test_a_row_says_what_it_rests_on(desk: Desk) -> None:
     assert row["last_touch_at"] == AS_OF.instant - timedelta(days=35)
     assert (row["propensity"], row["policy"], row["gain_basis"]) == (
         1.0,
-        "value_at_risk_rules/1",
+        "expected_gain_assignment/1",
         "value_at_risk_rules",
     )
 
@@ -312,7 +314,7 @@ def test_currencies_are_compared_by_rate_and_without_one_come_last(desk: Desk) -
 
 def test_the_hold_out_is_random_by_id_and_stable(desk: Desk) -> None:
     found = [opportunity(f"o{n}", owner_id=f"s{n}") for n in range(400)]
-    params = FollowUpParams(hold_out_share=0.25)
+    params = FollowUpParams(hold_out_share=0.25, exploration_share=0.0)
     today = left(desk.queue(found, params=params))
     tomorrow = left(desk.queue(found, params=params, as_of=AsOf(AS_OF.instant + timedelta(days=1))))
     other = left(desk.queue(found, params=params.model_copy(update={"hold_out_seed": 1})))
@@ -328,7 +330,8 @@ def test_due_and_expiry_skip_week_ends_and_holidays(desk: Desk) -> None:
     thursday = AsOf.end_of_day(date(2026, 7, 2), "America/New_York")
     row = only(desk.queue([opportunity()], params=params, as_of=thursday))
     # Friday 3 July 2026 is the observed Independence Day
-    assert row["due_at"] == datetime(2026, 7, 7, 4, tzinfo=UTC)
+    assert row["due_at"] == datetime(2026, 7, 6, 21, tzinfo=UTC)  # the end of working hours in New York
+    assert row["evidence"].endswith("; due on the next working day, 2026-07-06, after 1 public holiday")
     assert row["expires_at"] == datetime(2026, 7, 11, 4, tzinfo=UTC)
     assert only(desk.queue([opportunity()], params=params, as_of=friday))["due_at"] == row["due_at"]
 
@@ -373,9 +376,15 @@ def test_a_contact_ends_the_episode(desk: Desk) -> None:
     assert first["queue_id"] != second["queue_id"]
 
 
+def said(row: dict[str, Any], outcome: str, *, hours: float, **values: Any) -> pa.Table:
+    at = AS_OF.instant + timedelta(hours=hours)
+    known = {name: row[name] for name in ISSUED_COLUMNS}
+    return rows_of(FEEDBACK, [{**known, "outcome": outcome, "dealt_with_at": at, "origin": "file", **values}])
+
+
 def test_feedback_closes_a_follow_up_for_its_episode(desk: Desk) -> None:
     row = only(desk.queue([opportunity()]))
-    done = rows_of(FEEDBACK, [{"queue_id": row["queue_id"], "dealt_with_at": AS_OF.instant + timedelta(hours=9)}])
+    done = said(row, "done", hours=9)
     tomorrow = AsOf(AS_OF.instant + timedelta(days=1))
     assert left(desk.queue([opportunity()], feedback=done, as_of=tomorrow)) == {"o": "cool_down"}
     assert only(desk.queue([opportunity()], feedback=done))["queue_id"] == row["queue_id"]  # not known yet then

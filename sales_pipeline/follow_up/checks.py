@@ -1,0 +1,114 @@
+"""What must hold of every queue, checked on the tables themselves before anything is published.
+
+Belongs here: checks that read the queue's tables, the scored table and feedback, and trust none of the code that made them. Does not belong
+here: contract and agreement of published tables (delivery's audit).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.follow_up.check_names import CAPACITY, COMPLETE, DEALT_WITH, DUPLICATES, REASONS
+from sales_pipeline.follow_up.feedback import Feedback
+from sales_pipeline.follow_up.params import FollowUpParams
+
+
+@dataclass(frozen=True)
+class QueueCheck:
+    """The verdict of one check; `message` names the first offenders, empty when it passed."""
+
+    name: str
+    passed: bool
+    message: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def check_queue(
+    rows: pa.Table,
+    left_out: pa.Table,
+    workload: pa.Table,
+    scored: pa.Table,
+    feedback: pa.Table | None,
+    *,
+    as_of: AsOf,
+    params: FollowUpParams,
+) -> list[QueueCheck]:
+    """All of QUEUE_CHECKS over FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_WORKLOAD, SCORED_OPPORTUNITIES and FEEDBACK."""
+    queue = rows.to_pylist()
+    left = left_out.select(["source_system", "opportunity_id", "reason", "detail"]).to_pylist()
+    said = Feedback.of(feedback, as_of, params)
+    return [
+        _check(CAPACITY, _over_capacity(queue, workload.to_pylist(), params), {"owners": workload.num_rows}),
+        _check(DUPLICATES, _duplicates(queue), {"rows": len(queue)}),
+        _check(REASONS, _without_reason(queue, left), {"rows": len(queue) + len(left)}),
+        _check(COMPLETE, _incomplete(queue, left, scored), {"open": scored.num_rows}),
+        _check(DEALT_WITH, _again(queue, said, as_of, params), {"dealt with": len(said.by_opportunity)}),
+    ]
+
+
+def _check(name: str, offenders: Iterator[str], figures: dict[str, Any]) -> QueueCheck:
+    found = list(offenders)
+    message = f"{len(found)} at fault, first: {'; '.join(found[:3])}" if found else ""
+    return QueueCheck(name, not found, message, {**figures, "at fault": len(found)})
+
+
+def _over_capacity(
+    queue: Sequence[dict[str, Any]], workload: Sequence[dict[str, Any]], params: FollowUpParams
+) -> Iterator[str]:
+    minutes: Counter[str] = Counter()
+    count: Counter[str] = Counter()
+    for row in queue:
+        minutes[row["owner_id"]] += row["estimated_minutes"]
+        count[row["owner_id"]] += 1
+    capacity = {row["owner_id"]: row["capacity_minutes"] for row in workload}
+    for owner in sorted(minutes):
+        if minutes[owner] > capacity.get(owner, 0):
+            yield f"owner {owner} has {minutes[owner]} minutes of {capacity.get(owner, 0)}"
+        if count[owner] > params.max_rows_per_owner:
+            yield f"owner {owner} has {count[owner]} rows of {params.max_rows_per_owner}"
+
+
+def _duplicates(queue: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for columns in (("source_system", "opportunity_id"), ("account_id",), ("contact_id",), ("queue_id",)):
+        keys = Counter(tuple(row[name] for name in columns) for row in queue if row[columns[-1]] is not None)
+        for key, count in sorted(keys.items()):
+            if count > 1:
+                yield f"{columns[-1]} {key[-1]} is in {count} rows"
+
+
+def _without_reason(queue: Sequence[dict[str, Any]], left: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for rows, columns in ((queue, ("reason", "evidence")), (left, ("reason", "detail"))):
+        for row in rows:
+            empty = [name for name in columns if not (row[name] or "").strip()]
+            if empty:
+                yield f"opportunity {row['opportunity_id']} has no {' and no '.join(empty)}"
+
+
+def _incomplete(queue: Sequence[dict[str, Any]], left: Sequence[dict[str, Any]], scored: pa.Table) -> Iterator[str]:
+    places = Counter((row["source_system"], row["opportunity_id"]) for row in (*queue, *left))
+    columns = (scored.column(name).to_pylist() for name in ("source_system", "opportunity_id"))
+    is_open = set(zip(*columns, strict=True))
+    for key in sorted(is_open | set(places)):
+        if places[key] != 1 or key not in is_open:
+            where = f"in {places[key]} places" if key in is_open else "not open"
+            yield f"opportunity {key[1]} is {where}"
+
+
+def _again(queue: Sequence[dict[str, Any]], said: Feedback, as_of: AsOf, params: FollowUpParams) -> Iterator[str]:
+    for row in queue:
+        for statement in said.by_opportunity.get((row["source_system"], row["opportunity_id"]), ()):
+            same_action = statement["action"] == row["action"]
+            same_episode = statement["episode_id"] == row["episode_id"]
+            skipped_until = statement["dealt_with_at"] + timedelta(days=params.skip_days)
+            is_skipped = statement["outcome"] == "skipped" and as_of.instant < skipped_until
+            is_same = statement["queue_id"] == row["queue_id"] or (same_action and same_episode)
+            if is_same and (statement["outcome"] in ("done", "wrong") or is_skipped):
+                yield f"{row['queue_id']} was {statement['outcome']} on {statement['dealt_with_at'].date()}"
+                break
