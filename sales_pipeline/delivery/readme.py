@@ -18,7 +18,9 @@ _HOW_TO_IMPORT = {
         "expires or is overtaken, so that importing twice makes no second task. Assign to owner_id, due at due_at.",
     ),
     "left_out": ("For reading only: why an open opportunity is not in today's queue.",),
-    "owner_workload": ("For reading only: each owner's selling time of the day, where that figure comes from, and what fills it.",),
+    "owner_workload": (
+        "For reading only: each owner's selling time of the day, where that figure comes from, and what fills it.",
+    ),
     "queue_effect": (
         "For reading only: whether following the queue changes anything, by the opportunities kept out of it at random; an empty value means that",
         "there is no evidence yet, and detail says what is missing.",
