@@ -59,9 +59,11 @@ def dates_svg(
 ) -> str:
     """Log loss of the model and of what stands beside it, per replay date; lower is better."""
     judged = [row for row in dates if row.get("log_loss") is not None]
+    # Beside other blocks of a page there is half the room, and more names than fit on a line.
+    is_narrow = look is not None and look.is_inline
 
     def draw(figure: Any, text: Labels) -> None:
-        axes = figure.add_axes((0.08, 0.24, 0.9, 0.66))
+        axes = figure.add_axes((0.13, 0.17, 0.85, 0.66) if is_narrow else (0.08, 0.24, 0.9, 0.66))
         days = [str(row["as_of"])[:10] for row in judged]
         for name in STYLES:
             key = "log_loss" if name == "model" else f"{name}_log_loss"
@@ -72,9 +74,9 @@ def dates_svg(
         axes.set_xticks(range(len(days)), days, rotation=45, ha="right", fontsize=8)
         axes.set(ylabel=text("log loss (lower is better)"), xlim=(-0.4, max(len(days) - 0.6, 0.6)))
         axes.grid(axis="y")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, ncols=5)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, ncols=2 if is_narrow else 5)
 
-    return svg(draw, (9.6, 3.9), "dates", title, look)
+    return svg(draw, (5.6, 4.6) if is_narrow else (9.6, 3.9), "dates", title, look)
 
 
 def segments_svg(

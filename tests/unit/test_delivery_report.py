@@ -147,7 +147,7 @@ class TestChanges:
 
     def test_the_largest_move_says_why(self) -> None:
         text = text_of(report_page(self._inputs()))
-        assert "30% 60% +30 stage Qualify → Proposal · now: The customer wrote twice" in text
+        assert "30% 60% +30 stage Qualify → Proposal · The customer wrote twice" in text
 
 
 class TestGuard:

@@ -8,20 +8,23 @@ Belongs here: the vocabulary between sections and template. Does not belong here
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
+
+from sales_pipeline.delivery.report.formats import NOTHING
 
 Tone = Literal["", "good", "bad", "soft"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: text, a second line below it in small, and how it is meant. `lang` is set where the text is not in the page's language."""
+    """A cell of a table: text, a second line below it in small, and how it is meant. A `lang` is set where it is not the page's language."""
 
     text: str
     note: str = ""
     tone: Tone = ""
     lang: str = ""
+    note_lang: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,23 @@ class DataTable:
     rows: Sequence[Sequence[Cell | str]]
     file: str = ""
     more: str = ""
+
+    def trimmed(self) -> DataTable:
+        """Without columns of which no row knows anything: a section says in words why they are not there."""
+        known = [
+            number
+            for number in range(len(self.columns))
+            if number == 0 or any(_says_something(row[number]) for row in self.rows)
+        ]
+        return replace(
+            self,
+            columns=[self.columns[number] for number in known],
+            rows=[[row[number] for number in known] for row in self.rows],
+        )
+
+
+def _says_something(cell: Cell | str) -> bool:
+    return (cell.text if isinstance(cell, Cell) else cell) not in ("", NOTHING)
 
 
 @dataclass(frozen=True)
@@ -74,10 +94,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Points:
-    """A list of sentences."""
+    """A list of sentences, under a heading where one is given."""
 
     block: ClassVar[str] = "points"
     points: Sequence[Cell]
+    heading: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +137,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Task:
-    """One follow-up: what to do, about what, why, on which evidence, and the figures beside it."""
+    """One follow-up: what to do, about what, why, on which evidence, and the figures beside it; `lang` is that of reason and evidence."""
 
     action: str
     subject: str
@@ -125,6 +146,7 @@ class Task:
     figures: str
     priority: str
     is_urgent: bool = False
+    lang: str = ""
 
 
 @dataclass(frozen=True)

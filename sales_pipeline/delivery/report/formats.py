@@ -46,14 +46,15 @@ class Formats:
         """An amount in three or four digits: `$1.2M`."""
         if not is_known(value):
             return NOTHING
-        digits = 0 if abs(value) < (1_000 if self.language == "en" else 10_000) else 1
-        return str(format_compact_currency(value, currency, locale=self._locale, fraction_digits=digits))
+        if abs(value) < (999.5 if self.language == "en" else 9_999.5):
+            return self.whole_money(value, currency)
+        return _minus(format_compact_currency(value, currency, locale=self._locale, fraction_digits=1))
 
     def whole_money(self, value: Any, currency: str) -> str:
         """An amount to the unit: `$1,234,567`."""
         if not is_known(value):
             return NOTHING
-        return str(format_currency(value, currency, format="¤#,##0", locale=self._locale, currency_digits=False))
+        return _minus(format_currency(value, currency, format="¤#,##0", locale=self._locale, currency_digits=False))
 
     def percent(self, value: Any, places: int = 0) -> str:
         """A share (0–1) in percent; one decimal below 1 %."""
@@ -95,6 +96,10 @@ class Formats:
             return NOTHING
         hours = minutes / 60
         return self.number(hours, 1) if hours < 10 else self.count(hours)
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def main_currency(currencies: Iterable[str | None]) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pandas as pd
@@ -54,6 +54,10 @@ class ReportInputs:
     def previous_day(self) -> date | None:
         """That of the run before."""
         return self.previous_as_of.day(self.time_zone) if self.previous_as_of else None
+
+    def as_day(self, instant: datetime) -> date:
+        """The day whose end an as-of of a table is."""
+        return AsOf(instant).day(self.time_zone)
 
     def frame(self, table: str, columns: Sequence[str] | None = None, *, of_previous: bool = False) -> pd.DataFrame:
         """A table as a frame, amounts as floats; no rows and no columns where the table is absent. Columns the table lacks are NULL."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MOST_BYTES = 600_000
 """Largest size of the page."""
-OWNERS = 20
+OWNERS = 12
 """Owners in tables."""
 OWNERS_WITH_TASKS = 8
 """Owners whose first follow-ups are shown."""
@@ -12,6 +12,10 @@ TASKS = 3
 """Follow-ups shown per owner."""
 TEAMS = 20
 ACCOUNTS = 20
+PERIODS = 6
+"""Months drawn; twice as many periods in the table."""
+DATES = 26
+"""Dates of a forecast's history."""
 STAGES = 15
 MOVES = 10
 """Score moves shown in each direction."""

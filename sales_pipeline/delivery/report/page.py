@@ -14,7 +14,7 @@ from sales_pipeline.delivery.report.inputs import ReportInputs
 from sales_pipeline.delivery.report.sections.accounts import accounts_section
 from sales_pipeline.delivery.report.sections.changes import changes_of, changes_section
 from sales_pipeline.delivery.report.sections.evidence import leaks_section, rules_section
-from sales_pipeline.delivery.report.sections.forecast import forecast_section
+from sales_pipeline.delivery.report.sections.forecast import forecast_section, forecast_sentence
 from sales_pipeline.delivery.report.sections.model import model_section
 from sales_pipeline.delivery.report.sections.pipeline import pipeline_of, pipeline_section
 from sales_pipeline.delivery.report.sections.quality import quality_section
@@ -59,13 +59,13 @@ def report_sections(inputs: ReportInputs, words: Words) -> list[Section]:
     """The sections in order, the summary first."""
     pipeline, changes = pipeline_of(inputs, words), changes_of(inputs)
     return [
-        summary_section(inputs, pipeline, changes, words),
+        summary_section(inputs, pipeline, changes, words, forecast=forecast_sentence(inputs, words)),
         queue_section(inputs, words),
-        pipeline_section(pipeline, words),
-        forecast_section(words),
+        pipeline_section(inputs, pipeline, words),
+        forecast_section(inputs, words),
         changes_section(inputs, changes, words),
-        team_section(words),
-        accounts_section(words),
+        team_section(inputs, words),
+        accounts_section(inputs, words),
         model_section(inputs, words),
         rules_section(inputs, words),
         leaks_section(inputs, words),

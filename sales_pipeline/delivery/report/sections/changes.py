@@ -12,6 +12,7 @@ from sales_pipeline.delivery.report.blocks import Block, Cell, Column, DataTable
 from sales_pipeline.delivery.report.formats import main_currency, shortened
 from sales_pipeline.delivery.report.inputs import ReportInputs
 from sales_pipeline.delivery.report.limits import MOVES, NAME, REASONS, TEXT
+from sales_pipeline.delivery.report.reasons import SIDES, reasons_of
 from sales_pipeline.delivery.report.words import Words
 
 SCORED = "scored_opportunities"
@@ -195,25 +196,19 @@ def _why(row: dict[Any, Any], now: dict[str, Any], before: dict[str, Any], words
     code = max(sorted(weights), key=lambda name: weights[name], default=None)
     if code is None or weights[code] < LEAST_WEIGHT:
         return (parts[0] if parts else words("changes.why_none")), ""
-    said = [
-        words(key, text=shortened(reasons[code]["text"], TEXT))
-        for key, reasons in (("changes.why_now", now), ("changes.why_before", before))
-        if code in reasons
-    ]
-    parts.append(said[0])
-    return " · ".join(parts), said[1] if len(said) > 1 else ""
+    if code not in now:
+        return " · ".join([*parts, words("changes.why_gone", text=shortened(before[code]["text"], TEXT))]), ""
+    parts.append(
+        words("changes.why_now", text=shortened(now[code]["text"], TEXT))
+        if code in before
+        else shortened(now[code]["text"], TEXT)
+    )
+    return " · ".join(parts), words(
+        "changes.why_before", text=shortened(before[code]["text"], TEXT)
+    ) if code in before else ""
 
 
 def _reasons(inputs: ReportInputs, wanted: list[str], *, of_previous: bool) -> dict[str, dict[str, Any]]:
     """Reasons by opportunity and code."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    table = (inputs.previous if of_previous else inputs.tables)[SCORED]
-    table = table.filter(pc.is_in(table.column("opportunity_id"), value_set=pa.array(wanted, pa.string())))
-    return {
-        row["opportunity_id"]: {
-            reason["code"]: reason for side in ("reasons_up", "reasons_down") for reason in row[side] or ()
-        }
-        for row in table.select(["opportunity_id", "reasons_up", "reasons_down"]).to_pylist()
-    }
+    found = reasons_of((inputs.previous if of_previous else inputs.tables)[SCORED], wanted)
+    return {name: {reason["code"]: reason for side in SIDES for reason in sides[side]} for name, sides in found.items()}

@@ -43,7 +43,7 @@ def leaks_section(inputs: ReportInputs, words: Words) -> Section:
                 Cell(
                     words.code("verdict", row["verdict"]), tone="bad" if row["verdict"] in ("leak", "suspect") else ""
                 ),
-                Cell(shortened(row["reason"], TEXT), lang=_lang(words)),
+                Cell(shortened(row["reason"], TEXT), lang=words.lang(row["reason"])),
                 fmt.number(row.get("auc_alone"), 2),
                 fmt.percent(row.get("filled_open_share")),
                 fmt.percent(row.get("filled_closed_share")),
@@ -86,9 +86,7 @@ def _rules(caption: str, rules: Sequence[Mapping[str, Any]], words: Words) -> Da
         ],
         [
             [
-                Cell(
-                    "; ".join(str(part) for part in rule.get("conditions") or [rule.get("text", "")]), lang=_lang(words)
-                ),
+                Cell(_conditions(rule), lang=words.lang(_conditions(rule))),
                 Cell(fmt.percent(rule["win_rate"]), note=fmt.span(rule.get("win_rate_low"), rule.get("win_rate_high"))),
                 fmt.count(rule.get("opportunities", rule.get("rows"))),
                 Cell(
@@ -107,8 +105,8 @@ def _gravity(verdict: str) -> int:
     return GRAVE.index(verdict) if verdict in GRAVE else len(GRAVE)
 
 
-def _lang(words: Words) -> str:
-    return "" if words.language == "en" else "en"
+def _conditions(rule: Mapping[str, Any]) -> str:
+    return "; ".join(str(part) for part in rule.get("conditions") or [rule.get("text", "")])
 
 
 def _level(inputs: ReportInputs, words: Words) -> str:

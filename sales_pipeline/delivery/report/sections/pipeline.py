@@ -12,6 +12,7 @@ from sales_pipeline.delivery.report.charts import Bar, bars_svg
 from sales_pipeline.delivery.report.formats import main_currency, shortened
 from sales_pipeline.delivery.report.inputs import ReportInputs
 from sales_pipeline.delivery.report.limits import MOVES, NAME, STAGES, TEXT
+from sales_pipeline.delivery.report.reasons import SIDES, reasons_of
 from sales_pipeline.delivery.report.totals import Totals, simulated_totals
 from sales_pipeline.delivery.report.words import Words
 from sales_pipeline.delivery.svg import Look
@@ -73,17 +74,20 @@ def pipeline_of(inputs: ReportInputs, words: Words) -> Pipeline:
     return Pipeline(rows, currency, totals)
 
 
-def pipeline_section(pipeline: Pipeline, words: Words) -> Section:
+def pipeline_section(inputs: ReportInputs, pipeline: Pipeline, words: Words) -> Section:
     """The section."""
     title, lead = words("pipeline.title"), words("pipeline.lead")
     if pipeline.rows.empty:
         return Section(ID, title, lead, [Missing(words("pipeline.empty"))])
     stages = _stages(pipeline)
-    blocks: list[Block] = [_chart(pipeline, stages, words), _table(pipeline, stages, words)]
+    blocks: list[Block] = [
+        Pair([_chart(pipeline, stages, words), _grades(pipeline, words)]),
+        _table(pipeline, stages, words),
+    ]
     others = int((~pipeline.rows["is_main"]).sum())
     if others and pipeline.currency:
         blocks.append(Text(words("page.main_currency", currency=pipeline.currency, others=others), tone="soft"))
-    blocks.append(Pair([_grades(pipeline, words), *_top(pipeline, words)]))
+    blocks += _top(inputs, pipeline, words)
     levels = pipeline.rows["evidence_level"].value_counts(sort=False)
     told = [
         f"{words.code('evidence', level)} {words.formats.count(int(levels[level]))}"
@@ -159,7 +163,7 @@ def _row(
     reasons = group["abstain_reason"].dropna()
     note = shortened(reasons.iloc[0], TEXT) if len(reasons) == len(group) and len(group) else ""
     return [
-        Cell(shortened(name, NAME), note=note),
+        Cell(shortened(name, NAME), note=note, note_lang=words.lang(note)),
         fmt.count(len(group)),
         fmt.money(float(amount), currency),
         fmt.percent(float(mean)),
@@ -197,7 +201,7 @@ def _grades(pipeline: Pipeline, words: Words) -> DataTable:
     )
 
 
-def _top(pipeline: Pipeline, words: Words) -> list[Block]:
+def _top(inputs: ReportInputs, pipeline: Pipeline, words: Words) -> list[Block]:
     rows = pipeline.rows[pipeline.rows["is_main"] & pipeline.rows["expected_value"].notna()]
     if rows.empty:
         return []
@@ -205,6 +209,8 @@ def _top(pipeline: Pipeline, words: Words) -> list[Block]:
     ordered = rows.assign(value=pd.to_numeric(rows["expected_value"])).sort_values(
         ["value", "opportunity_id"], ascending=[False, True]
     )
+    shown = ordered.head(MOVES).to_dict("records")
+    reasons = reasons_of(inputs.tables[SCORED], [row["opportunity_id"] for row in shown])
     return [
         DataTable(
             words("pipeline.top"),
@@ -213,18 +219,23 @@ def _top(pipeline: Pipeline, words: Words) -> list[Block]:
                 Column(words("pipeline.probability")),
                 Column(words("pipeline.expected")),
                 Column(words("pipeline.close")),
+                Column(words("pipeline.why"), "wide"),
             ],
-            [_opportunity(row, currency, words) for row in ordered.head(MOVES).to_dict("records")],
+            [_opportunity(row, currency, reasons, words) for row in shown],
             file=f"{SCORED}.csv",
             more=words("page.more", shown=MOVES, all=len(rows)) if len(rows) > MOVES else "",
         )
     ]
 
 
-def _opportunity(row: dict[Any, Any], currency: str, words: Words) -> list[Cell | str]:
+def _opportunity(
+    row: dict[Any, Any], currency: str, reasons: dict[str, dict[str, list[dict[str, Any]]]], words: Words
+) -> list[Cell | str]:
     fmt = words.formats
     owner = row["owner_id"] or words("page.no_owner")
     close = row["predicted_close_date"]
+    told = reasons.get(row["opportunity_id"], {})
+    up, down = (shortened(told[side][0]["text"], TEXT) if told.get(side) else "" for side in SIDES)
     return [
         Cell(
             shortened(row["opportunity_id"], NAME), note=f"{shortened(row['group'], NAME)} · {shortened(owner, NAME)}"
@@ -234,4 +245,5 @@ def _opportunity(row: dict[Any, Any], currency: str, words: Words) -> list[Cell 
         ),
         fmt.money(row["value"], currency),
         fmt.iso_day(close) if pd.notna(close) else fmt.iso_day(None),
+        Cell(f"+ {up}" if up else "", note=f"− {down}" if down else "", lang=words.lang(up or down)),
     ]

@@ -77,7 +77,7 @@ def _ledger(inputs: ReportInputs, words: Words) -> list[Block]:
             [
                 [
                     shortened(row["file"], TEXT),
-                    Cell(shortened(row["reason"], TEXT), lang=_lang(words)),
+                    Cell(shortened(row["reason"], TEXT), lang=words.lang(row["reason"])),
                     fmt.count(row["records"]),
                 ]
                 for row in bad.head(FILES).to_dict("records")
@@ -128,7 +128,7 @@ def _figures(caption: str, rows: pd.DataFrame, words: Words) -> DataTable:
                 words.code("figure", row["figure"]),
                 Cell(fmt.number(row["value"], 3), tone="bad" if row["is_alert"] else ""),
                 _limits(row["limit_low"], row["limit_high"], words),
-                Cell(shortened(row["detail"], TEXT), lang=_lang(words)),
+                Cell(shortened(row["detail"], TEXT), lang=words.lang(row["detail"])),
             ]
             for row in rows.head(FILES).to_dict("records")
         ],
@@ -143,7 +143,3 @@ def _limits(low: float, high: float, words: Words) -> str:
     if pd.notna(high):
         return f"≤ {fmt.number(high)}"
     return f"≥ {fmt.number(low)}" if pd.notna(low) else fmt.number(None)
-
-
-def _lang(words: Words) -> str:
-    return "" if words.language == "en" else "en"

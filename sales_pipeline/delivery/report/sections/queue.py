@@ -22,11 +22,13 @@ from sales_pipeline.delivery.report.blocks import (
 from sales_pipeline.delivery.report.formats import main_currency, shortened
 from sales_pipeline.delivery.report.inputs import ReportInputs
 from sales_pipeline.delivery.report.limits import NAME, OWNERS, OWNERS_WITH_TASKS, REASONS, TASKS, TEAMS, TEXT
+from sales_pipeline.delivery.report.sections.effect import effect_blocks
 from sales_pipeline.delivery.report.words import Words
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import zone
 
 QUEUE, LEFT_OUT, SCORED = "follow_up_queue", "left_out", "scored_opportunities"
+WORKLOAD = "owner_workload"
 ID = "queue"
 COLUMNS = (
     "owner_id",
@@ -42,6 +44,8 @@ COLUMNS = (
     "estimated_minutes",
     "reason",
     "evidence",
+    "chosen_by",
+    "reassigned_from",
 )
 
 
@@ -54,6 +58,9 @@ def queue_rows(inputs: ReportInputs) -> pd.DataFrame:
     currency = dict(zip(scored["opportunity_id"], scored["currency"], strict=True)) if len(scored) else {}
     rows["currency"] = rows["opportunity_id"].map(currency)
     rows["team"] = rows["owner_id"].map(inputs.teams)
+    load = inputs.frame(WORKLOAD, ("owner_id", "capacity_minutes"))
+    capacity = dict(zip(load["owner_id"], load["capacity_minutes"], strict=True)) if len(load) else {}
+    rows["capacity"] = rows["owner_id"].map(capacity)
     is_main = rows["currency"] == main_currency(scored["currency"] if len(scored) else ())
     rows["gain"] = pd.to_numeric(rows["expected_gain"]).where(is_main)
     return rows
@@ -73,7 +80,7 @@ def queue_section(inputs: ReportInputs, words: Words) -> Section:
             blocks.append(Text(words("queue.no_teams"), tone="soft"))
         blocks += [_owners(rows, currency, words), Text(_basis(rows, words), tone="soft")]
         blocks += _first(rows, inputs, words)
-    blocks += _left_out(inputs, words)
+    blocks += [*_left_out(inputs, words), *effect_blocks(inputs, words)]
     return Section(ID, words("queue.title"), words("queue.lead"), blocks)
 
 
@@ -90,10 +97,19 @@ def _figures(rows: pd.DataFrame, currency: str | None, words: Words) -> list[Cel
     return [
         fmt.count(len(rows)),
         fmt.count(int((rows["priority"] == "high").sum())),
-        fmt.hours(float(rows["estimated_minutes"].sum())),
+        _hours(rows, words),
         fmt.money(float(gain), currency) if currency and pd.notna(gain) else "–",
         words.code("action", action),
     ]
+
+
+def _hours(rows: pd.DataFrame, words: Words) -> str:
+    """Hours of work, and of how many where the capacity of every owner is known."""
+    hours = words.formats.hours(float(rows["estimated_minutes"].sum()))
+    capacity = pd.to_numeric(rows.groupby("owner_id")["capacity"].first())
+    if capacity.isna().any():
+        return hours
+    return words("queue.capacity", hours=hours, capacity=words.formats.hours(float(capacity.sum())))
 
 
 def _columns(words: Words) -> list[Column]:
@@ -191,6 +207,10 @@ def _task(row: dict[Any, Any], inputs: ReportInputs, words: Words) -> Task:
     due = row["due_at"]
     if isinstance(due, datetime):
         figures.append(words("queue.due", day=fmt.short_day(due.astimezone(zone(inputs.time_zone)).date())))
+    if row["chosen_by"] == "exploration":
+        figures.append(words("queue.exploration"))
+    if row["reassigned_from"]:
+        figures.append(words("queue.reassigned", owner=shortened(row["reassigned_from"], NAME)))
     return Task(
         words.code("action", row["action"]),
         " · ".join(subject),
@@ -199,6 +219,7 @@ def _task(row: dict[Any, Any], inputs: ReportInputs, words: Words) -> Task:
         " · ".join(figures),
         words.code("priority", row["priority"]),
         is_urgent=row["priority"] == "high",
+        lang=words.lang(row["reason"]),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 
-from sales_pipeline.delivery.report.blocks import Block, Cell, Heading, Points, Section, Text, Tile, Tiles
+from sales_pipeline.delivery.report.blocks import Block, Cell, Pair, Points, Section, Tile, Tiles
 from sales_pipeline.delivery.report.formats import shortened
 from sales_pipeline.delivery.report.inputs import ReportInputs
 from sales_pipeline.delivery.report.limits import TEXT, WORRIES
@@ -20,6 +20,8 @@ from sales_pipeline.delivery.report.words import Words
 ID = "summary"
 SOON_DAYS = 30
 MANY_SLIPS = 0.5
+MANY_WRONG = 0.1
+"""How far wins seen over wins expected may lie from 1 before it is called out."""
 CONCENTRATED = 0.02
 """Share of the open opportunities that makes up half of the expected value, at or below which it is called concentrated."""
 LEAST_OPEN = 50
@@ -47,11 +49,16 @@ def summary_section(
     ]
     blocks: list[Block] = [
         _tiles(pipeline, queue, overdue, words),
-        Text(words.sentences(*sentences)),
-        Heading(words("summary.worries")),
     ]
-    worries = _worries(inputs, pipeline, overdue, words)
-    blocks.append(Points(worries[:WORRIES]) if worries else Text(words("summary.no_worries"), tone="good"))
+    worries = _worries(inputs, pipeline, overdue, words) or [Cell(words("summary.no_worries"), tone="good")]
+    blocks.append(
+        Pair(
+            [
+                Points([Cell(sentence) for sentence in sentences if sentence], heading=words("summary.state")),
+                Points(worries[:WORRIES], heading=words("summary.worries")),
+            ]
+        )
+    )
     return Section(ID, words("summary.title"), "", blocks)
 
 
@@ -211,6 +218,9 @@ def _worries(inputs: ReportInputs, pipeline: pipeline_part.Pipeline, overdue: pd
     bad, every = quality_part.quarantined(inputs)
     if every and bad / every >= QUARANTINED:
         found.append(words("worry.quarantine", count=bad, share=words.formats.percent(bad / every, 1)))
+    ratio = (inputs.card["figures"]["win"] or {}).get("observed_expected")
+    if ratio is not None and abs(ratio - 1) > MANY_WRONG:
+        found.insert(0, words("worry.high" if ratio < 1 else "worry.low", ratio=words.formats.number(ratio)))
     if inputs.card["limits"]:
         found.append(words("worry.card", count=len(inputs.card["limits"])))
     return [Cell(text) for text in found]

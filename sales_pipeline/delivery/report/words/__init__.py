@@ -44,6 +44,14 @@ class Words:
         key = f"{area}.{code}"
         return self(key) if key in TEXTS else str(code).replace("_", " ")
 
+    def ended(self, text: str) -> str:
+        """A text as a sentence."""
+        return f"{text}." if self.language == "en" else f"{text}。"
+
+    def lang(self, text: object) -> str:
+        """The language of a text of a table where it is not the page's: tables speak English where nobody translated them."""
+        return "en" if self.language != "en" and isinstance(text, str) and text.isascii() and " " in text else ""
+
     def sentences(self, *texts: str) -> str:
         """Sentences one after the other."""
         return (" " if self.language == "en" else "").join(text for text in texts if text)

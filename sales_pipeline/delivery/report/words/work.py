@@ -66,6 +66,7 @@ WORK: dict[str, tuple[str, str]] = {
         "How right the scores are cannot be shown yet: too little has closed since.",
         "评分的准确性尚无法证明：之后关闭的商机太少。",
     ),
+    "summary.state": ("How things stand", "当前状况"),
     "summary.worries": ("What to worry about", "需要留意"),
     "summary.no_worries": ("Nothing stands out today.", "今日没有突出问题。"),
     "worry.overdue": (
@@ -95,6 +96,14 @@ WORK: dict[str, tuple[str, str]] = {
     "worry.quarantine": (
         "{count} {count|record|records} of the export could not be used ({share}).",
         "导出数据中有 {count} 条记录无法使用（{share}）。",
+    ),
+    "worry.high": (
+        "Scores were too high when checked: {ratio} times as many were won as was said. Take expected values with that much caution.",
+        "检验显示评分偏高：实际赢单数是预测的 {ratio} 倍，预计价值需相应打折看待。",
+    ),
+    "worry.low": (
+        "Scores were too low when checked: {ratio} times as many were won as was said.",
+        "检验显示评分偏低：实际赢单数是预测的 {ratio} 倍。",
     ),
     "worry.card": (
         "The model card names {count} {count|limit|limits} to know before trusting a score.",
@@ -156,6 +165,9 @@ WORK: dict[str, tuple[str, str]] = {
         "For {count} of {all} rows the gain is an effect estimated from how similar opportunities went; the others rest on documented rules.",
         "{all} 项中有 {count} 项的收益由相似商机的历史效果估计，其余按公开规则估算。",
     ),
+    "queue.capacity": ("{hours} of {capacity}", "{hours}/{capacity}"),
+    "queue.exploration": ("drawn at random, to learn from", "随机抽取，用于学习"),
+    "queue.reassigned": ("stands in for {owner}", "代 {owner} 跟进"),
     "queue.no_teams": (
         "No team is recorded in the export: owners stand for themselves.",
         "导出数据中没有团队信息，以下只按负责人列出。",
@@ -182,6 +194,7 @@ WORK: dict[str, tuple[str, str]] = {
     "left_out.no_gain": ("nothing to be gained today", "今日跟进没有收益"),
     "left_out.no_owner": ("no owner", "没有负责人"),
     "left_out.inactive_owner": ("the owner is no longer active", "负责人已停用"),
+    "left_out.dealt_with": ("dealt with by feedback", "已按反馈处理"),
     "left_out.abstained": ("no score", "没有评分"),
     # pipeline
     "pipeline.title": ("Open opportunities by stage", "各阶段的未关闭商机"),
@@ -219,7 +232,7 @@ WORK: dict[str, tuple[str, str]] = {
     "pipeline.opportunity": ("opportunity", "商机"),
     "pipeline.probability": ("win probability", "赢单概率"),
     "pipeline.close": ("closes about", "预计关闭"),
-    "pipeline.why": ("speaks for it; against it", "有利与不利因素"),
+    "pipeline.why": ("for and against", "有利与不利因素"),
     "pipeline.evidence": ("What scores rest on: {levels}.", "评分依据：{levels}。"),
     "evidence.rules": ("rules", "规则"),
     "evidence.rates": ("stage rates", "阶段赢单率"),
@@ -256,6 +269,7 @@ WORK: dict[str, tuple[str, str]] = {
     "changes.why": ("why", "原因"),
     "changes.why_now": ("now: {text}", "现在：{text}"),
     "changes.why_before": ("then: {text}", "此前：{text}"),
+    "changes.why_gone": ("no longer counts: {text}", "不再成立：{text}"),
     "changes.why_stage": ("stage {before} → {now}", "阶段 {before} → {now}"),
     "changes.why_none": ("several small changes together", "多项小变化叠加"),
     "changes.model": (
