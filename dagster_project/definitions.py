@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dagster_project import partitions
-from dagster_project.assets import apply, collect, evaluate, follow_up, manage, monitor, prepare, select, train
+from dagster_project.assets import apply, collect, evaluate, follow_up, manage, monitor, people, prepare, select, train
 from dagster_project.io_managers import ref_io_manager
 from dagster_project.jobs import build_jobs
 from dagster_project.resources import engine_resource, lake_resource, model_store_resource
@@ -47,7 +47,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[
             asset
-            for step in (collect, prepare, select, train, evaluate, apply, follow_up, monitor, manage)
+            for step in (collect, prepare, select, train, evaluate, apply, follow_up, monitor, manage, people)
             for asset in step.build(days)
         ],
         jobs=jobs,

@@ -31,7 +31,7 @@ from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.monitoring.params import MonitoringParams
-from sales_pipeline.sales_management.params import ForecastParams
+from sales_pipeline.sales_management.params import AccountParams, ForecastParams, TeamParams
 from sales_pipeline.scoring.params import ScoringParams
 
 CONFIG_VARIABLE = "SALES_PIPELINE_CONFIG"
@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     scoring: ScoringParams = ScoringParams()
     follow_up: FollowUpParams = FollowUpParams()
     forecast: ForecastParams = ForecastParams()
+    team: TeamParams = TeamParams()
+    accounts: AccountParams = AccountParams()
     monitoring: MonitoringParams = MonitoringParams()
     engine: EngineSettings = EngineSettings()
     tracking: TrackingSettings = TrackingSettings()
@@ -139,6 +141,8 @@ class Settings(BaseSettings):
                 "scoring",
                 "follow_up",
                 "forecast",
+                "team",
+                "accounts",
                 "monitoring",
             },
         )

@@ -20,6 +20,7 @@ from dagster_project.report_checks import report_checks, report_metadata
 from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
 from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.internal import PREDICTIONS, ROW_LEDGER
+from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, STAGE_TIMES, TEAM_PERFORMANCE
 from sales_pipeline.contracts.published import (
     FOLLOW_UP_QUEUE,
     LEFT_OUT,
@@ -31,8 +32,8 @@ from sales_pipeline.errors import AuditBlocked
 
 GROUP = "apply"
 PUBLISHED = "published"
-MANAGED = (OWNER_WORKLOAD, *FORECAST_TABLES)
-"""Tables of `follow_up` and `manage` that are published with the others."""
+MANAGED = (OWNER_WORKLOAD, *FORECAST_TABLES, TEAM_PERFORMANCE, STAGE_TIMES, ACCOUNT_INSIGHTS)
+"""Tables of `follow_up`, `manage` and `people` that are published with the others."""
 PUBLISH_RETRIES = 3
 PUBLISH_RETRY_SECONDS = 5
 

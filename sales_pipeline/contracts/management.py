@@ -29,6 +29,13 @@ _RATIO: dict[str, Any] = {"minimum": 0.0, "decimals": 4}
 LEVELS = ("company", "team", "owner")
 COMPANY = "company"
 """The key of the company's row."""
+CLOSED_DAYS = 365
+TIMES_DAYS = 730
+ACTIVE_DAYS = 30
+INBOUND_DAYS = 90
+TREND_DAYS = 90
+SURVEY_DAYS = 365
+"""How far back from the as-of each kind of figure looks; the columns' meanings say so in words."""
 UNASSIGNED = "unassigned"
 """The key of what has no owner, or whose owner has no team."""
 RATE_VERDICTS = ("above", "below", "not_told_apart")
@@ -216,7 +223,7 @@ TEAM_PERFORMANCE = Table(
         C(
             "stale_count",
             "int64",
-            "open ones without activity and without change for 60 days",
+            "open ones without activity and without change for team.stale_days (60 unless set)",
             null_means="neither activities nor changes are known",
             **_COUNT,
         ),
@@ -406,7 +413,13 @@ ACCOUNT_INSIGHTS = Table(
             null_means="nothing won, or repeat_basis is rules",
             **_P,
         ),
-        C("silence_level", "string", "silence_risk as a level", null_means=_NO_WIN, allowed=SILENCE_LEVELS),
+        C(
+            "silence_level",
+            "string",
+            "silence_risk as a level; by rules the days since the last win as one",
+            null_means=f"{_NO_WIN}, or by rules at an unknown instant",
+            allowed=SILENCE_LEVELS,
+        ),
         C(
             "repeat_basis",
             "string",

@@ -16,8 +16,9 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.contracts.published import PUBLISHED_TABLES
 from sales_pipeline.domain.money import to_amount
+from sales_pipeline.sales_management.checks import check_accounts, check_stage_times, check_team
 
-WRITTEN_TEXT = ("reason", "evidence", "detail", "abstain_reason", "note")
+WRITTEN_TEXT = ("reason", "evidence", "detail", "abstain_reason", "note", "care_reason")
 """Columns whose text the pipeline writes itself; other text is copied from the CRM and has to stay byte for byte."""
 
 # A cell that a spreadsheet takes for a formula (OWASP, "CSV Injection"); full-width signs and leading space included.
@@ -41,6 +42,15 @@ _ORDERED = {
         ("predicted_close_date", "predicted_close_date_high"),
     ),
     "follow_up_queue": (("as_of", "due_at"), ("due_at", "expires_at")),
+    "team_performance": (
+        ("won_count", "closed_count"),
+        ("adjusted_win_rate_low", "adjusted_win_rate"),
+        ("adjusted_win_rate", "adjusted_win_rate_high"),
+        ("unanswered_count", "inbound_count"),
+        ("queue_worked_count", "queue_count"),
+    ),
+    "stage_times": (("left_count", "stay_count"),),
+    "account_insights": (("purchase_days", "won_count"), ("first_won_at", "last_won_at")),
 }
 MOST_REASONS = 3
 
@@ -181,6 +191,7 @@ def _across(tables: Mapping[str, pa.Table]) -> Iterator[str]:
     }
     if len(instants) > 1:
         yield f"the tables are of {len(instants)} different as-ofs"
+    yield from _management(tables, scored)
     if "follow_up_queue" not in tables or "left_out" not in tables:
         return
     queued, left = (_keys(tables[name]) for name in ("follow_up_queue", "left_out"))
@@ -193,6 +204,20 @@ def _across(tables: Mapping[str, pa.Table]) -> Iterator[str]:
     ):
         if found:
             yield f"{len(found)} opportunities {problem}, first {min(found)[1]}"
+
+
+def _management(tables: Mapping[str, pa.Table], scored: pa.Table) -> Iterator[str]:
+    """What must hold between the tables of sales management and the scored one."""
+    verdicts = []
+    if "team_performance" in tables:
+        verdicts += [("team_performance", one) for one in check_team(tables["team_performance"], scored)]
+    if "stage_times" in tables:
+        verdicts += [("stage_times", one) for one in check_stage_times(tables["stage_times"])]
+    if "account_insights" in tables:
+        verdicts += [("account_insights", one) for one in check_accounts(tables["account_insights"], scored)]
+    for name, verdict in verdicts:
+        if not verdict.passed:
+            yield f"{name}: {verdict.name} fails: {verdict.message}"
 
 
 def _keys(data: pa.Table) -> list[tuple[str, str]]:

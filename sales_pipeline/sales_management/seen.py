@@ -1,0 +1,158 @@
+"""What is known at an as-of of opportunities, owners and currencies: the ground the team table and the account table stand on.
+
+Belongs here: running the models both tables share, and money of several currencies as cents of one. Does not belong here: figures (`team`, `accounts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sqlglot import exp
+
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.compiler import Scalar, parse_model
+from sales_pipeline.features.build import FeatureSet
+from sales_pipeline.features.build import model as feature_model
+from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.sales_management.currency import Exchange, exchange_at
+
+SQL = Path(__file__).parent / "sql"
+PREPARATION = ("timeline", "current_facts", "closings")
+"""Models of the features stage that say where an opportunity stood when."""
+CANONICAL_INPUTS = (
+    "opportunities",
+    "opportunity_changes",
+    "field_history",
+    "opportunity_products",
+    "accounts",
+    "owners",
+    "activities",
+    "quotas",
+    "cases",
+    "exchange_rates",
+)
+"""Canonical tables the team table and the account table are made from."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The past as an as-of sees it.
+
+    `tables` are named inputs of models (canonical tables, SCORED_OPPORTUNITIES, the scoring features, `timeline`, `current_facts`, `opportunity_states`).
+    `counted_kind` is what rates and times count: opportunities, or leads where there is nothing else. `has_activities` and `has_changes` say
+    whether any are known; without them nothing is known of contacts, or of moves, which is not the same as none.
+    """
+
+    tables: Mapping[str, Source]
+    as_of: AsOf
+    time_zone: str
+    engine: Engine
+    exchange: Exchange
+    owners: Mapping[str, tuple[str | None, bool | None]]
+    counted_kind: str
+    has_activities: bool
+    has_changes: bool
+
+    def query(self, name: str, **parameters: Scalar) -> pd.DataFrame:
+        """The result of one of this package's models; instants are UTC, NULL is None or NaN."""
+        tree = parse_model(SQL / f"{name}.sql")
+        inputs = {
+            table.name: self.tables[table.name] for table in tree.find_all(exp.Table) if table.name in self.tables
+        }
+        given = {"as_of": self.as_of.instant, "counted_kind": self.counted_kind, **parameters}
+        found = self.engine.query(tree, inputs, parameters=given)
+        frame: pd.DataFrame = found.sort_by([(column, "ascending") for column in found.column_names]).to_pandas()
+        return frame
+
+    def with_table(self, name: str, table: pa.Table) -> Seen:
+        """The same with one more small input."""
+        return Seen(**{**self.__dict__, "tables": {**self.tables, name: table}})
+
+    def before(self, days: int) -> Scalar:
+        """The instant so many days (of 24 hours) before the as-of."""
+        return self.as_of.instant - timedelta(days=days)
+
+    def team_of(self, owner: str | None) -> str | None:
+        """The team of an owner, None where there is no owner or no team."""
+        return self.owners.get(owner, (None, None))[0] if owner is not None else None
+
+    def cents(self, frame: pd.DataFrame, name: str) -> list[int]:
+        """Amounts of a frame with a `currency` column as cents of the company's currency; 0 where there is no rate."""
+        factors = self.exchange.factors(np.asarray(frame["currency"], dtype=object))
+        return [to_cents(value, factor) for value, factor in zip(frame[name], factors, strict=True)]
+
+    def has_rate(self, frame: pd.DataFrame) -> pd.Series:
+        """Whether amounts of the row's currency can be counted."""
+        return pd.Series(np.isfinite(self.exchange.factors(np.asarray(frame["currency"], dtype=object))), frame.index)
+
+
+def look(
+    scored: TableRef,
+    features: FeatureSet,
+    canonical: Mapping[str, TableRef],
+    *,
+    as_of: AsOf,
+    time_zone: str,
+    currency: str | None,
+    spoken_for: str | None,
+    folder: Path,
+    engine: Engine,
+) -> Seen:
+    """Run the shared models; their results lie in `folder` as long as they are needed.
+
+    `currency` is the one the company reports in; None finds it, `spoken_for` is what it is where nothing tells it (see `exchange_at`).
+    """
+    tables: dict[str, Source] = {name: canonical[name] for name in CANONICAL_INPUTS}
+    tables |= {"scored_opportunities": scored, "features": features.features}
+    parameters: dict[str, Scalar] = {"as_of": as_of.instant}
+    trees = {name: feature_model(name) for name in PREPARATION} | {
+        "opportunity_states": parse_model(SQL / "opportunity_states.sql")
+    }
+    for name, tree in trees.items():
+        inputs = {table.name: tables[table.name] for table in tree.find_all(exp.Table) if table.name in tables}
+        tables[name] = engine.run(tree, inputs, folder / f"{name}.parquet", parameters=parameters)
+    kinds = engine.query(SQL / "kind_counts.sql", {"opportunity_states": tables["opportunity_states"]}).to_pylist()
+    counted = {row["kind"]: row["row_count"] for row in kinds}
+    currencies = read_table(scored, ["currency"]).column(0).to_pylist()
+    return Seen(
+        tables=tables,
+        as_of=as_of,
+        time_zone=time_zone,
+        engine=engine,
+        exchange=exchange_at(
+            read_table(canonical["exchange_rates"], ["currency", "valid_from", "rate"]),
+            currencies,
+            as_of.day(time_zone),
+            wanted=currency,
+            spoken_for=spoken_for,
+        ),
+        owners={
+            row["owner_id"]: (row["team"], row["is_active"])
+            for row in read_table(canonical["owners"], ["owner_id", "team", "is_active"]).to_pylist()
+        },
+        counted_kind="lead" if counted.get("lead") and not counted.get("opportunity") else "opportunity",
+        has_activities="activity_count" not in features.absent,
+        has_changes=features.has_history or canonical["opportunity_changes"].rows > 0,
+    )
+
+
+def to_cents(value: Any, factor: float) -> int:
+    """An amount times a factor in whole cents; 0 for no amount or no factor."""
+    if value is None or not np.isfinite(factor):
+        return 0
+    times = Decimal(100) if factor == 1.0 else 100 * Decimal(repr(float(factor)))
+    return int((Decimal(value) * times).to_integral_value(ROUND_HALF_UP))
+
+
+def to_decimal(cents: int) -> Decimal:
+    """Whole cents as an amount."""
+    return Decimal(int(cents)).scaleb(-2)
