@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from dagster_project.assets.manage import FORECAST_CHECKS
+from dagster_project.assets.people import PEOPLE_CHECKS
 from dagster_project.instance import open_instance
 from sales_pipeline.clean.validate import CheckResult
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
@@ -30,6 +31,7 @@ from sales_pipeline.lake.tables import TableRef, write_table
 from sales_pipeline.models.store import ModelRef
 from sales_pipeline.monitoring.verdicts import Verdict
 from sales_pipeline.monitoring.watches import WATCHES
+from sales_pipeline.sales_management import checks
 from sales_pipeline.settings import Settings
 
 DAY = date(2026, 6, 30)
@@ -59,6 +61,7 @@ class Library:
     failing_watches: set[str] = field(default_factory=set)
     failing_forecasts: set[str] = field(default_factory=set)
     failing_queue_checks: set[str] = field(default_factory=set)
+    failing_people: set[str] = field(default_factory=set)
     publish_errors: list[Exception] = field(default_factory=list)
     champion: Any = None
     published: list[str] = field(default_factory=list)
@@ -86,6 +89,7 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
         lineage,
         managing,
         monitoring,
+        people,
         publication,
         queueing,
         resources,
@@ -202,6 +206,12 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
             ],
         )
 
+    def people_checked(*_: Any) -> dict[str, list[checks.Verdict]]:
+        return {
+            table: [checks.Verdict(name, name not in double.failing_people, "owner u", {"rows": 3}) for name in names]
+            for table, names in PEOPLE_CHECKS.items()
+        }
+
     def publish(_: Any, __: Any, plan: Any, *___: Any, **____: Any) -> Any:
         if double.publish_errors:
             raise double.publish_errors.pop(0)
@@ -236,6 +246,8 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
     )
     monkeypatch.setattr(managing, "forecast_figures", lambda _: {})
     monkeypatch.setattr(managing, "forecast_verdicts", checked)
+    monkeypatch.setattr(people, "people_tables", lambda *_: {name: double.ref(name) for name in PEOPLE_CHECKS})
+    monkeypatch.setattr(people, "people_verdicts", people_checked)
     monkeypatch.setattr(publication, "publish_tables", publish)
     for module in (resources, arrivals):
         monkeypatch.setattr(module, "open_store", lambda _: Store())
