@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from sales_pipeline.engines.base import Engine
     from sales_pipeline.features.build import FeatureSet
     from sales_pipeline.follow_up.checks import QueueCheck
+    from sales_pipeline.follow_up.feedback_ledger import Taken
     from sales_pipeline.follow_up.params import FollowUpParams
+    from sales_pipeline.settings import Settings
 
 QUEUE_TABLES = (FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_WORKLOAD)
 
@@ -90,3 +92,16 @@ def known_feedback(lake: Lake, as_of: AsOf) -> pa.Table | None:
 
     ledger = visible(read_ledger(lake), as_of)
     return ledger if ledger.num_rows else None
+
+
+def take_feedback(settings: "Settings", file: Path) -> "Taken":
+    """Take a file of feedback into the lake's ledger, under the lake's lock; what it may speak of are all follow-ups published so far."""
+    from sales_pipeline.follow_up.feedback import issued
+    from sales_pipeline.follow_up.feedback_ledger import take
+    from sales_pipeline.lake.lock import lake_lock
+    from sales_pipeline.lake.runs import published_runs
+
+    lake = Lake(settings.lake)
+    with lake_lock(lake.root):
+        known = issued(run.path for run in published_runs(lake))
+        return take(lake, file.read_bytes(), name=file.name, issued=known, time_zone=settings.time_zone)

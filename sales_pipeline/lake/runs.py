@@ -178,6 +178,21 @@ def require_current_run(lake: Lake) -> PublishedRun:
     return run
 
 
+def require_run_of(lake: Lake, as_of: str) -> PublishedRun:
+    """The published run of that as-of: the current one where it is, else the last by id; ConfigurationError where there is none."""
+    runs = [run for run in published_runs(lake) if _instant(run.as_of) == _instant(as_of)]
+    if not runs:
+        raise ConfigurationError(
+            "nothing is published for this day",
+            expected="one of " + ", ".join(run.as_of for run in published_runs(lake)[-5:]),
+            found=as_of,
+            where=str(lake.root),
+            fix="run the day with `sales-pipeline run --as-of`",
+        )
+    now = current_run(lake)
+    return next((run for run in runs if now is not None and run.run_id == now.run_id), runs[-1])
+
+
 def previous_run(lake: Lake, as_of: str) -> PublishedRun | None:
     """The published run with the greatest as-of strictly earlier than the one given."""
     earlier = [run for run in published_runs(lake) if _instant(run.as_of) < _instant(as_of)]
