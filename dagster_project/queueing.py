@@ -11,7 +11,14 @@ import pyarrow as pa
 
 from dagster_project.applying import previous_table, with_owner_free
 from dagster_project.plan import RunPlan
-from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_WORKLOAD
+from sales_pipeline.contracts.internal import COHORT
+from sales_pipeline.contracts.published import (
+    FOLLOW_UP_QUEUE,
+    LEFT_OUT,
+    OWNER_WORKLOAD,
+    QUEUE_EFFECT,
+    SCORED_OPPORTUNITIES,
+)
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake
@@ -92,6 +99,80 @@ def known_feedback(lake: Lake, as_of: AsOf) -> pa.Table | None:
 
     ledger = visible(read_ledger(lake), as_of)
     return ledger if ledger.num_rows else None
+
+
+def effect_table(
+    lake: Lake,
+    params: "FollowUpParams",
+    scored: TableRef,
+    queue: TableRef,
+    left_out: TableRef,
+    features: "FeatureSet",
+    canonical: "Canonical",
+    as_of: AsOf,
+    plan: RunPlan,
+) -> TableRef:
+    """QUEUE_EFFECT of the plan's run."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        from sales_pipeline.follow_up.queue import rates_at
+        from sales_pipeline.follow_up.queue_effect import queue_effect
+
+        cohort = _cohort(lake, plan, scored, queue, left_out)
+        found = queue_effect(
+            cohort,
+            read_table(features.outcomes),
+            known_feedback(lake, as_of),
+            rates=rates_at(canonical.tables["exchange_rates"], as_of, params),
+            params=params,
+            as_of=as_of,
+            run_id=plan.run_id,
+        )
+        write_table(found, folder / f"{QUEUE_EFFECT.name}.parquet", QUEUE_EFFECT)
+        return {"cohort": cohort.num_rows}
+
+    key = digest_of("queue_effect", plan.run_id, queue.sha256, left_out.sha256, features.key)
+    folder, _ = lake.step("queue_effect", key, build)
+    return table_ref(QUEUE_EFFECT.name, folder / f"{QUEUE_EFFECT.name}.parquet")
+
+
+def effect_checks(effect: TableRef) -> "list[QueueCheck]":
+    """What a warning should be given of."""
+    from sales_pipeline.follow_up.checks import check_effect
+
+    return check_effect(read_table(effect))
+
+
+def _cohort(lake: Lake, plan: RunPlan, scored: TableRef, queue: TableRef, left_out: TableRef) -> pa.Table:
+    """COHORT of the plan's run: that of the chain of previous runs, computed where it is not kept, and this run's."""
+    from sales_pipeline.follow_up.cohort import join_cohort
+    from sales_pipeline.lake.runs import MANIFEST, read_manifest
+
+    chain: list[str] = []
+    run_id = plan.previous_run_id
+    while run_id is not None and not _cohort_path(lake, run_id).is_file() and (lake.runs / run_id / MANIFEST).is_file():
+        chain.append(run_id)
+        run_id = read_manifest(lake.runs / run_id)["previous_run_id"]
+    cohort = None
+    if run_id is not None and _cohort_path(lake, run_id).is_file():
+        cohort = read_table(_cohort_path(lake, run_id))
+    for earlier in reversed(chain):
+        names = (FOLLOW_UP_QUEUE.name, LEFT_OUT.name, SCORED_OPPORTUNITIES.name)
+        tables = (read_table(lake.runs / earlier / f"{name}.parquet") for name in names)
+        cohort = _kept_cohort(lake, earlier, join_cohort(cohort, *tables))
+    return _kept_cohort(lake, plan.run_id, join_cohort(cohort, *map(read_table, (queue, left_out, scored))))
+
+
+def _cohort_path(lake: Lake, run_id: str) -> Path:
+    return lake.step_path("cohorts", run_id) / f"{COHORT.name}.parquet"
+
+
+def _kept_cohort(lake: Lake, run_id: str, cohort: pa.Table) -> pa.Table:
+    def build(folder: Path) -> dict[str, Any]:
+        return {"rows": write_table(cohort, folder / f"{COHORT.name}.parquet", COHORT).rows}
+
+    lake.step("cohorts", run_id, build)
+    return cohort
 
 
 def take_feedback(settings: "Settings", file: Path) -> "Taken":

@@ -26,13 +26,14 @@ from sales_pipeline.contracts.published import (
     LEFT_OUT,
     MODEL_MONITORING,
     OWNER_WORKLOAD,
+    QUEUE_EFFECT,
     SCORED_OPPORTUNITIES,
 )
 from sales_pipeline.errors import AuditBlocked
 
 GROUP = "apply"
 PUBLISHED = "published"
-MANAGED = (OWNER_WORKLOAD, *FORECAST_TABLES, TEAM_PERFORMANCE, STAGE_TIMES, ACCOUNT_INSIGHTS)
+MANAGED = (OWNER_WORKLOAD, QUEUE_EFFECT, *FORECAST_TABLES, TEAM_PERFORMANCE, STAGE_TIMES, ACCOUNT_INSIGHTS)
 """Tables of `follow_up`, `manage` and `people` that are published with the others."""
 PUBLISH_RETRIES = 3
 PUBLISH_RETRY_SECONDS = 5

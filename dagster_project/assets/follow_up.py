@@ -1,4 +1,4 @@
-"""Apply: the follow-up queue, what it leaves out, each owner's day, and the checks that hold of every queue."""
+"""Apply: the follow-up queue, what it leaves out, each owner's day, and the checks that hold of every queue, its effect."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,8 +8,8 @@ import dagster as dg
 from dagster_project.assets.prepare import INDEX
 from dagster_project.build import check_specs, figures_metadata, table_metadata, table_spec
 from dagster_project.resources import EngineResource, LakeResource
-from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_WORKLOAD
-from sales_pipeline.follow_up.check_names import QUEUE_CHECKS
+from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_WORKLOAD, QUEUE_EFFECT
+from sales_pipeline.follow_up.check_names import EFFECT_CHECKS, QUEUE_CHECKS
 
 GROUP = "apply"
 QUEUE_INPUTS = ("activities", "planned_activities", "contacts", "owners", "exchange_rates")
@@ -84,4 +84,64 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
             | figures_metadata({"by capacity basis": count_by(found.workload, "capacity_basis")}),
         )
 
-    return [follow_up]
+    @dg.multi_asset(
+        name=QUEUE_EFFECT.name,
+        specs=[
+            table_spec(
+                QUEUE_EFFECT,
+                group=GROUP,
+                days=days,
+                deps=[
+                    FOLLOW_UP_QUEUE.name,
+                    LEFT_OUT.name,
+                    "scored_opportunities",
+                    "scoring_features",
+                    "run_plan",
+                    INDEX,
+                ],
+            )
+        ],
+        check_specs=check_specs(QUEUE_EFFECT.name, EFFECT_CHECKS, days=days, descriptions=EFFECT_CHECKS),
+        ins={
+            "scored": dg.AssetIn("scored_opportunities"),
+            "queue": dg.AssetIn(FOLLOW_UP_QUEUE.name),
+            "left_out": dg.AssetIn(LEFT_OUT.name),
+            "features": dg.AssetIn("scoring_features"),
+            "plan": dg.AssetIn("run_plan"),
+            "canonical": dg.AssetIn(INDEX),
+        },
+    )
+    def queue_effect(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[LakeResource],
+        scored: Any,
+        queue: Any,
+        left_out: Any,
+        features: Any,
+        plan: Any,
+        canonical: Any,
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        from dagster_project.queueing import effect_checks, effect_table
+
+        as_of = lake.as_of(context.partition_key)
+        params = lake.settings.follow_up
+        effect = effect_table(lake.lake, params, scored, queue, left_out, features, canonical, as_of, plan)
+        checks = effect_checks(effect)
+        yield dg.MaterializeResult(
+            asset_key=QUEUE_EFFECT.name,
+            value=effect,
+            metadata=table_metadata(effect) | figures_metadata(checks[0].figures),
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key=QUEUE_EFFECT.name,
+                    check_name=check.name,
+                    passed=check.passed,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description=check.message or None,
+                    metadata=figures_metadata(check.figures),
+                )
+                for check in checks
+            ],
+        )
+
+    return [follow_up, queue_effect]

@@ -340,3 +340,18 @@ FEEDBACK = Table(
         C("origin", "string", "a file, or a task in the CRM's export", required=True, allowed=("file", "crm")),
     ),
 )
+
+COHORT = Table(
+    "queue_cohort",
+    "one row per opportunity that a follow-up could ever have been queued for: what was drawn and predicted when that was first so",
+    ("source_system", "opportunity_id"),
+    (
+        C("source_system", "string", "the CRM instance the record comes from", required=True),
+        C("opportunity_id", "string", "opportunity", required=True),
+        C("assigned_at", "timestamp", "as-of of the first run it was eligible in", unit="UTC", required=True),
+        C("is_held_out", "boolean", "kept out of the queue at random", required=True),
+        C("win_probability", "float64", "predicted then", null_means="abstained", **_P),
+        C("expected_value", "amount", "predicted then", unit="currency", null_means="no amounts known"),
+        C("currency", "string", "ISO 4217 code", required=True),
+    ),
+)

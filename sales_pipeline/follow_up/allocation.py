@@ -1,6 +1,6 @@
 """Which proposals fit into the day: hold-out, one per opportunity, account and contact, the day of each owner, exploration.
 
-1. Opportunities that the seeded draw holds out leave.
+1. Proposals that gain nothing leave; then the opportunities that the seeded draw holds out, among those that could be queued.
 2. Owners who explore today keep a slot of `exploration_minutes` free. Whether one does is drawn by owner and day, with the probability that makes
    the slots take `exploration_share` of his capacity on average.
 3. The rest of everybody's day is solved as an assignment by expected gain (`assignment`); proposals whose gain cannot be compared (no amount known,
@@ -56,9 +56,11 @@ def allocate(
     """The proposals taken and the opportunities left out. Amounts of several currencies are compared in the corporate currency by `rates`
     (units of a currency for one of the corporate currency)."""
     everyone = list(proposals)
-    held = {id(p.situation) for p in everyone if is_held_out(p.situation, params)}
-    able = [proposal for proposal in everyone if id(proposal.situation) not in held]
-    values = comparable_gains(able, rates or {})
+    values = comparable_gains(everyone, rates or {})
+    gainful = [proposal for proposal in everyone if _can_gain(proposal, values)]
+    hopeless = _situations(everyone).keys() - _situations(gainful).keys()
+    held = {key for key, one in _situations(gainful).items() if is_held_out(one, params)}
+    able = [proposal for proposal in gainful if id(proposal.situation) not in held]
     able.sort(key=lambda proposal: _order(proposal, values))
     day = _Day(able, owners, params, values)
     solution, taken = day.by_gain()
@@ -70,7 +72,10 @@ def allocate(
     chosen.sort(key=lambda one: _order(one.proposal, values))
     left = [
         Omission(situation, "hold_out", "Kept out at random to measure the effect of following up")
-        for situation in _situations(p for p in everyone if id(p.situation) in held)
+        if key in held
+        else Omission(situation, "no_gain", "No follow-up is expected to gain anything")
+        for key, situation in _situations(everyone).items()
+        if key in held or key in hopeless
     ]
     left += _left_out([one.proposal for one in chosen], able, day)
     facts = {
@@ -106,10 +111,8 @@ class _Day:
         self.days: list[OwnerDay] = [owners.day(name) for name in numbers]
         self.exploring = {number for number, day in enumerate(self.days) if self._explores(day)}
         gains = [values.get(_key(proposal)) for proposal in proposals]
-        self.known = np.array([gain is not None and gain > 0 for gain in gains], dtype=bool)
+        self.known = np.array([gain is not None for gain in gains], dtype=bool)
         self.at_risk = np.array([_at_risk(proposal) for proposal in proposals], dtype=np.float64)
-        self.unknown = np.array([gain is None for gain in gains], dtype=bool) & (self.at_risk > 0)
-        self.can_gain = self.known | self.unknown
         slot = np.array([params.exploration_minutes * (n in self.exploring) for n in range(len(self.days))], np.int64)
         self.capacity = np.array([day.capacity_minutes for day in self.days], np.int64)
         self.rows = np.full(len(self.days), params.max_rows_per_owner, np.int64)
@@ -139,7 +142,7 @@ class _Day:
         taken = np.zeros(len(self.proposals), bool)
         first = solve(self.problem.only(np.flatnonzero(self.known)), self.params.assignment)
         taken[np.flatnonzero(self.known)[first.taken]] = True
-        if not self.unknown.any():
+        if self.known.all():
             return first, taken
         rest, rows = self._left_by(taken)
         second = solve(rest, self.params.assignment)
@@ -149,7 +152,7 @@ class _Day:
     def _left_by(self, taken: Bools) -> tuple[Problem, Ints]:
         """The problem of proposals whose gain is not known, in what the others leave, and their positions."""
         problem = self.problem
-        free = self.unknown.copy()
+        free = ~self.known
         for column in (problem.opportunities, problem.accounts, problem.contacts):
             free &= ~np.isin(column, column[taken & (column != NOTHING)])
         rows = np.flatnonzero(free)
@@ -179,7 +182,7 @@ class _Day:
         claimed: list[dict[int, int]] = [{}, {}, {}]
         candidates: dict[int, list[int]] = {}
         explores = np.isin(problem.owners, np.array(sorted(self.exploring), np.int64))
-        fits = (problem.minutes <= left[problem.owners]) & self.can_gain
+        fits = problem.minutes <= left[problem.owners]
         for index in np.flatnonzero(explores & fits).tolist():
             owner = int(problem.owners[index])
             keys = [int(column[index]) for column in columns]
@@ -208,8 +211,14 @@ def _numbered(values: Sequence[Any], numbers: dict[Any, int] | None = None) -> I
     return np.array([NOTHING if value is None else known.setdefault(value, len(known)) for value in values], np.int64)
 
 
-def _situations(proposals: Iterable[Proposal]) -> list[Situation]:
-    return list({id(proposal.situation): proposal.situation for proposal in proposals}.values())
+def _situations(proposals: Iterable[Proposal]) -> dict[int, Situation]:
+    """Each situation once, by identity, in order."""
+    return {id(proposal.situation): proposal.situation for proposal in proposals}
+
+
+def _can_gain(proposal: Proposal, values: Mapping[tuple[str, str, str], Decimal]) -> bool:
+    value = values.get(_key(proposal))
+    return _at_risk(proposal) > 0 if value is None else value > 0
 
 
 def _left_out(taken: Sequence[Proposal], able: Sequence[Proposal], day: _Day) -> list[Omission]:
@@ -226,14 +235,12 @@ def _left_out(taken: Sequence[Proposal], able: Sequence[Proposal], day: _Day) ->
     exploring = {day.days[number].owner_id for number in day.exploring}
     done = {id(proposal.situation) for proposal in taken}
     omissions = []
-    for number, proposal in enumerate(able):
+    for proposal in able:
         situation = proposal.situation
         if id(situation) in done:
             continue
         done.add(id(situation))
-        if not day.can_gain[number]:
-            omissions.append(Omission(situation, "no_gain", "No follow-up is expected to gain anything"))
-        elif situation.account_id in accounts:
+        if situation.account_id in accounts:
             detail = f"Opportunity {accounts[situation.account_id]} of the same account is in the queue"
             omissions.append(Omission(situation, "duplicate_account", detail))
         elif situation.contact_id in contacts:

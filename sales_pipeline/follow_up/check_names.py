@@ -14,3 +14,7 @@ QUEUE_CHECKS = {
     COMPLETE: "every open opportunity is in the queue or in left_out, exactly once",
     DEALT_WITH: "no follow-up that was done, skipped or called wrong is in the queue while that holds",
 }
+NO_HARM = "queue_does_no_harm"
+EFFECT_CHECKS = {
+    NO_HARM: "held-out opportunities do not do better than those open to the queue: a warning when a 90 % interval lies below zero",
+}

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from sales_pipeline.domain.time import AsOf
-from sales_pipeline.follow_up.check_names import CAPACITY, COMPLETE, DEALT_WITH, DUPLICATES, REASONS
+from sales_pipeline.follow_up.check_names import CAPACITY, COMPLETE, DEALT_WITH, DUPLICATES, NO_HARM, REASONS
 from sales_pipeline.follow_up.feedback import Feedback
 from sales_pipeline.follow_up.params import FollowUpParams
 
@@ -51,6 +51,13 @@ def check_queue(
         _check(COMPLETE, _incomplete(queue, left, scored), {"open": scored.num_rows}),
         _check(DEALT_WITH, _again(queue, said, as_of, params), {"dealt with": len(said.by_opportunity)}),
     ]
+
+
+def check_effect(effect: pa.Table) -> list[QueueCheck]:
+    """EFFECT_CHECKS over QUEUE_EFFECT; they pass where there is no evidence yet."""
+    rows = [row for row in effect.to_pylist() if row["method"] == "adjusted"]
+    harm = (f"{row['figure']}: {row['detail']}" for row in rows if row["high_90"] is not None and row["high_90"] < 0)
+    return [_check(NO_HARM, iter(harm), {row["figure"]: row["detail"] for row in rows})]
 
 
 def _check(name: str, offenders: Iterator[str], figures: dict[str, Any]) -> QueueCheck:

@@ -46,10 +46,7 @@ class Feedback:
     @classmethod
     def of(cls, table: pa.Table | None, as_of: AsOf, params: FollowUpParams) -> Feedback:
         """From FEEDBACK; statements from as_of on are not known yet."""
-        latest: dict[str, dict[str, Any]] = {}
-        for row in sorted(() if table is None else table.to_pylist(), key=_when):
-            if row["dealt_with_at"] < as_of.instant:
-                latest[row["queue_id"]] = row
+        latest = latest_statements(table, as_of)
         found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for row in latest.values():
             found.setdefault((row["source_system"], row["opportunity_id"]), []).append(row)
@@ -85,6 +82,12 @@ class Feedback:
                 if self.as_of.instant < until:
                     return f"The follow-up proposed for it was skipped on {on}, until {until.date().isoformat()}"
         return None
+
+
+def latest_statements(table: pa.Table | None, as_of: AsOf) -> dict[str, dict[str, Any]]:
+    """The statement that holds of each follow-up, by queue_id: the latest before as_of."""
+    rows = [] if table is None else [row for row in table.to_pylist() if row["dealt_with_at"] < as_of.instant]
+    return {row["queue_id"]: row for row in sorted(rows, key=_when)}
 
 
 def _is_contact(action: str) -> bool:

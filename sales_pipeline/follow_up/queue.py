@@ -23,6 +23,7 @@ from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import SalesPipelineError
 from sales_pipeline.follow_up.allocation import Allocation, Chosen, allocate
 from sales_pipeline.follow_up.capacity import OwnerDay, Owners, read_owners
+from sales_pipeline.follow_up.cohort import ELIGIBLE_REASONS
 from sales_pipeline.follow_up.feedback import Feedback
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.reassignment import reassign, reassigned_reason
@@ -31,8 +32,6 @@ from sales_pipeline.follow_up.situation import Situation, gather
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 
 POLICY = "expected_gain_assignment/1"
-ELIGIBLE_REASONS = ("hold_out", "capacity", "duplicate_account")
-"""Reasons of LEFT_OUT with which a follow-up could have been queued: the others had none to propose."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def build_queue(
     gone = [one for one in situations if not one.is_owner_active]
     stand_ins = reassign(gone, people, desk.needed_minutes(), params.minutes.call)
     desk.judge_all(stand_ins.get((one.source_system, one.opportunity_id), one) for one in gone)
-    found = allocate(desk.proposals, people, params, _rates(exchange_rates, as_of, params))
+    found = allocate(desk.proposals, people, params, rates_at(exchange_rates, as_of, params))
     omissions = desk.omissions + found.left
 
     shared = {"as_of": as_of.instant, "run_id": run_id}
@@ -317,7 +316,7 @@ def _check_as_of(scored: pa.Table, as_of: AsOf) -> None:
         )
 
 
-def _rates(exchange_rates: TableRef | None, as_of: AsOf, params: FollowUpParams) -> dict[str, Decimal]:
+def rates_at(exchange_rates: TableRef | None, as_of: AsOf, params: FollowUpParams) -> dict[str, Decimal]:
     """Units of each currency for one of the corporate currency, as valid on the last day as_of sees."""
     if exchange_rates is None:
         return {}

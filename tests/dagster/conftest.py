@@ -24,7 +24,7 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.internal import LEAK_LEDGER
 from sales_pipeline.domain.time import AsOf
-from sales_pipeline.follow_up.check_names import QUEUE_CHECKS
+from sales_pipeline.follow_up.check_names import EFFECT_CHECKS, QUEUE_CHECKS
 from sales_pipeline.follow_up.checks import QueueCheck
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, write_table
@@ -239,6 +239,9 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(applying, "scored_table", lambda *_: double.ref("scored_opportunities"))
     monkeypatch.setattr(applying, "scored_figures", lambda *_: {})
     monkeypatch.setattr(queueing, "queue_tables", queued)
+    monkeypatch.setattr(queueing, "effect_table", lambda *_: double.ref("queue_effect"))
+    no_evidence = [QueueCheck(name, True, "", {"win_rate": "no causal evidence yet"}) for name in EFFECT_CHECKS]
+    monkeypatch.setattr(queueing, "effect_checks", lambda *_: no_evidence)
     monkeypatch.setattr(applying, "count_by", lambda *_: {})
     monkeypatch.setattr(monitoring, "monitoring_table", watched)
     monkeypatch.setattr(
