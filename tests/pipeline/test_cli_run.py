@@ -23,6 +23,8 @@ import pytest
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import BACKTEST_PREDICTIONS
 from sales_pipeline.contracts.published import PUBLISHED_TABLES
+from sales_pipeline.delivery.report.guard import outside_references
+from sales_pipeline.delivery.report.limits import MOST_BYTES
 from sales_pipeline.lake.tables import file_sha256
 from tests.support.cli import (
     DEALS_MAPPING,
@@ -458,3 +460,30 @@ def test_probabilities_come_near_the_truth_and_never_beat_it(tmp_path: Path) -> 
 def log_losses(won: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Per opportunity."""
     return -np.log(np.clip(np.where(won == 1, probability, 1 - probability), 1e-6, 1))
+
+
+def test_the_report_lies_beside_the_tables_and_says_what_changed(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    import webbrowser
+
+    shown: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: shown.append(address) or True)
+    place = ("-c", story.config, "--lake", story.lake)
+    told = call("report", *place).done()
+    report = Path(told.out.strip())
+    assert report == story.folder / "report.html"
+    assert shown == []
+    assert call("report", *place, "--open").done().out == told.out
+    assert shown == [report.resolve().as_uri()]
+    call("report", *place, "--run", "run-0").refused(2, "no such published run", story.folder.name)
+
+    page = report.read_text(encoding="utf-8")
+    files = {path.name for path in story.folder.iterdir()}
+    assert outside_references(page, files) == []
+    assert report.stat().st_size < MOST_BYTES
+    facts = json.loads((story.folder / "manifest.json").read_text())["files"]["report.html"]
+    assert facts == {"sha256": file_sha256(report), "bytes": report.stat().st_size}
+    assert "Compared with the published run of June 2, 2026." in page
+    assert f"{pq.read_metadata(story.folder / 'scored_opportunities.parquet').num_rows:,}" in page
+    first = Path(story.early.json["path"]) / "report.html"
+    assert call("report", *place, "--run", first.parent.name).done().out.strip() == str(first)
+    assert "This is the first published run" in first.read_text(encoding="utf-8")
