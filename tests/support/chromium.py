@@ -78,9 +78,18 @@ class Tab:
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    def picture(self, width: int, height: int) -> bytes:
-        """The top of the page as PNG."""
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    def picture(self, selector: str = "body", height: int | None = None) -> bytes:
+        """An element as PNG, its top where a height in pixels is given."""
+        found = self.evaluate(
+            f"(r => [r.x + scrollX, r.y + scrollY, r.width, r.height])(document.querySelector('{selector}').getBoundingClientRect())"
+        )
+        clip = {
+            "x": found[0],
+            "y": found[1],
+            "width": found[2],
+            "height": min(found[3], height or found[3]),
+            "scale": 1,
+        }
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)["data"]
         return base64.b64decode(data)
 

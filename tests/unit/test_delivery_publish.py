@@ -168,3 +168,8 @@ def test_a_run_id_depends_on_everything_that_goes_in_and_not_on_order() -> None:
     ids = {run_id(AS_OF, **(IDENTITY | {key: value})) for key, value in changes.items()}
     assert len(ids | {base}) == len(changes) + 1
     assert base.startswith("run-")
+
+
+def test_a_page_that_leads_out_is_not_published(tmp_path: Path) -> None:
+    with pytest.raises(AuditBlocked, match=r"report\.html: leads out of the page: <script>"):
+        write(tmp_path, documents={"report.html": b'<a href="left_out.csv">x</a><script></script>'})

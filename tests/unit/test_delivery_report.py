@@ -212,6 +212,11 @@ class TestWords:
 
     def test_notation_follows_the_language(self) -> None:
         en, zh = Formats("en"), Formats("zh")
+        assert (en.money(999_999.9, "USD"), en.money(999.7, "USD"), zh.money(9505.18, "USD")) == (
+            "$1M",
+            "$1K",
+            "US$9,505",
+        )
         assert (en.money(1_234_567, "USD"), zh.money(1_234_567, "USD")) == ("$1.2M", "US$123.5万")
         assert (en.percent(0.004), en.percent(0.25), en.points(-0.126)) == ("0.4%", "25%", "−13")
         assert {en.money(None, "USD"), en.count(float("nan")), en.span(None, 0.2), en.day(None)} == {"–"}

@@ -103,6 +103,14 @@ def test_empty_tables_are_missing_ones() -> None:
     assert "This run holds no account table." in text
 
 
+def test_accounts_without_risk_and_without_anything_open_are_told() -> None:
+    tables = management_tables()
+    rows = tables["account_insights"].to_pylist()
+    rows[0] |= {"silence_level": "low", "open_count": 0}
+    tables["account_insights"] = pa.Table.from_pylist(rows, schema=tables["account_insights"].schema)
+    assert "No account with a win is at more than a low risk of silence." in text_of({**run_tables(), **tables})
+
+
 def test_a_first_forecast_has_no_bridge_and_says_so() -> None:
     tables = {**run_tables(), **management_tables()}
     rows = tables["forecast_changes"].to_pylist()

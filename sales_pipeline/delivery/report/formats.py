@@ -48,6 +48,8 @@ class Formats:
             return NOTHING
         if abs(value) < (999.5 if self.language == "en" else 9_999.5):
             return self.whole_money(value, currency)
+        # Rounded first: else 999,999 became "$1000K".
+        value = float(f"{round(value):.4g}")
         return _minus(format_compact_currency(value, currency, locale=self._locale, fraction_digits=1))
 
     def whole_money(self, value: Any, currency: str) -> str:

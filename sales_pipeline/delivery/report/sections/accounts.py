@@ -16,6 +16,8 @@ from sales_pipeline.delivery.svg import Look
 
 ID = "accounts"
 TABLE = "account_insights"
+SILENT = ("high", "medium")
+"""Levels of the risk of silence that are listed, the gravest first."""
 SEGMENTS = ("champion", "loyal", "new_customer", "occasional", "at_risk", "dormant", "prospect")
 COLUMNS = (
     "account_id",
@@ -113,7 +115,7 @@ def _segments(rows: pd.DataFrame, currency: str, words: Words) -> DataTable:
 
 def _top(rows: pd.DataFrame, words: Words) -> DataTable:
     fmt = words.formats
-    found = rows[rows["open_count"] > 0].assign(value=pd.to_numeric(rows["open_value"]))
+    found = rows[rows["open_count"] > 0].assign(value=lambda open_: pd.to_numeric(open_["open_value"]))
     ordered = found.sort_values(["value", "account_id"], ascending=[False, True]).head(ACCOUNTS)
     return DataTable(
         words("accounts.top"),
@@ -143,11 +145,14 @@ def _top(rows: pd.DataFrame, words: Words) -> DataTable:
 
 def _risk(rows: pd.DataFrame, words: Words) -> Block:
     fmt = words.formats
-    found = rows[rows["silence_level"] == "high"].assign(value=pd.to_numeric(rows["won_amount"]))
+    found = rows[rows["silence_level"].isin(SILENT)].assign(
+        value=lambda silent: pd.to_numeric(silent["won_amount"]),
+        is_high=lambda silent: silent["silence_level"] == SILENT[0],
+    )
     if found.empty:
         return Text(words("accounts.no_risk"))
     most = ACCOUNTS // 2
-    ordered = found.sort_values(["value", "account_id"], ascending=[False, True]).head(most)
+    ordered = found.sort_values(["is_high", "value", "account_id"], ascending=[False, False, True]).head(most)
     return DataTable(
         words("accounts.risk"),
         [

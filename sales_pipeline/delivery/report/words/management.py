@@ -184,7 +184,10 @@ MANAGEMENT: dict[str, tuple[str, str]] = {
     ),
     "accounts.top": ("Accounts with the most open value", "未关闭金额最高的客户"),
     "accounts.risk": ("Good customers that may fall silent", "可能沉默的重要客户"),
-    "accounts.no_risk": ("No account with a win is at high risk of silence.", "没有已成交客户处于高沉默风险。"),
+    "accounts.no_risk": (
+        "No account with a win is at more than a low risk of silence.",
+        "没有已成交客户的沉默风险高于低水平。",
+    ),
     "accounts.account": ("account", "客户"),
     "accounts.share": ("share", "占比"),
     "accounts.last_win": ("days since a win", "距上次赢单天数"),
