@@ -24,6 +24,7 @@ PREFIXES = {
     "Task": "00T",
     "Campaign": "701",
     "Case": "500",
+    "ForecastingQuota": "0J9",
 }
 _INFIX = b"D000000"
 _DIGITS = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)

@@ -19,6 +19,7 @@ from sales_pipeline.lake.tables import write_table
 from sales_pipeline.simulation import salesforce_activities as activities
 from sales_pipeline.simulation import salesforce_cases as service
 from sales_pipeline.simulation import salesforce_opportunities as opportunities
+from sales_pipeline.simulation import salesforce_quotas as targets
 from sales_pipeline.simulation import salesforce_records as records
 from sales_pipeline.simulation.dirt import RawLine, Soiler
 from sales_pipeline.simulation.planted import plant, planted_table
@@ -77,6 +78,7 @@ def export_tables(world: World) -> tuple[dict[str, pa.Table], Soiler]:
         "Event.csv": activities.events(world, keys, rows, streams[4]),
         "Task.csv": activities.tasks(world, keys, rows, streams[5]),
         "Case.csv": service.cases(world, keys),
+        "ForecastingQuota.csv": targets.quotas(world, keys),
     }
     if world.params.planted_leaks or world.params.look_alikes:
         clean |= plant(world, keys, clean["Opportunity.csv"], clean["OpportunityFieldHistory.csv"])

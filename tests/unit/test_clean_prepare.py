@@ -300,3 +300,22 @@ def test_an_outcome_column_closes_what_its_stage_leaves_open(tmp_path: Path, eng
 
 def test_a_table_under_its_contract_takes_no_other_types(world: Canonical) -> None:
     assert read_table(world.tables["opportunities"]).schema.field("amount").type == pa.decimal128(18, 2)
+
+
+@pytest.mark.parametrize(
+    ("starts", "end"),
+    [
+        (["2026-01-01"], "2026-02-01"),
+        (["2026-01-01", "2026-02-01"], "2026-02-01"),
+        (["2026-01-01", "2026-04-01", "2026-10-01"], "2026-04-01"),
+        (["2026-01-01", "2027-01-01"], "2027-01-01"),
+    ],
+)
+def test_a_quota_without_an_end_is_as_long_as_the_steps_between_starts(
+    tmp_path: Path, engine: Engine, starts: list[str], end: str
+) -> None:
+    raw = [{"owner_id": "u1", "period_start": start, "amount": "100"} for start in starts]
+    export = ingested(tmp_path / "raw", {"opportunities": WORLD["opportunities"], "quotas": raw})
+    quotas = read_table(prepare(Lake(tmp_path / "lake"), [export], MAPPING, CleanParams(), engine).tables["quotas"])
+    assert quotas.num_rows == len(starts)
+    assert quotas.column("period_end")[0].as_py().isoformat() == end

@@ -81,7 +81,7 @@ def test_the_files_are_named_as_the_vendor_names_them(out: Path, texts: dict[str
     }  # fmt: skip
     objects = (
         "Account Contact User Product2 Opportunity OpportunityHistory OpportunityFieldHistory OpportunityLineItem "
-        "OpportunityStage Task Event Lead Case"
+        "OpportunityStage Task Event Lead Case ForecastingQuota"
     )
     assert sorted(texts) == sorted(f"{name}.csv" for name in objects.split())
 
@@ -135,6 +135,7 @@ def test_references_resolve_before_the_dirt(clean: dict[str, Rows]) -> None:
         "OpportunityLineItem.csv": {"OpportunityId": "Opportunity", "Product2Id": "Product2"},
         "Contact.csv": {"AccountId": "Account"},
         "Case.csv": {"AccountId": "Account", "ContactId": "Contact"},
+        "ForecastingQuota.csv": {"QuotaOwnerId": "User"},
     }
     for file, columns in links.items():
         for column, target in columns.items():
@@ -203,6 +204,25 @@ def test_cases_come_after_a_win_and_are_scored_once_closed(clean: dict[str, Rows
         assert (row["ClosedDate"] != "") == (row["IsClosed"] == "1")
         assert row["CSAT__c"] == "" or row["IsClosed"] == "1"
     assert {row["CSAT__c"] for row in cases if row["IsClosed"] == "1"} > {"", "4"}
+
+
+def test_quotas_are_set_by_quarter_and_managers_carry_the_sum_of_their_people(clean: dict[str, Rows]) -> None:
+    manager = {row["Id"]: row["ManagerId"] for row in clean["User.csv"]}
+    quota = {
+        (row["QuotaOwnerId"], row["StartDate"]): float(row["QuotaAmount"]) for row in clean["ForecastingQuota.csv"]
+    }
+    starts = sorted({start for _, start in quota})
+    assert starts[0] == "2024-01-01"
+    assert "2026-07-01" in starts
+    assert all(start[5:] in {"01-01", "04-01", "07-01", "10-01"} for start in starts)
+    reports: dict[tuple[str, str], float] = {}
+    for (owner, start), amount in quota.items():
+        if manager[owner]:
+            reports[manager[owner], start] = reports.get((manager[owner], start), 0.0) + amount
+    assert reports
+    assert all(quota[place] == amount for place, amount in reports.items())
+    without = [row["Id"] for row in clean["User.csv"] if (row["Id"], "2026-04-01") not in quota]
+    assert without, "somebody has no quota"
 
 
 def test_every_kind_of_dirt_is_there(dirt: Rows) -> None:

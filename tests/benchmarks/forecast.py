@@ -1,0 +1,197 @@
+"""How right the revenue forecast is at past dates, beside the CRM's stage-weighted pipeline and the last period's total.
+
+Simulated worlds go the way a user's export goes; the replay trains and scores at each past date on what was known then, and the forecast of that date is
+made from its scores and the deals known then, and held against what came. What is judged is what the run publishes as `forecast_history`.
+
+    python -m tests.benchmarks.forecast [--worlds 5] [--opportunities 4000] [--dates 16] [--keep FOLDER] [--draws 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sales_pipeline.lake.tables import read_table
+from tests.benchmarks.worlds import CONFIG, WORLDS, world_params
+
+EVERY_DAYS = 28
+METHODS = {"forecast": "expected", "stage-weighted pipeline": "stage_weighted", "last period": "last_period"}
+LEVELS = ("company", "team")
+KINDS = ("month", "quarter")
+
+
+@dataclass(frozen=True)
+class Told:
+    """A world's name and its rows of FORECAST_HISTORY whose period has ended."""
+
+    name: str
+    rows: list[dict[str, Any]]
+
+
+def replayed(folder: Path, name: str, opportunities: int, dates: int) -> tuple[Any, pa.Table, Any]:
+    """The settings, REPLAY rows and canonical tables of a world, made where they are not there yet."""
+    from dagster_project.replaying import run_replay
+    from dagster_project.resources import open_engine
+    from sales_pipeline.clean.prepare import prepare
+    from sales_pipeline.domain.time import AsOf
+    from sales_pipeline.ingest.exports import collect, visible
+    from sales_pipeline.lake.layout import Lake
+    from sales_pipeline.sales_management.forecast import Past
+    from sales_pipeline.settings import load_settings
+    from sales_pipeline.simulation.salesforce_export import write_export
+    from sales_pipeline.simulation.world import simulate
+
+    params = world_params(name, opportunities)
+    if not (folder / "pipeline.yaml").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_export(simulate(params), folder)
+        (folder / "pipeline.yaml").write_text(CONFIG, encoding="utf-8")
+    settings = load_settings(folder / "pipeline.yaml")
+    first = params.end_on + timedelta(days=1 - EVERY_DAYS * dates)
+    report = run_replay(settings, first, params.end_on, EVERY_DAYS, progress=lambda _: None)
+    with open_engine(settings) as engine:
+        lake = Lake(settings.lake)
+        exports = collect(lake, settings.exports, settings.mapping, engine)
+        as_of = AsOf.end_of_day(params.end_on)
+        canonical = prepare(lake, visible(exports, as_of), settings.mapping, settings.clean, engine)
+        past = Past.read(canonical.tables, engine)
+    return settings, read_table(report.result.rows), past
+
+
+def told_of(folder: Path, name: str, opportunities: int, dates: int, overrides: Mapping[str, Any]) -> Told:
+    """The forecasts of a world's past dates with what came."""
+    from sales_pipeline.domain.time import AsOf
+    from sales_pipeline.sales_management.replaying import replay_forecasts
+
+    settings, rows, past = replayed(folder, name, opportunities, dates)
+    params = settings.forecast.model_copy(update=dict(overrides))
+    day = world_params(name, opportunities).end_on
+    exchange = past.exchange(day, params)
+    found = replay_forecasts(
+        rows, past, exchange, end=AsOf.end_of_day(day).instant, zone=settings.time_zone, params=params
+    )
+    return Told(name, [row for row in found if row["came"] is not None])
+
+
+def figures(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Of forecasts all methods made: mean of what came, bias and mean absolute error by method, coverage of the forecast's interval."""
+    judged = [row for row in rows if all(row[column] is not None for column in METHODS.values())]
+    if not judged:
+        return {"forecasts": 0}
+    came = np.array([float(row["came"]) for row in judged])
+    inside = [row["is_inside"] for row in judged if row["is_inside"] is not None]
+    found: dict[str, float] = {
+        "forecasts": len(judged),
+        "came": float(came.mean()),
+        "covered": float(np.mean(inside)) if inside else float("nan"),
+        "above": float(np.mean([row["came"] > row["high"] for row in judged if row["high"] is not None])),
+        "below": float(np.mean([row["came"] < row["low"] for row in judged if row["low"] is not None])),
+    }
+    for method, column in METHODS.items():
+        said = np.array([float(row[column]) for row in judged])
+        found[f"bias of {method}"] = float(said.sum() / came.sum() - 1.0) if came.sum() else float("nan")
+        found[f"error of {method}"] = float(np.abs(said - came).mean())
+    return found
+
+
+def print_table(title: str, groups: Mapping[str, list[Mapping[str, Any]]]) -> None:
+    """One line per group."""
+    print(f"\n{title}")
+    heads = (
+        "n",
+        "came",
+        "covered",
+        "below",
+        "above",
+        *(f"{what} {name.split()[0]}" for name in METHODS for what in ("bias", "MAE")),
+    )
+    print(f"  {'':<28}" + "".join(f"{head:>15}" for head in heads))
+    for name, rows in groups.items():
+        found = figures(rows)
+        if not found["forecasts"]:
+            continue
+        cells = [
+            f"{found['forecasts']:.0f}",
+            f"{found['came']:,.0f}",
+            *(f"{found[key]:.1%}" for key in ("covered", "below", "above")),
+        ]
+        for method in METHODS:
+            cells += [f"{found[f'bias of {method}']:+.1%}", f"{found[f'error of {method}']:,.0f}"]
+        print(f"  {name:<28}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
+
+
+def chosen(told: Iterable[Told], **wanted: Any) -> list[Mapping[str, Any]]:
+    """Rows of all worlds with the given values."""
+    return [row for one in told for row in one.rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def targets(told: list[Told]) -> list[str]:
+    """The figures to reach, one line each: over all worlds, dates, periods and distances, of the company."""
+    lines = ["figures to reach (company, all worlds, dates and distances together)"]
+
+    def line(text: str, reached: bool, found: str) -> None:
+        lines.append(f"  {'reached' if reached else 'NOT REACHED':<12} {text}: {found}")
+
+    for kind in KINDS:
+        found = figures(chosen(told, level="company", period_kind=kind))
+        by_world = [figures(chosen([one], level="company", period_kind=kind)) for one in told]
+        covers = ", ".join(f"{world['covered']:.0%}" for world in by_world)
+        line(
+            f"80 % interval of {kind}s covers 75 to 85 %",
+            0.75 <= found["covered"] <= 0.85,
+            f"{found['covered']:.1%} (by world {covers})",
+        )
+        mine = found["error of forecast"]
+        for method in list(METHODS)[1:]:
+            other = found[f"error of {method}"]
+            wins = sum(world["error of forecast"] < world[f"error of {method}"] for world in by_world)
+            line(
+                f"mean absolute error of {kind}s below that of {method}",
+                mine < other,
+                f"{mine:,.0f} to {other:,.0f}, in {wins} of {len(told)} worlds",
+            )
+    return lines
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=len(WORLDS), help="how many of the five")
+    parser.add_argument("--opportunities", type=int, default=4000)
+    parser.add_argument("--dates", type=int, default=16, help="past dates, four weeks apart")
+    parser.add_argument("--keep", type=Path, help="where worlds are kept for the next look")
+    parser.add_argument("--draws", type=int, default=2000)
+    given = parser.parse_args()
+    told = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in list(WORLDS)[: given.worlds]:
+            folder = (given.keep or Path(scratch)) / f"{name.replace(' ', '-')}-{given.opportunities}"
+            one = told_of(folder.resolve(), name, given.opportunities, given.dates, {"draws": given.draws})
+            told.append(one)
+            groups = {
+                f"{level} {kind}": chosen([one], level=level, period_kind=kind) for level in LEVELS for kind in KINDS
+            }
+            print_table(f"world '{name}': {given.opportunities:,} opportunities, {given.dates} dates", groups)
+    distances = sorted({row["periods_ahead"] for one in told for row in one.rows})
+    print_table(
+        f"all {len(told)} worlds, by periods ahead",
+        {
+            f"{level} {kind} {ahead} ahead": chosen(told, level=level, period_kind=kind, periods_ahead=ahead)
+            for level in LEVELS
+            for kind in KINDS
+            for ahead in distances
+        },
+    )
+    print("\n" + "\n".join(targets(told)))
+
+
+if __name__ == "__main__":
+    main()
