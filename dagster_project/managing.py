@@ -67,7 +67,7 @@ def forecast_tables(
             currency=settings.mapping.currency,
         )
         runs = past_forecasts(lake, plan.previous_run_id, as_of.instant)
-        tables = {REVENUE_FORECAST: now.table, FORECAST_CHANGES: _changes(now, runs, past)}
+        tables = {REVENUE_FORECAST: now.table, FORECAST_CHANGES: _changes(now, runs, past, params)}
         rows = _said_by_runs(now, runs, settings)
         if replay is not None and replayed is not None:
             rows += _replayed(lake, replay.key, replayed, past, now, replay.end, settings, plan, canonical.key)
@@ -83,11 +83,11 @@ def forecast_tables(
     return tuple(table_ref(table.name, folder / f"{table.name}.parquet") for table in FORECAST_TABLES)
 
 
-def _changes(now: Any, runs: Any, past: Any) -> pa.Table:
+def _changes(now: Any, runs: Any, past: Any, params: Any) -> pa.Table:
     from sales_pipeline.sales_management.changes import changes
     from sales_pipeline.sales_management.published import bridge_start
 
-    return changes(now, bridge_start(runs, now.figures.horizon.as_of.instant), past.owners)
+    return changes(now, bridge_start(runs, now.figures.horizon.as_of.instant), past.owners, params)
 
 
 def _said_by_runs(now: Any, runs: Any, settings: "Settings") -> list[dict[str, Any]]:

@@ -26,9 +26,10 @@ from sales_pipeline.models.matrix import Floats
 from sales_pipeline.sales_management.deals import Deals, Known, whole_cents
 from sales_pipeline.sales_management.figures import Key, keys
 from sales_pipeline.sales_management.forecast import Forecast, money
+from sales_pipeline.sales_management.params import ForecastParams
 from sales_pipeline.sales_management.people import People, gather_people
 from sales_pipeline.sales_management.periods import Horizon, Period, as_of_us
-from sales_pipeline.sales_management.pipeline import Pipeline, read_pipeline
+from sales_pipeline.sales_management.pipeline import PastWins, Pipeline, read_pipeline
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -49,7 +50,7 @@ class Earlier:
     forecast: pa.Table
 
 
-def changes(now: Forecast, earlier: Earlier | None, owners: pa.Table) -> pa.Table:
+def changes(now: Forecast, earlier: Earlier | None, owners: pa.Table, params: ForecastParams) -> pa.Table:
     """FORECAST_CHANGES: one row per row of the forecast now, and per key that only the earlier one had."""
     horizon = now.figures.horizon
     shared = {
@@ -65,7 +66,7 @@ def changes(now: Forecast, earlier: Earlier | None, owners: pa.Table) -> pa.Tabl
         rows = [_unbridged(row, note or NO_EARLIER) | shared for row in today.values()]
         return conform(pa.Table.from_pylist(rows, schema=arrow_schema(FORECAST_CHANGES)), FORECAST_CHANGES)
     then = {(row["level"], row["key"], row["period"]): row for row in earlier.forecast.to_pylist()}
-    bridge = _Bridge.of(now, earlier, owners)
+    bridge = _Bridge.of(now, earlier, owners, params)
     known = {name for level, name, period in then if level == "company" for name in [period]}
     rows = []
     for key in keys(bridge.people):
@@ -110,16 +111,17 @@ class _Bridge:
     before: Ints
 
     @classmethod
-    def of(cls, now: Forecast, earlier: Earlier, owners: pa.Table) -> _Bridge:
+    def of(cls, now: Forecast, earlier: Earlier, owners: pa.Table, params: ForecastParams) -> _Bridge:
         figures = now.figures
         horizon = figures.horizon
         then = AsOf(earlier.as_of)
         past = Horizon(then, horizon.zone, horizon.months, horizon.periods)
-        old = read_pipeline(earlier.scored, past, now.exchange)
+        known = now.deals.known_at(as_of_us(then))
+        old = read_pipeline(earlier.scored, past, now.exchange, PastWins.of(known, params))
         named = [np.array(figures.people.owners, dtype=object), old.owner]
         people = gather_people(owners, named)
         sides = (
-            _Side.of(old, now.deals.known_at(as_of_us(then)), now.deals, people, horizon),
+            _Side.of(old, known, now.deals, people, horizon),
             _Side.of(figures.pipeline, figures.known, now.deals, people, horizon),
         )
         return cls(horizon, people, *_moves(*sides, people, len(horizon.months)))

@@ -26,8 +26,8 @@ from sales_pipeline.sales_management.currency import Exchange, exchange_at
 from sales_pipeline.sales_management.deals import DEAL_TABLES, Deals, deals_of, read_deals
 from sales_pipeline.sales_management.figures import Figures, Key, compute, keys
 from sales_pipeline.sales_management.params import ForecastParams
-from sales_pipeline.sales_management.periods import Period, horizon
-from sales_pipeline.sales_management.pipeline import OMISSIONS, omissions_of, read_pipeline
+from sales_pipeline.sales_management.periods import Period, as_of_us, horizon
+from sales_pipeline.sales_management.pipeline import OMISSIONS, PastWins, omissions_of, read_pipeline
 from sales_pipeline.sales_management.quota import Quotas, read_quotas
 from sales_pipeline.sales_management.shocks import Shocks
 
@@ -96,8 +96,15 @@ def forecast(
     exchange = past.exchange(as_of.day(zone), params, currency)
     deals = deals_of(past.deals, exchange)
     with_quota = tuple(sorted(set(past.quotas.column("owner_id").to_pylist())))
+    past_wins = PastWins.of(deals.known_at(as_of_us(as_of)), params)
     figures = compute(
-        read_pipeline(scored, periods, exchange), deals, past.owners, periods, shocks, params, also=with_quota
+        read_pipeline(scored, periods, exchange, past_wins),
+        deals,
+        past.owners,
+        periods,
+        shocks,
+        params,
+        also=with_quota,
     )
     quotas = read_quotas(past.quotas, past.owners, figures.people, periods.months, exchange)
     words = _Words(figures, quotas, params)

@@ -2,7 +2,7 @@
 
 A deal created in the past tells, whatever has become of it since, how likely one is won at each age: by age in weeks the wins over those still watched,
 times the share not closed before (Aalen and Johansen, "An empirical transition matrix for non-homogeneous Markov chains based on censored observations",
-1978), so that young deals speak too. With the recent number of creations a week, every past win stands for so many wins, of its amount, in each month to
+1978), so that young deals speak too. With the recent number of creations a week and its trend, every past win stands for so many wins, of its amount, in each month to
 come. How far what came differed from what this would have said at past dates gives the spread (moments of a Poisson count with a shared factor).
 
 Belongs here: these expectations and the pool of past wins to draw from. Does not belong here: drawing (`simulate`).
@@ -24,6 +24,8 @@ WEEK = 7.0
 PAST_DAYS = 91.0
 """Length of the windows past forecasts of new pipeline are judged over."""
 MOST_PAST = 12
+TREND_WEEKS = 52
+LEAST_TREND_WEEKS = 26
 LEAST_WINS = 5
 """Past wins below which nothing is said about new pipeline."""
 
@@ -56,39 +58,67 @@ def learn_new_pipeline(
     excess, strength = _past_excess(deals, instant_us, params)
     stated = params.shocks.new_pipeline
     believed = strength / (strength + params.shocks.strength)
-    variance = believed * excess + (1.0 - believed) * (np.exp(stated**2) - 1.0)
+    variance = (
+        believed * excess + (1.0 - believed) * (np.exp(stated**2) - 1.0) + _estimation_variance(found[0], found[1])
+    )
     return NewPipeline(found[0], found[1], float(np.sqrt(np.log1p(variance))), strength, found[2])
+
+
+def _estimation_variance(weights: Floats, cents: Floats) -> float:
+    """Squared relative error of the expected total that comes from resting on so many past wins (of a sum of as many independent terms)."""
+    values = weights.sum(axis=1) * cents
+    total = float(values.sum())
+    return float(np.square(values).sum()) / total**2 if total > 0 else 0.0
 
 
 def _expect(
     deals: Deals, starts: Floats, ends: Floats, instant_us: float, params: ForecastParams
 ) -> tuple[Floats, Floats, float]:
     known = deals.known_at(instant_us)
-    rate = creation_rate(deals, instant_us, params)
-    ages, cents, share = _wins_by_age(known, params)
+    rate, rise = creation_rate(deals, instant_us, params)
+    ages, cents, share = wins_by_age(known, params)
     if len(ages) < LEAST_WINS or rate <= 0:
         return np.zeros((0, len(starts))), np.zeros(0), rate
     # A deal of that age is won within [start, end) when it was created within [start - age, end - age), after the instant.
     from_days = np.maximum((starts - instant_us) / DAY, 0.0)[None, :]
     to_days = np.maximum((ends - instant_us) / DAY, 0.0)[None, :]
     age = ages[:, None]
-    overlap = np.maximum(to_days - age, 0.0) - np.maximum(from_days - age, 0.0)
-    weights = share[:, None] * overlap * (rate / WEEK)
+    first, last = (np.maximum(days - age, 0.0) / WEEK for days in (from_days, to_days))
+    weights = share[:, None] * (rate * (last - first) + 0.5 * rise * (last**2 - first**2))
     used = weights.sum(axis=1) > 0
     return weights[used], cents[used], rate
 
 
-def creation_rate(deals: Deals, instant_us: float, params: ForecastParams) -> float:
-    """Deals created a week, lately: the mean of the last weeks, or of all there are."""
-    age = (instant_us - deals.created) / DAY
-    first = (deals.created < instant_us) & deals.is_first
-    if not first.any():
-        return 0.0
-    watched = min(params.new_pipeline_weeks * WEEK, float(age[first].max()))
-    return float((first & (age <= watched)).sum()) / max(watched / WEEK, 1.0)
+def creation_rate(deals: Deals, instant_us: float, params: ForecastParams) -> tuple[float, float]:
+    """Deals created a week at the instant, and what that rises by each week.
+
+    The level is the mean of the last weeks, or of all there are. The trend is that of the last year, by least squares, drawn towards none by its error
+    (the positive part of 1 - error^2 / slope^2: James and Stein, "Estimation with quadratic loss", 1961), and none with less than half a year.
+    """
+    age = (instant_us - deals.created[deals.is_first]) / (WEEK * DAY)
+    age = age[age > 0]
+    if not len(age):
+        return 0.0, 0.0
+    watched = float(age.max())
+    level_weeks = min(float(params.new_pipeline_weeks), watched)
+    level = float((age <= level_weeks).sum()) / max(level_weeks, 1.0)
+    weeks = int(min(watched, TREND_WEEKS))
+    if weeks < LEAST_TREND_WEEKS:
+        return level, 0.0
+    counts = np.bincount(age[age < weeks].astype(np.int64), minlength=weeks).astype(np.float64)
+    time = -(np.arange(weeks) + 0.5)
+    centred = time - time.mean()
+    slope = float(centred @ counts / (centred @ centred))
+    error = float(
+        np.sqrt(np.square(counts - counts.mean() - slope * centred).sum() / (weeks - 2) / (centred @ centred))
+    )
+    slope *= max(1.0 - (error / slope) ** 2, 0.0) if slope else 0.0
+    limit = level / TREND_WEEKS
+    slope = float(np.clip(slope, -0.5 * limit, limit))
+    return level + slope * level_weeks / 2.0, slope
 
 
-def _wins_by_age(known: Known, params: ForecastParams) -> tuple[Floats, Floats, Floats]:
+def wins_by_age(known: Known, params: ForecastParams) -> tuple[Floats, Floats, Floats]:
     """Per past win its age in days, its cents, and the chance that a deal created becomes just this win."""
     deals = known.deals
     age = (known.instant_us - deals.created) / DAY

@@ -1,7 +1,8 @@
 """What is open at an as-of, as the forecast counts it: who owns it, how likely it is won by the end of each month, what it brings.
 
-Between the published horizons (30 days, 90 days, ever) the chance of having won rises by hazards that are constant in between, as the model's own do
-(`models.timing`); beyond 90 days the last one goes on. Without closing times all of the chance lies in the month of the CRM's close date.
+At the published horizons (30 days, 90 days, ever) the chance of having won is what the score says. Between and beyond them it is spread as past wins of that age lay;
+where there are too few of those, or the age is not known, hazards are constant, as the model's own are (`models.timing`), and the last one goes on. Without
+closing times all of the chance lies in the month of the CRM's close date.
 
 Belongs here: reading scored opportunities into arrays. Does not belong here: drawing from them (`simulate`), what is closed (`deals`).
 """
@@ -17,9 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sales_pipeline.models.matrix import Floats
+from sales_pipeline.models.matrix import DAY, Floats
 from sales_pipeline.sales_management.currency import Exchange
-from sales_pipeline.sales_management.deals import whole, whole_cents
+from sales_pipeline.sales_management.deals import Known, whole, whole_cents
+from sales_pipeline.sales_management.new_pipeline import wins_by_age
+from sales_pipeline.sales_management.params import ForecastParams
 from sales_pipeline.sales_management.periods import Horizon, days_until
 
 Texts = npt.NDArray[np.object_]
@@ -34,6 +37,8 @@ OMISSIONS = {
     "no_time": "without closing times or a CRM close date ahead",
 }
 """Why an open opportunity is not counted, in words; the first that holds."""
+LEAST_ALIKE = 10
+"""Past wins of the age below which they do not tell how wins lie."""
 _SURE = 1e-9
 
 
@@ -71,7 +76,7 @@ class Pipeline:
         return whole_cents(np.diff(self.wins, axis=1) * self.cents[:, None])
 
 
-def read_pipeline(scored: pa.Table, horizon: Horizon, exchange: Exchange) -> Pipeline:
+def read_pipeline(scored: pa.Table, horizon: Horizon, exchange: Exchange, past: PastWins) -> Pipeline:
     """The pipeline of SCORED_OPPORTUNITIES, or of REPLAY rows of one date: they share the columns that are read."""
     leads = pc.sum(pc.equal(scored.column("kind"), "lead")).as_py() or 0
     rows = scored.filter(pc.equal(scored.column("kind"), "opportunity")).sort_by([("opportunity_id", "ascending")])
@@ -81,7 +86,8 @@ def read_pipeline(scored: pa.Table, horizon: Horizon, exchange: Exchange) -> Pip
     amount = numbers["expected_amount"] * factors
     days = days_until(horizon.edges_us, horizon.as_of)
     timed = np.isfinite(numbers["win_probability_90d"])
-    wins = won_by(p, numbers["win_probability_30d"], numbers["win_probability_90d"], days)
+    ids = _texts(rows, "opportunity_id")
+    wins = won_by(p, numbers["win_probability_30d"], numbers["win_probability_90d"], days, past.ages_of(ids), past)
     crm_day = _whole(rows.column("crm_close_date").cast(pa.int32()), -1)
     by_date = ~timed & np.isfinite(p) & (crm_day > _day_number(horizon.as_of.day(horizon.zone)))
     edges = np.array([_day_number(day) for day in horizon.edges])
@@ -97,7 +103,7 @@ def read_pipeline(scored: pa.Table, horizon: Horizon, exchange: Exchange) -> Pip
     counted = omission == ""
     close_month = month_positions(rows.column("predicted_close_date"), horizon)
     return Pipeline(
-        opportunity_id=_texts(rows, "opportunity_id"),
+        opportunity_id=ids,
         owner=_texts(rows, "owner_id"),
         p=np.where(counted, p, 0.0),
         wins=np.where(counted[:, None], wins, 0.0),
@@ -110,8 +116,44 @@ def read_pipeline(scored: pa.Table, horizon: Horizon, exchange: Exchange) -> Pip
     )
 
 
-def won_by(p: Floats, p30: Floats, p90: Floats, days: Floats) -> Floats:
-    """Chance of having won within each number of days, (rows, days): hazards constant up to 30, to 90 and beyond; NaN where one is missing."""
+@dataclass(frozen=True)
+class PastWins:
+    """Ages in days at past wins, ascending, with the chance that a deal becomes a win of that age, and the age of open deals by id."""
+
+    win_ages: Floats
+    shares: Floats
+    ages: Mapping[str, float]
+
+    @classmethod
+    def of(cls, known: Known, params: ForecastParams) -> PastWins:
+        """As known at an instant."""
+        age, _, share = wins_by_age(known, params)
+        order = np.argsort(age, kind="stable")
+        deals = known.deals
+        open_ones = np.flatnonzero(deals.is_first & np.isfinite(deals.created))
+        ages = (known.instant_us - deals.created[open_ones]) / DAY
+        return cls(age[order], share[order], dict(zip(deals.opportunity_id[open_ones], ages.tolist(), strict=True)))
+
+    def ages_of(self, ids: Texts) -> Floats:
+        """Age of each opportunity in days; NaN where its creation is not recorded."""
+        return np.array([self.ages.get(name, np.nan) for name in ids], dtype=np.float64)
+
+    def share_between(self, age: Floats, first: float, last: float, days: Floats) -> Floats:
+        """Of wins that come between two numbers of days from now, the share that come within each of `days`, (rows, days); NaN where too few are known."""
+        reached = np.concatenate([[0.0], np.cumsum(self.shares)])
+
+        def place(ages: Floats) -> Ints:
+            return np.searchsorted(self.win_ages, ages, side="right").astype(np.int64)
+
+        start, end = age + first, age + last
+        before, whole_share = reached[place(start)], reached[place(end)] - reached[place(start)]
+        known = np.isfinite(age) & (place(end) - place(start) >= LEAST_ALIKE) & (whole_share > 0)
+        come = reached[place(np.clip(age[:, None] + days[None, :], start[:, None], end[:, None]))] - before[:, None]
+        return np.where(known[:, None], come / np.where(known, whole_share, 1.0)[:, None], np.nan)
+
+
+def won_by(p: Floats, p30: Floats, p90: Floats, days: Floats, age: Floats, past: PastWins) -> Floats:
+    """Chance of having won within each number of days, (rows, days); NaN where a horizon is missing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         first = -np.log1p(-np.clip(p30 / p, 0.0, 1.0 - _SURE))
         second = -np.log1p(-np.clip(p90 / p, 0.0, 1.0 - _SURE))
@@ -119,7 +161,14 @@ def won_by(p: Floats, p30: Floats, p90: Floats, days: Floats) -> Floats:
     second = np.maximum(np.where(p > 0, second, 0.0)[:, None], first)
     early = first * np.minimum(days, 30.0)[None, :] / 30.0
     late = (second - first) * np.maximum(days - 30.0, 0.0)[None, :] / 60.0
-    return np.asarray(p[:, None] * -np.expm1(-(early + late)))
+    wins = p[:, None] * -np.expm1(-(early + late))
+    until_second = np.minimum(p90, p)
+    brackets = ((0.0, 30.0, 0.0 * p, p30), (30.0, 90.0, p30, until_second), (90.0, np.inf, until_second, p))
+    for start, end, reached, ever in brackets:
+        alike = reached[:, None] + np.maximum(ever - reached, 0.0)[:, None] * past.share_between(age, start, end, days)
+        inside = (days > start) & (days <= end)
+        wins = np.where(inside[None, :] & np.isfinite(alike), alike, wins)
+    return np.asarray(wins)
 
 
 def log_spread(low: Floats, high: Floats) -> Floats:

@@ -23,7 +23,7 @@ from sales_pipeline.sales_management.forecast import Past, money
 from sales_pipeline.sales_management.params import ForecastParams
 from sales_pipeline.sales_management.people import gather_people
 from sales_pipeline.sales_management.periods import as_of_us, horizon
-from sales_pipeline.sales_management.pipeline import month_positions, read_pipeline
+from sales_pipeline.sales_management.pipeline import PastWins, month_positions, read_pipeline
 from sales_pipeline.sales_management.shocks import estimate_shocks
 
 
@@ -47,7 +47,7 @@ def replay_forecasts(
         )
         shocks = estimate_shocks(replayed, as_of_us(AsOf(instant)), params.shocks)
         figures = compute(
-            read_pipeline(here, periods, exchange), deals, past.owners, periods, shocks, params,
+            read_pipeline(here, periods, exchange, PastWins.of(deals.known_at(as_of_us(AsOf(instant))), params)), deals, past.owners, periods, shocks, params,
             with_owners=False, also=people.owners[:-1],
         )  # fmt: skip
         weighted = _stage_weighted(here, figures, exchange)
