@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.sales_management.quota import rolled_up
 from sales_pipeline.sales_management.seen import Seen, to_cents
 
 _SCHEMA = pa.schema([("owner_id", pa.string()), ("period_start", pa.date32())])
@@ -20,11 +21,15 @@ _SCHEMA = pa.schema([("owner_id", pa.string()), ("period_start", pa.date32())])
 def owner_quotas(seen: Seen) -> pd.DataFrame:
     """By owner with a quota for the last day before the as-of: `quota_cents`, `quota_won_cents`, `has_quota` (1).
 
-    Of several periods that hold the day the shortest counts, of equal ones the last begun. A quota in a currency without a rate is none.
+    Of several periods that hold the day the shortest counts, of equal ones the last begun. A quota in a currency without a rate is none. The quota
+    of a manager, which holds those of the people who report to them, is left out, or it would be counted twice.
     """
-    table = seen.tables["quotas"]
+    table, people = seen.tables["quotas"], seen.tables["owners"]
     rows = read_table(table).to_pylist() if isinstance(table, TableRef) else []
     chosen = _chosen(rows, seen.as_of.day(seen.time_zone))
+    if isinstance(people, TableRef):
+        managers = rolled_up(read_table(people), {row["owner_id"] for row in chosen})
+        chosen = [row for row in chosen if row["owner_id"] not in managers]
     factors = seen.exchange.factors(pd.Series([row["currency"] for row in chosen], dtype=object).to_numpy())
     quotas = [(row, factor) for row, factor in zip(chosen, factors, strict=True) if factor == factor]
     if not quotas:

@@ -9,7 +9,7 @@ Belongs here: reading the canonical quotas. Does not belong here: what is held a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -71,9 +71,10 @@ def read_quotas(
         for position, part in _spread(row, months, float(factor[row["currency"]])):
             if days < length[owner, position]:
                 cents[owner, position], length[owner, position] = part, days
+    managers = rolled_up(owners, {people.owners[row] for row in np.flatnonzero(np.isfinite(cents).any(axis=1))})
     return Quotas(
         cents,
-        _adds_up(owners, people, cents),
+        np.array([owner not in managers for owner in people.owners], dtype=bool),
         {owner: "; ".join(sorted(set(found))) for owner, found in problems.items()},
         quotas.num_rows == 0,
     )
@@ -101,12 +102,10 @@ def _overlap(start: date, end: date, month: Month) -> int:
     return (min(end, month.end) - max(start, month.start)).days
 
 
-def _adds_up(owners: pa.Table, people: People, cents: Floats) -> npt.NDArray[np.bool_]:
-    """Everybody but managers of somebody who has a quota, too."""
-    has_quota = {people.owners[number] for number in np.flatnonzero(np.isfinite(cents).any(axis=1))}
-    managers = {
+def rolled_up(owners: pa.Table, with_quota: Collection[str]) -> set[str]:
+    """Owners whose quota holds those of others: somebody who has one reports to them."""
+    return {
         row["manager_id"]
         for row in owners.select(["owner_id", "manager_id"]).to_pylist()
-        if row["owner_id"] in has_quota and row["manager_id"] != row["owner_id"]
+        if row["owner_id"] in with_quota and row["manager_id"] not in (None, row["owner_id"])
     }
-    return np.array([owner not in managers for owner in people.owners], dtype=bool)
