@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_project.applying import previous_table
 from dagster_project.plan import RunPlan
+from dagster_project.queueing import known_feedback
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, STAGE_TIMES, TEAM_PERFORMANCE
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE
 from sales_pipeline.domain.identifiers import digest_of
@@ -34,6 +35,7 @@ def people_tables(
     settings: "Settings",
     scored: TableRef,
     features: "FeatureSet",
+    forecast: TableRef,
     canonical: "Canonical",
     as_of: AsOf,
     plan: RunPlan,
@@ -44,7 +46,7 @@ def people_tables(
     def build(folder: Path) -> dict[str, Any]:
         from sales_pipeline.sales_management.accounts import build_accounts
         from sales_pipeline.sales_management.seen import look
-        from sales_pipeline.sales_management.team import build_team
+        from sales_pipeline.sales_management.team import Beside, build_team
 
         seen = look(
             scored,
@@ -57,7 +59,12 @@ def people_tables(
             folder=folder / _WORK,
             engine=engine,
         )
-        team = build_team(seen, previous_table(lake, plan, FOLLOW_UP_QUEUE), settings.team, run_id=plan.run_id)
+        beside = Beside(
+            previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
+            feedback=known_feedback(lake, as_of),
+            forecast=read_table(forecast),
+        )
+        team = build_team(seen, beside, settings.team, run_id=plan.run_id)
         accounts = build_accounts(
             seen,
             settings.accounts,
@@ -69,7 +76,7 @@ def people_tables(
         made = zip(PEOPLE_TABLES, (team.performance, team.stage_times, accounts), strict=True)
         return {table.name: write_table(data, folder / f"{table.name}.parquet", table).rows for table, data in made}
 
-    key = digest_of("people", plan.run_id, scored.sha256, features.key, canonical.key)
+    key = digest_of("people", plan.run_id, scored.sha256, features.key, forecast.sha256, canonical.key)
     folder, _ = lake.step(STAGE, key, build)
     return {table.name: table_ref(table.name, folder / f"{table.name}.parquet") for table in PEOPLE_TABLES}
 

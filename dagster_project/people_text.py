@@ -38,6 +38,10 @@ WORK: Columns = (
     ("unanswered_count", "unanswered"), ("slipped_share", "slipped"), ("stale_share", "stale"), ("queue_count", "queue before"),
     ("queue_worked_share", "worked"),
 )  # fmt: skip
+FORECAST: Columns = (
+    ("key", "key"), ("forecast_period", "quarter"), ("forecast_expected", "expected"), ("forecast_low", "80 % low"), ("forecast_high", "80 % high"),
+    ("forecast_quota", "quota"), ("forecast_attainment", "of quota"),
+)  # fmt: skip
 STAGES: Columns = (
     ("key", "key"), ("stage", "stage"), ("median_days", "median days"), ("stay_count", "stays"), ("left_count", "left"),
 )  # fmt: skip
@@ -68,7 +72,10 @@ QUEUED: Columns = (
     ("opportunity_id", "opportunity"), ("owner_id", "owner"), ("rank", "rank"), ("action", "action"), ("due_at", "due"), ("reason", "reason"),
 )  # fmt: skip
 SHARES = frozenset(
-    ["win_rate", "expected_win_rate", "adjusted_win_rate", "adjusted_win_rate_low", "adjusted_win_rate_high", "slipped_share", "stale_share", "queue_worked_share", "open_value_share", "p_alive", "silence_risk", "next_product_confidence", "win_probability_90d"]
+    (
+        "win_rate", "expected_win_rate", "adjusted_win_rate", "adjusted_win_rate_low", "adjusted_win_rate_high", "slipped_share", "stale_share",
+        "queue_worked_share", "forecast_attainment", "open_value_share", "p_alive", "silence_risk", "next_product_confidence", "win_probability_90d",
+    )
 )  # fmt: skip
 
 
@@ -124,6 +131,7 @@ def tell_team(run: PublishedRun, *, level: str | None, team: str | None) -> Told
         (
             ("pipeline", PIPELINE, chosen),
             ("win rates of the last year", WIN_RATES, chosen),
+            ("forecast against quota", FORECAST, [row for row in chosen if row["forecast_period"] is not None]),
             ("time and work", WORK, chosen),
             ("days in each stage", STAGES, stages if level != "owner" else []),
         ),

@@ -8,6 +8,7 @@ import dagster as dg
 from dagster_project.assets.prepare import INDEX
 from dagster_project.build import check_specs, figures_metadata, table_metadata, table_spec
 from dagster_project.resources import EngineResource, LakeResource
+from sales_pipeline.contracts.forecast import REVENUE_FORECAST
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, STAGE_TIMES, TEAM_PERFORMANCE
 from sales_pipeline.sales_management.checks import ACCOUNT_CHECKS, STAGE_CHECKS, TEAM_CHECKS
 
@@ -47,7 +48,14 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
                 table,
                 group=GROUP,
                 days=days,
-                deps=["scored_opportunities", "scoring_features", "run_plan", INDEX, *PEOPLE_INPUTS],
+                deps=[
+                    "scored_opportunities",
+                    "scoring_features",
+                    REVENUE_FORECAST.name,
+                    "run_plan",
+                    INDEX,
+                    *PEOPLE_INPUTS,
+                ],
             )
             for table in (TEAM_PERFORMANCE, STAGE_TIMES, ACCOUNT_INSIGHTS)
         ],
@@ -59,6 +67,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         ins={
             "scored": dg.AssetIn("scored_opportunities"),
             "features": dg.AssetIn("scoring_features"),
+            "forecast": dg.AssetIn(REVENUE_FORECAST.name),
             "plan": dg.AssetIn("run_plan"),
             "canonical": dg.AssetIn(INDEX),
         },
@@ -69,6 +78,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         engine: dg.ResourceParam[EngineResource],
         scored: Any,
         features: Any,
+        forecast: Any,
         plan: Any,
         canonical: Any,
     ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -76,7 +86,9 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         from dagster_project.people import people_tables, people_verdicts
 
         as_of = lake.as_of(context.partition_key)
-        tables = people_tables(lake.lake, lake.settings, scored, features, canonical, as_of, plan, engine.get())
+        tables = people_tables(
+            lake.lake, lake.settings, scored, features, forecast, canonical, as_of, plan, engine.get()
+        )
         verdicts = people_verdicts(tables, scored)
         for name, ref in tables.items():
             yield dg.MaterializeResult(

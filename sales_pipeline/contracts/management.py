@@ -64,6 +64,8 @@ _KEY = C(
 )
 _CURRENCY = C("currency", "string", "ISO 4217 code of all amounts in the row", required=True)
 
+_NO_FORECAST = "the forecast does not know the key"
+
 TEAM_PERFORMANCE = Table(
     "team_performance",
     "one row per company, team and owner; in no order of merit",
@@ -238,7 +240,7 @@ TEAM_PERFORMANCE = Table(
         C(
             "queue_worked_count",
             "int64",
-            "of these followed by an activity or a change of the opportunity before as_of",
+            "of these followed by an activity or a change of the opportunity before as_of, or said to be done by feedback",
             null_means="no earlier run, or neither activities nor changes are known",
             **_COUNT,
         ),
@@ -250,6 +252,41 @@ TEAM_PERFORMANCE = Table(
             **_P,
         ),
         _RUN,
+        C(
+            "forecast_period",
+            "string",
+            "the current quarter of revenue_forecast, which the columns after this one are of",
+            null_means=_NO_FORECAST,
+        ),
+        C("forecast_expected", "amount", "expected to be won in it", unit="currency", null_means=_NO_FORECAST),
+        C(
+            "forecast_low",
+            "amount",
+            "10 % quantile of that",
+            unit="currency",
+            null_means=f"{_NO_FORECAST}, or no interval",
+        ),
+        C(
+            "forecast_high",
+            "amount",
+            "90 % quantile of that",
+            unit="currency",
+            null_means=f"{_NO_FORECAST}, or no interval",
+        ),
+        C(
+            "forecast_quota",
+            "amount",
+            "quota of the quarter",
+            unit="currency",
+            null_means=f"{_NO_FORECAST}, or no quota for it",
+        ),
+        C(
+            "forecast_attainment",
+            "float64",
+            "forecast_expected over forecast_quota",
+            null_means=f"{_NO_FORECAST}, or no quota for it",
+            decimals=4,
+        ),
     ),
 )
 

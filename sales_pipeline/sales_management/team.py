@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.internal import FEEDBACK
 from sales_pipeline.contracts.management import (
     ACTIVE_DAYS,
     CLOSED_DAYS,
@@ -74,15 +75,26 @@ class TeamTables:
     stage_times: pa.Table
 
 
-def build_team(seen: Seen, previous_queue: pa.Table | None, params: TeamParams, *, run_id: str) -> TeamTables:
-    """Both tables at an as-of. `previous_queue` is FOLLOW_UP_QUEUE of the run before, None where there is none."""
+@dataclass(frozen=True)
+class Beside:
+    """Tables of other steps the team table looks at: FOLLOW_UP_QUEUE of the run before and REVENUE_FORECAST of this one, None where there is none,
+    and FEEDBACK on follow-ups."""
+
+    previous_queue: pa.Table | None = None
+    feedback: pa.Table | None = None
+    forecast: pa.Table | None = None
+
+
+def build_team(seen: Seen, beside: Beside, params: TeamParams, *, run_id: str) -> TeamTables:
+    """Both tables at an as-of."""
+    forecasts = _forecasts(beside.forecast)
     mix = _closed(seen)
     cycles = _times(seen.query("cycle_times", created_from=seen.before(TIMES_DAYS)))
     stays = _times(seen.query("stage_stays", created_from=seen.before(TIMES_DAYS)))
     responses = _times(
         seen.query("responses", inbound_from=seen.before(INBOUND_DAYS)).rename(columns={"hours": "days"})
     )
-    counts = _counts(seen, mix, previous_queue, params)
+    counts = _counts(seen, mix, beside, params)
     rates = _Rates(mix, counts.index.tolist(), seen, params)
     shared = {"as_of": seen.as_of.instant, "run_id": run_id}
     rows: list[dict[str, Any]] = []
@@ -100,7 +112,8 @@ def build_team(seen: Seen, previous_queue: pa.Table | None, params: TeamParams, 
                 | _pipeline(total)
                 | _rate_facts(level, total, adjusted.get(key), rates)
                 | _time_facts(cycle.get(key), response.get(key), seen)
-                | _work_facts(total, seen, has_queue=previous_queue is not None)
+                | _work_facts(total, seen, has_queue=beside.previous_queue is not None)
+                | forecasts.get((level, key), {})
             )
         for (key, stage), times in _grouped(stays, key_of, "stage"):
             stage_rows.append({"level": level, "key": key, "stage": stage} | shared | _stay(times))
@@ -136,7 +149,7 @@ def _times(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(owner_id=_named(frame["owner_id"]))
 
 
-def _counts(seen: Seen, mix: pd.DataFrame, previous_queue: pa.Table | None, params: TeamParams) -> pd.DataFrame:
+def _counts(seen: Seen, mix: pd.DataFrame, beside: Beside, params: TeamParams) -> pd.DataFrame:
     """COUNTS, one row per owner with anything open, closed or to reach."""
     pipeline = seen.query("owner_pipeline", stale_days=params.stale_days)
     pipeline = pipeline.assign(
@@ -148,14 +161,31 @@ def _counts(seen: Seen, mix: pd.DataFrame, previous_queue: pa.Table | None, para
     closed = mix.assign(closed_count=1, won_count=mix["is_won"])[["owner_id", "closed_count", "won_count"]]
     parts = [pipeline.groupby("owner_id").sum(numeric_only=True), closed.groupby("owner_id").sum(), owner_quotas(seen)]
     parts.append(_indexed(seen.query("recent_activities", active_from=seen.before(ACTIVE_DAYS))))
-    if previous_queue is not None:
-        parts.append(_indexed(seen.with_table("previous_queue", previous_queue).query("queue_worked")))
+    if beside.previous_queue is not None:
+        parts.append(_worked(seen, beside.previous_queue, beside.feedback))
     joined = pd.concat([part for part in parts if len(part)] or [pd.DataFrame()], axis=1)
     counts = joined.reindex(columns=COUNTS).fillna(0).astype("int64").sort_index()
     counts["quota_open_cents"] = counts["open_cents"].where(counts["has_quota"] > 0, 0)
     counts["is_owner"] = [int(owner != UNASSIGNED) for owner in counts.index]
     # The company has its row even where nothing is open, closed or asked for.
     return counts if len(counts) else pd.DataFrame(0, index=[UNASSIGNED], columns=COUNTS)
+
+
+def _worked(seen: Seen, queue: pa.Table, feedback: pa.Table | None) -> pd.DataFrame:
+    said = feedback if feedback is not None else arrow_schema(FEEDBACK).empty_table()
+    return _indexed(seen.with_table("previous_queue", queue).with_table("feedback", said).query("queue_worked"))
+
+
+def _forecasts(forecast: pa.Table | None) -> dict[tuple[str, str], dict[str, Any]]:
+    """The columns on the current quarter, the first that is forecast, by level and key."""
+    rows = [row for row in forecast.to_pylist() if row["period_kind"] == "quarter"] if forecast is not None else []
+    first = min((row["period_start"] for row in rows), default=None)
+    names = ("period", "expected", "low", "high", "quota", "attainment")
+    return {
+        (row["level"], row["key"]): {f"forecast_{name}": row[name] for name in names}
+        for row in rows
+        if row["period_start"] == first
+    }
 
 
 def _indexed(frame: pd.DataFrame) -> pd.DataFrame:

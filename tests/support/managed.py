@@ -21,7 +21,7 @@ from sales_pipeline.lake.tables import TableRef, read_table, write_table
 from sales_pipeline.sales_management.accounts import build_accounts
 from sales_pipeline.sales_management.params import AccountParams, TeamParams
 from sales_pipeline.sales_management.seen import Seen, look
-from sales_pipeline.sales_management.team import TeamTables, build_team
+from sales_pipeline.sales_management.team import Beside, TeamTables, build_team
 from tests.support.histories import field_history, write_rows
 from tests.support.scored_rows import prediction_row, rows_of, scored_table
 
@@ -133,13 +133,13 @@ class Company:
         """The team's tables with the usual parameters, without a run before."""
         return self.team()
 
-    def team(self, previous_queue: pa.Table | None = None, **params: Any) -> TeamTables:
-        return build_team(self.seen, previous_queue, TeamParams(**params), run_id="run-1")
+    def team(self, beside: Beside | None = None, **params: Any) -> TeamTables:
+        return build_team(self.seen, beside or Beside(), TeamParams(**params), run_id="run-1")
 
     def team_row(
-        self, level: str = "company", key: str = "company", previous_queue: pa.Table | None = None, **params: Any
+        self, level: str = "company", key: str = "company", beside: Beside | None = None, **params: Any
     ) -> dict[str, Any]:
-        tables = self.team(previous_queue, **params) if params or previous_queue is not None else self.tables
+        tables = self.team(beside, **params) if params or beside is not None else self.tables
         rows = tables.performance.to_pylist()
         return next(row for row in rows if (row["level"], row["key"]) == (level, key))
 

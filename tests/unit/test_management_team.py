@@ -9,11 +9,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from sales_pipeline.contracts.forecast import REVENUE_FORECAST
+from sales_pipeline.contracts.internal import FEEDBACK
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.sales_management.checks import check_stage_times, check_team
+from sales_pipeline.sales_management.team import Beside
 from tests.support.managed import Company, Rows, activity, ago, change, opportunity
 from tests.support.published_run import queue_row
 from tests.support.scored_rows import rows_of
@@ -222,11 +226,53 @@ def test_the_queue_of_the_run_before_was_worked_where_something_followed(found: 
         FOLLOW_UP_QUEUE,
         [queue_row(name, owner_id=owner, **before) for name, owner in (("o", "u"), ("p", "u"), ("q", "v"))],
     )
-    row = company.team_row(previous_queue=queue)
+    row = company.team_row(beside=Beside(previous_queue=queue))
     assert (row["queue_count"], row["queue_worked_count"]) == (3, 1)
-    assert company.team_row("owner", "u", previous_queue=queue)["queue_worked_share"] == 0.5
+    assert company.team_row("owner", "u", beside=Beside(previous_queue=queue))["queue_worked_share"] == 0.5
+    done = {"queue_id": "fu-q", "dealt_with_at": ago(0.2), "outcome": "done"}
+    done |= {"source_system": "crm", "opportunity_id": "q", "action": "call", "origin": "file"}
+    other = {"queue_id": "fu-p", "opportunity_id": "p"}
+    said = rows_of(FEEDBACK, [done, done | other | {"outcome": "skipped"}, done | other | {"dealt_with_at": ago(-1)}])
+    assert company.team_row(beside=Beside(previous_queue=queue, feedback=said))["queue_worked_count"] == 2
     first = company.team_row()
     assert first["queue_count"] is first["queue_worked_count"] is first["queue_worked_share"] is None
+
+
+def test_the_forecast_of_the_current_quarter_stands_beside_its_quota(found: Found) -> None:
+    said = {
+        "level": "owner",
+        "key": "u",
+        "period": "2026-Q3",
+        "period_kind": "quarter",
+        "period_start": date(2026, 7, 1),
+    }
+    said |= {
+        "expected": Decimal("80.00"),
+        "low": Decimal("50.00"),
+        "high": Decimal("120.00"),
+        "quota": Decimal("160.00"),
+        "attainment": 0.5,
+    }
+    rows = [
+        said,
+        said | {"period": "2026-Q4", "period_start": date(2026, 10, 1)},
+        said | {"period": "2026-07", "period_kind": "month"},
+        said | {"level": "company", "key": "company", "quota": None, "attainment": None},
+    ]
+    names = REVENUE_FORECAST.column_names
+    forecast = pa.table({name: [row.get(name) for row in rows] for name in names})
+    company = found(opportunities=[opportunity("o")])
+    owner, whole, team = (
+        company.team_row(level, key, beside=Beside(forecast=forecast))
+        for level, key in (("owner", "u"), ("company", "company"), ("team", "unassigned"))
+    )
+    assert (owner["forecast_period"], owner["forecast_expected"], owner["forecast_attainment"]) == (
+        "2026-Q3",
+        Decimal("80.00"),
+        0.5,
+    )
+    assert (whole["forecast_high"], whole["forecast_quota"]) == (Decimal("120.00"), None)
+    assert team["forecast_period"] is team["forecast_expected"] is None
 
 
 def test_nothing_from_the_as_of_on_is_seen(found: Found) -> None:
