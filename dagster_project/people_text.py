@@ -96,12 +96,9 @@ class Told:
         return found
 
     def texts(self) -> list[str]:
-        """Tables and sentences in order; a table without rows is left out."""
-        return [
-            self.heading,
-            *(laid_out(*table) for table in self.tables if table[2]),
-            *(f"  {note}" for note in self.notes),
-        ]
+        """Tables and sentences in order; a table without rows or values is left out."""
+        tables = [laid_out(*table) for table in self.tables]
+        return [self.heading, *(table for table in tables if table), *(f"  {note}" for note in self.notes)]
 
 
 def tell_team(run: PublishedRun, *, level: str | None, team: str | None) -> Told:
@@ -205,8 +202,10 @@ def _require(value: str | None, known: Sequence[str], option: str, what: str) ->
 
 
 def laid_out(title: str, columns: Columns, rows: Rows) -> str:
-    """A plain table under its title: numbers to the right, columns without a value left out."""
+    """A plain table under its title: numbers to the right, columns without a value left out; empty where none has one."""
     shown = [(name, label) for name, label in columns if any(row[name] is not None for row in rows)]
+    if not shown:
+        return ""
     cells = [[label for _, label in shown], *([_cell(name, row[name]) for name, _ in shown] for row in rows)]
     widths = [max(len(line[number]) for line in cells) for number in range(len(shown))]
     to_right = [

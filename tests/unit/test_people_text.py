@@ -101,13 +101,14 @@ def test_an_account_shows_its_figures_open_ones_queue_and_care(run: PublishedRun
     text = "\n".join(tell_account(run, name).texts())
     for part in (
         f"account {ACCOUNT}, owner u, team North, money in USD",
-        "new_customer",
+        "occasional",
         "\nopen\n",
         "\nin the queue\n",
         "The last contact was 35 days ago.",
         "next: none.",
     ):
         assert part in text
+    assert "contact and satisfaction" not in text
 
 
 def test_an_account_that_is_not_there_is_named(run: PublishedRun) -> None:
