@@ -9,6 +9,8 @@ import hashlib
 import json
 from typing import Any
 
+# One encoder for all: json.dumps with options makes a new one at each call.
+_TEXT = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 _CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
@@ -56,5 +58,4 @@ def digest_of(*parts: Any, length: int = 16) -> str:
     >>> digest_of("a", {"b": 1}) == digest_of("a", {"b": 1})
     True
     """
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(_TEXT.encode(parts).encode()).hexdigest()[:length]

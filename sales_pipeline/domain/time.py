@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sales_pipeline.errors import ConfigurationError
@@ -21,6 +22,11 @@ def zone(name: str) -> ZoneInfo:
         raise ConfigurationError(
             "unknown time zone", expected="an IANA name such as Europe/Berlin", found=name, where="time_zone"
         ) from error
+
+
+@lru_cache(maxsize=1024)
+def _last_day_before(instant: datetime, zone_name: str) -> date:
+    return (instant - timedelta(microseconds=1)).astimezone(zone(zone_name)).date()
 
 
 @dataclass(frozen=True, order=True)
@@ -41,7 +47,7 @@ class AsOf:
 
     def day(self, zone_name: str = "UTC") -> date:
         """The calendar day whose end this is (the last day this as-of sees something of)."""
-        return (self.instant - timedelta(microseconds=1)).astimezone(zone(zone_name)).date()
+        return _last_day_before(self.instant, zone_name)
 
     def isoformat(self) -> str:
         """`2026-06-30T22:00:00Z`: always UTC, to the second (microseconds only where there are any)."""

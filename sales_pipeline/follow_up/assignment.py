@@ -5,8 +5,8 @@ generalised assignment problem with knapsack constraints (Martello and Toth, "Kn
 (Huangfu and Hall, "Parallelizing the dual revised simplex method", 2018) through SciPy.
 
 1. Claims: owners whose uncontested follow-ups fill less than their share of capacity claim contested accounts in turn (`claim`).
-2. Reduction: a proposal leaves when its owner has as many better ones on separate uncontested accounts as rows fit into his day; an exchange
-   argument shows that some optimum does without it.
+2. Reduction: a proposal leaves when another on the same account brings more in no more time, or when its owner has as many better ones on separate
+   uncontested accounts as rows fit into his day; an exchange argument shows that some optimum does without it.
 3. Decomposition: owners who share no account or contact are separate problems.
 4. One owner alone is solved by dynamic programming, a group by branch and bound, and a group larger than `largest` is rounded from its linear
    relaxation and then reconsidered owner by owner; never worse than greedy.
@@ -23,10 +23,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sales_pipeline.follow_up.contest import claim, parts_of, undominated
+from sales_pipeline.follow_up.contest import best_of_their_kind, claim, parts_of, undominated
 from sales_pipeline.follow_up.params import AssignmentParams
 from sales_pipeline.follow_up.problem import Bools, Ints, Problem, by_density, fill
-from sales_pipeline.follow_up.solvers import branch_and_bound, constraints, dynamic_programme, is_one_by_one, rounded
+from sales_pipeline.follow_up.solvers import branch_and_bound, choices_of_one, constraints, dynamic_programme, rounded
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def solve(problem: Problem, params: AssignmentParams) -> Solution:
     taken = np.zeros(len(problem), bool)
     bound = 0.0
     kept = np.flatnonzero(allowed)
+    kept = kept[best_of_their_kind(problem, kept)]
     kept = kept[undominated(problem, kept)]
     parts = parts_of(problem, kept)
     rounded = 0
@@ -84,8 +85,9 @@ def _solve_part(problem: Problem, part: Ints, params: AssignmentParams) -> tuple
     order = by_density(gains, problem.minutes[part])
     greedy = part[fill(problem.only(part), np.zeros(len(part), bool), order)]
     is_rounded = False
-    if is_one_by_one(problem, part):
-        found = dynamic_programme(problem, part)
+    groups = choices_of_one(problem, part)
+    if groups is not None:
+        found = dynamic_programme(problem, part, groups)
         bound = float(problem.gains[found].sum())
     elif len(part) <= params.largest:
         found, bound = branch_and_bound(problem, part, matrix, limits, params)

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.follow_up.check_names import CAPACITY, COMPLETE, DEALT_WITH, DUPLICATES, NO_HARM, REASONS
@@ -42,13 +43,12 @@ def check_queue(
 ) -> list[QueueCheck]:
     """All of QUEUE_CHECKS over FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_WORKLOAD, SCORED_OPPORTUNITIES and FEEDBACK."""
     queue = rows.to_pylist()
-    left = left_out.select(["source_system", "opportunity_id", "reason", "detail"]).to_pylist()
     said = Feedback.of(feedback, as_of, params)
     return [
         _check(CAPACITY, _over_capacity(queue, workload.to_pylist(), params), {"owners": workload.num_rows}),
         _check(DUPLICATES, _duplicates(queue), {"rows": len(queue)}),
-        _check(REASONS, _without_reason(queue, left), {"rows": len(queue) + len(left)}),
-        _check(COMPLETE, _incomplete(queue, left, scored), {"open": scored.num_rows}),
+        _check(REASONS, _without_reason(rows, left_out), {"rows": rows.num_rows + left_out.num_rows}),
+        _check(COMPLETE, _incomplete(rows, left_out, scored), {"open": scored.num_rows}),
         _check(DEALT_WITH, _again(queue, said, as_of, params), {"dealt with": len(said.by_opportunity)}),
     ]
 
@@ -90,22 +90,25 @@ def _duplicates(queue: Sequence[dict[str, Any]]) -> Iterator[str]:
                 yield f"{columns[-1]} {key[-1]} is in {count} rows"
 
 
-def _without_reason(queue: Sequence[dict[str, Any]], left: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for rows, columns in ((queue, ("reason", "evidence")), (left, ("reason", "detail"))):
-        for row in rows:
-            empty = [name for name in columns if not (row[name] or "").strip()]
-            if empty:
-                yield f"opportunity {row['opportunity_id']} has no {' and no '.join(empty)}"
+def _without_reason(rows: pa.Table, left_out: pa.Table) -> Iterator[str]:
+    for table, columns in ((rows, ("reason", "evidence")), (left_out, ("reason", "detail"))):
+        for name in columns:
+            text = pc.utf8_trim_whitespace(pc.fill_null(table.column(name), ""))
+            for opportunity_id in table.filter(pc.equal(text, "")).column("opportunity_id").to_pylist():
+                yield f"opportunity {opportunity_id} has no {name}"
 
 
-def _incomplete(queue: Sequence[dict[str, Any]], left: Sequence[dict[str, Any]], scored: pa.Table) -> Iterator[str]:
-    places = Counter((row["source_system"], row["opportunity_id"]) for row in (*queue, *left))
-    columns = (scored.column(name).to_pylist() for name in ("source_system", "opportunity_id"))
-    is_open = set(zip(*columns, strict=True))
-    for key in sorted(is_open | set(places)):
-        if places[key] != 1 or key not in is_open:
-            where = f"in {places[key]} places" if key in is_open else "not open"
-            yield f"opportunity {key[1]} is {where}"
+def _incomplete(rows: pa.Table, left_out: pa.Table, scored: pa.Table) -> Iterator[str]:
+    places = Counter([*_keys(rows), *_keys(left_out)])
+    is_open = set(_keys(scored))
+    for key in sorted(key for key in is_open | places.keys() if places[key] != 1 or key not in is_open):
+        where = f"in {places[key]} places" if key in is_open else "not open"
+        yield f"opportunity {key[1]} is {where}"
+
+
+def _keys(table: pa.Table) -> list[tuple[str, str]]:
+    columns = (table.column(name).to_pylist() for name in ("source_system", "opportunity_id"))
+    return list(zip(*columns, strict=True))
 
 
 def _again(queue: Sequence[dict[str, Any]], said: Feedback, as_of: AsOf, params: FollowUpParams) -> Iterator[str]:

@@ -89,6 +89,25 @@ def _units(problem: Problem) -> Ints:
     return joined(len(problem), (problem.opportunities, problem.accounts, problem.contacts))
 
 
+def best_of_their_kind(problem: Problem, kept: Ints) -> Bools:
+    """Which proposals gain more than every one of the same owner, account (else opportunity) and contact that takes no longer.
+
+    Of such proposals one at most is taken, so the others are needed by no optimum (dominance in the multiple-choice knapsack problem: Kellerer,
+    Pferschy and Pisinger, "Knapsack Problems", 2004, section 11.2).
+    """
+    accounts, opportunities = problem.accounts[kept], problem.opportunities[kept]
+    one_of = np.where(accounts == NOTHING, -2 - opportunities, accounts)
+    _, kinds = np.unique(np.stack([problem.owners[kept], one_of, problem.contacts[kept]]), axis=1, return_inverse=True)
+    gains = problem.gains[kept]
+    order = np.lexsort((kept, -gains, problem.minutes[kept], kinds))
+    rank = np.empty(len(kept), np.int64)
+    rank[np.lexsort((-kept, gains))] = np.arange(len(kept))  # of equal gains the first is the highest
+    height = kinds[order] * len(kept) + rank[order]
+    best = np.ones(len(kept), bool)
+    best[order[1:]] = height[1:] > np.maximum.accumulate(height)[:-1]
+    return best
+
+
 def undominated(problem: Problem, kept: Ints) -> Bools:
     """Which of the proposals some optimum may need: those with fewer better ones on separate uncontested accounts than rows fit into the day."""
     owners, minutes = problem.owners[kept], problem.minutes[kept]

@@ -98,9 +98,10 @@ def joined(size: int, columns: tuple[Ints, ...]) -> Ints:
     heads, tails, offset = [], [], size
     for column in columns:
         there = np.flatnonzero(column != NOTHING)
+        values, numbers = np.unique(column[there], return_inverse=True)
         heads.append(there)
-        tails.append(offset + column[there])
-        offset += int(column.max(initial=0)) + 1
+        tails.append(offset + numbers)
+        offset += len(values)
     edges = np.concatenate(heads), np.concatenate(tails)
     graph = sparse.coo_array((np.ones(len(edges[0]), np.int8), edges), shape=(offset, offset))
     _, labels = sparse.csgraph.connected_components(graph, directed=False)

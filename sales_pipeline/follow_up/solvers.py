@@ -77,10 +77,12 @@ def branch_and_bound(
     return part[chosen], bound
 
 
-def is_one_by_one(problem: Problem, part: Ints) -> bool:
-    """Whether the part is one owner's, and its proposals fall into groups of which one may be taken: what `dynamic_programme` needs."""
-    if len(np.unique(problem.owners[part])) > 1:
-        return False
+def choices_of_one(problem: Problem, part: Ints) -> Ints | None:
+    """The number of the group of each proposal where the part is one owner's and of each group one may be taken: what `dynamic_programme`
+    needs; None where it is not so, or where it would take too long."""
+    owners = problem.owners[part]
+    if (owners != owners[0]).any() or _states(problem, part) * len(part) > MOST_STEPS:
+        return None
     groups = joined(len(part), (problem.opportunities[part], problem.accounts[part], problem.contacts[part]))
     count = int(groups.max()) + 1
     is_one = np.zeros(count, bool)
@@ -89,7 +91,7 @@ def is_one_by_one(problem: Problem, part: Ints) -> bool:
         np.minimum.at(low, groups, column)
         np.maximum.at(high, groups, column)
         is_one |= (low == high) & (low != NOTHING)
-    return bool(is_one.all()) and _states(problem, part) * len(part) <= MOST_STEPS
+    return groups if is_one.all() else None
 
 
 def _states(problem: Problem, part: Ints) -> int:
@@ -99,7 +101,7 @@ def _states(problem: Problem, part: Ints) -> int:
     return (rows + 1) * (capacity + 1)
 
 
-def dynamic_programme(problem: Problem, part: Ints) -> Ints:
+def dynamic_programme(problem: Problem, part: Ints, groups: Ints) -> Ints:
     """The optimum of one owner alone: the multiple-choice knapsack problem with a limit on the number of rows, by dynamic programming over
     minutes and rows (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, chapter 11).
 
@@ -108,7 +110,6 @@ def dynamic_programme(problem: Problem, part: Ints) -> Ints:
     owner = int(problem.owners[part[0]])
     capacity = int(problem.capacity[owner])
     rows = min(int(problem.most_rows[owner]), capacity // int(problem.minutes[part].min()))
-    groups = joined(len(part), (problem.opportunities[part], problem.accounts[part], problem.contacts[part]))
     order = np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     best = np.zeros((rows + 1, capacity + 1))
@@ -166,9 +167,10 @@ def _reconsidered(problem: Problem, part: Ints, found: Bools) -> Ints:
             free &= (by == NOTHING) | (by == owner)
         candidates = rows[free]
         mine = rows[found[rows]]
-        if not len(candidates) or not is_one_by_one(problem, part[candidates]):
+        groups = choices_of_one(problem, part[candidates]) if len(candidates) else None
+        if groups is None:
             continue
-        better = candidates[np.isin(part[candidates], dynamic_programme(problem, part[candidates]))]
+        better = candidates[np.isin(part[candidates], dynamic_programme(problem, part[candidates], groups))]
         if problem.gains[part[better]].sum() <= problem.gains[part[mine]].sum():
             continue
         for column, holder in zip(columns, holders, strict=True):
