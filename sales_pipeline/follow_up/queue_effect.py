@@ -36,6 +36,7 @@ from sales_pipeline.lake.tables import conform
 Floats: TypeAlias = npt.NDArray[np.float64]
 _LEVELS = ((0.8, "low_80", "high_80"), (0.9, "low_90", "high_90"))
 _LEAST_WINS = 5
+_NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,12 @@ def _effects(
         both = len(arms.queue) and len(arms.hold_out)
         judged = arms.adjusted() if method == "adjusted" and both else arms
         row["missing_rows"] = _missing(figure, arms, judged, params)
+        spreads = _spreads(figure, arms, judged)
         lack = _lack(arms, params)
-        if lack is None:
-            row |= _difference(figure, judged)
+        if lack is None and spreads is None:
+            lack = "the outcomes do not vary"
+        if lack is None and spreads is not None:
+            row |= _difference(judged, spreads)
             row["detail"] = _words(row)
         else:
             row["detail"] = f"no causal evidence yet: {lack}{_still_missing(row['missing_rows'], figure, params)}"
@@ -188,10 +192,10 @@ def _lack(arms: Arms, params: FollowUpParams) -> str | None:
     return f"only {wins} of the matured opportunities were won" if wins < _LEAST_WINS else None
 
 
-def _difference(figure: str, arms: Arms) -> dict[str, Any]:
+def _difference(arms: Arms, spreads: tuple[float, float]) -> dict[str, Any]:
     from scipy.stats import t
 
-    parts = [_variance(figure, arm) / len(arm) for arm in (arms.queue, arms.hold_out)]
+    parts = [spread / len(arm) for spread, arm in zip(spreads, (arms.queue, arms.hold_out), strict=True)]
     error = float(np.sqrt(sum(parts)))
     value = float(arms.queue.mean() - arms.hold_out.mean())
     freedom = sum(parts) ** 2 / sum(
@@ -204,14 +208,19 @@ def _difference(figure: str, arms: Arms) -> dict[str, Any]:
     return found
 
 
-def _variance(figure: str, arm: Floats) -> float:
-    variance = float(np.var(arm, ddof=1)) if len(arm) > 1 else 0.0
-    if variance > 0:
-        return variance
-    if figure == "win_rate":
-        rate = (float(arm.sum()) + 1) / (len(arm) + 2)
-        return rate * (1 - rate)
-    return float(np.finfo(np.float64).tiny)
+def _spreads(figure: str, arms: Arms, judged: Arms) -> tuple[float, float] | None:
+    """Variance of a single outcome in the two arms; None where nothing varies or an arm is too small to tell.
+
+    An arm without spread has that of one more win and one more loss, or for values that of the other arm.
+    """
+    if min(len(arms.queue), len(arms.hold_out)) < 2:
+        return None
+    found = [float(np.var(arm, ddof=1)) for arm in (judged.queue, judged.hold_out)]
+    for number, arm in enumerate((arms.queue, arms.hold_out)):
+        if found[number] <= _NO_SPREAD:
+            rate = (float(arm.sum()) + 1) / (len(arm) + 2)
+            found[number] = rate * (1 - rate) if figure == "win_rate" else found[1 - number]
+    return (found[0], found[1]) if min(found) > _NO_SPREAD else None
 
 
 def _missing(figure: str, arms: Arms, judged: Arms, params: FollowUpParams) -> int | None:
@@ -222,16 +231,13 @@ def _missing(figure: str, arms: Arms, judged: Arms, params: FollowUpParams) -> i
     share = len(arms.hold_out) / rows if len(arms.hold_out) and len(arms.queue) else params.hold_out_share
     if not 0 < share < 1:
         return None
-    if min(len(arms.queue), len(arms.hold_out)) > 1:
-        spreads = [_variance(figure, judged.queue), _variance(figure, judged.hold_out)]
-        width = params.effect.win_rate_width
-        if figure == "won_value":
-            width = params.effect.won_value_share * float(arms.hold_out.mean())
-    elif figure == "win_rate":
-        spreads, width = [0.25, 0.25], params.effect.win_rate_width
-    else:
-        return None
-    if width <= 0:
+    width = params.effect.win_rate_width
+    spreads = _spreads(figure, arms, judged)
+    if figure == "won_value":
+        width = params.effect.won_value_share * float(arms.hold_out.mean()) if len(arms.hold_out) else 0.0
+    elif spreads is None:
+        spreads = 0.25, 0.25  # at most
+    if width <= 0 or spreads is None:
         return None
     needed = (float(norm.isf(0.05)) / width) ** 2 * (spreads[0] / (1 - share) + spreads[1] / share)
     return max(0, int(np.ceil(needed)) - rows)
@@ -240,9 +246,8 @@ def _missing(figure: str, arms: Arms, judged: Arms, params: FollowUpParams) -> i
 def _still_missing(missing: int | None, figure: str, params: FollowUpParams) -> str:
     if missing is None:
         return ""
-    width = (
-        f"{params.effect.win_rate_width:.0%} points" if figure == "win_rate" else f"{params.effect.won_value_share:.0%}"
-    )
+    percent = f"{100 * params.effect.won_value_share:.0f} %"
+    width = f"{100 * params.effect.win_rate_width:.0f} points" if figure == "win_rate" else percent
     return f"; about {missing:,} more matured opportunities give a 90 % interval of {width} either way"
 
 
