@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -32,6 +33,24 @@ def told() -> str:
 
 def test_the_summary_gives_the_quarter_with_its_quota(told: str) -> None:
     assert "2026-Q3 stands at €1K won and €4K expected by its end (80 %: €2.5K–€6K), 50% of the quota of €8K." in told
+
+
+def test_what_falls_short_is_worried_about(told: str) -> None:
+    assert "2026-Q3 is out of reach of its quota: even the upper end of the range, €6K, lies below €8K." in told
+    tables = {**run_tables(), **management_tables()}
+    rows = tables["revenue_forecast"].to_pylist()
+    rows[0]["high"] = Decimal(9000)
+    tables["revenue_forecast"] = pa.Table.from_pylist(rows, schema=tables["revenue_forecast"].schema)
+    team = [row | {"unanswered_count": 3} for row in tables["team_performance"].to_pylist()]
+    tables["team_performance"] = pa.Table.from_pylist(team, schema=tables["team_performance"].schema)
+    account = [
+        row | {"segment": "loyal", "engagement_trend": "falling"} for row in tables["account_insights"].to_pylist()
+    ]
+    tables["account_insights"] = pa.Table.from_pylist(account, schema=tables["account_insights"].schema)
+    text = text_of(tables)
+    assert "2026-Q3 is expected to end €4K short of its quota of €8K (50% of it)." in text
+    assert "3 times customers wrote or called in the last 90 days and nobody has answered." in text
+    assert "1 good customer is in touch clearly less than before." in text
 
 
 def test_the_bridge_gives_its_parts_with_their_signs(told: str) -> None:

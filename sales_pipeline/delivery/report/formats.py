@@ -68,7 +68,9 @@ class Formats:
 
     def points(self, value: Any) -> str:
         """A change of a share in percentage points, with its sign."""
-        return f"{100 * value:+.0f}".replace("-", "−") if is_known(value) else NOTHING
+        if not is_known(value):
+            return NOTHING
+        return f"{100 * value:+.0f}".replace("-", "−") if abs(value) >= 0.005 else "0"
 
     def span(self, low: Any, high: Any) -> str:
         """A range of shares: `12–34%`."""

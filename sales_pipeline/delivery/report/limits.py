@@ -24,7 +24,7 @@ LEAKS = 30
 RULES_BEST, RULES_WORST = 6, 3
 REASONS = 12
 FILES = 30
-WORRIES = 6
+WORRIES = 7
 TEXT = 240
 """Longest text from a table, in characters."""
 NAME = 60

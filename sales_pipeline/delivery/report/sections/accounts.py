@@ -16,6 +16,7 @@ from sales_pipeline.delivery.svg import Look
 
 ID = "accounts"
 TABLE = "account_insights"
+GOOD = ("champion", "loyal")
 SILENT = ("high", "medium")
 """Levels of the risk of silence that are listed, the gravest first."""
 SEGMENTS = ("champion", "loyal", "new_customer", "occasional", "at_risk", "dormant", "prospect")
@@ -55,6 +56,12 @@ def accounts_section(inputs: ReportInputs, words: Words) -> Section:
     blocks += [_risk(rows, words), _actions(rows, words)]
     blocks += [Text(words(key), tone="soft") for key in _absent(rows)]
     return Section(ID, title, lead, blocks)
+
+
+def falling(inputs: ReportInputs) -> int:
+    """Good customers whose contacts fell clearly."""
+    rows = inputs.frame(TABLE, ("segment", "engagement_trend"))
+    return int((rows["segment"].isin(GOOD) & (rows["engagement_trend"] == "falling")).sum()) if len(rows) else 0
 
 
 def _absent(rows: pd.DataFrame) -> list[str]:
@@ -192,7 +199,8 @@ def _silence(row: dict[Any, Any], words: Words) -> Cell:
 
 
 def _care(row: dict[Any, Any], words: Words) -> Cell:
-    notes = [shortened(row["care_reason"], TEXT)]
+    action = row["care_action"]
+    notes = [shortened(row["care_reason"], TEXT)] if action != "none" else []
     if pd.notna(row["satisfaction"]) and row["survey_count"]:
         notes.append(
             words(
@@ -201,7 +209,7 @@ def _care(row: dict[Any, Any], words: Words) -> Cell:
                 count=int(row["survey_count"]),
             )
         )
-    if row["next_product_id"] and pd.notna(row["next_product_support"]):
+    if action != "offer_product" and row["next_product_id"] and pd.notna(row["next_product_support"]):
         notes.append(
             words(
                 "accounts.next_product",
@@ -210,9 +218,9 @@ def _care(row: dict[Any, Any], words: Words) -> Cell:
             )
         )
     return Cell(
-        words.code("care", row["care_action"]),
+        words.code("care", action),
         note=" · ".join(notes),
-        note_lang=words.lang(row["care_reason"]) if len(notes) == 1 else "",
+        note_lang=words.lang(row["care_reason"]) if action != "none" and len(notes) == 1 else "",
     )
 
 

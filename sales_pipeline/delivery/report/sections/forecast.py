@@ -82,6 +82,20 @@ def forecast_sentence(inputs: ReportInputs, words: Words) -> str:
     )
 
 
+def forecast_worry(inputs: ReportInputs, words: Words) -> str:
+    """Where the current quarter falls short of its quota; empty where it does not, or there is none."""
+    company = _company(inputs.frame(FORECAST))
+    row = current_period(company, inputs.day) if len(company) else None
+    if row is None or _number(row["quota"]) is None or row["expected"] >= row["quota"]:
+        return ""
+    fmt, currency, period = words.formats, row["currency"], shortened(row["period"], NAME)
+    quota, high = fmt.money(row["quota"], currency), _number(row["high"])
+    if high is not None and high < row["quota"]:
+        return words("worry.quota_out", period=period, high=fmt.money(high, currency), quota=quota)
+    gap = fmt.money(row["quota"] - row["expected"], currency)
+    return words("worry.quota_short", period=period, gap=gap, quota=quota, share=fmt.percent(row["attainment"]))
+
+
 def current_period(company: pd.DataFrame, day: date, kind: str = "quarter") -> dict[Any, Any] | None:
     """The company's row of the period of a kind that holds the day, else the first after it."""
     rows = company[(company["period_kind"] == kind) & (company["period_end"] > day)].sort_values("period_start")
@@ -89,7 +103,11 @@ def current_period(company: pd.DataFrame, day: date, kind: str = "quarter") -> d
 
 
 def _company(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["level"] == "company"].sort_values(["period_start", "period_end"]) if len(rows) else rows
+    return (
+        rows[rows["level"] == "company"].sort_values(["period_end", "period_start"], ascending=[True, False])
+        if len(rows)
+        else rows
+    )
 
 
 def _chart(company: pd.DataFrame, words: Words) -> Block:

@@ -101,7 +101,12 @@ def _watch(inputs: ReportInputs, words: Words) -> list[Block]:
         if len(alerts)
         else [Text(words("quality.no_alerts", count=int(rows["value"].notna().sum())), tone="good")]
     )
-    drift = rows[(rows["kind"] == "input_drift") & (rows["figure"] == "psi") & rows["value"].notna()]
+    drift = rows[
+        (rows["kind"] == "input_drift")
+        & (rows["figure"] == "psi")
+        & (rows["reference"] == "training")
+        & rows["value"].notna()
+    ]
     if len(drift):
         largest = drift.sort_values(["value", "subject"], ascending=[False, True]).head(FEATURES)
         blocks.append(_figures(words("quality.drift"), largest, words))

@@ -15,6 +15,9 @@ from sales_pipeline.delivery.report.sections import changes as changes_part
 from sales_pipeline.delivery.report.sections import pipeline as pipeline_part
 from sales_pipeline.delivery.report.sections import quality as quality_part
 from sales_pipeline.delivery.report.sections import queue as queue_part
+from sales_pipeline.delivery.report.sections.accounts import falling
+from sales_pipeline.delivery.report.sections.forecast import forecast_worry
+from sales_pipeline.delivery.report.sections.team import unanswered
 from sales_pipeline.delivery.report.words import Words
 
 ID = "summary"
@@ -186,9 +189,15 @@ def _tiles(pipeline: pipeline_part.Pipeline, queue: pd.DataFrame, overdue: pd.Da
 def _worries(inputs: ReportInputs, pipeline: pipeline_part.Pipeline, overdue: pd.DataFrame, words: Words) -> list[Cell]:
     """The gravest first; each with a figure."""
     rows, found = pipeline.rows, []
+    if short := forecast_worry(inputs, words):
+        found.append(short)
     if len(rows):
         if len(overdue):
             found.append(words("worry.overdue", count=len(overdue), amount=_amount(overdue, pipeline, words)))
+        if waiting := unanswered(inputs):
+            found.append(words("worry.unanswered", count=waiting))
+        if cooling := falling(inputs):
+            found.append(words("worry.accounts", count=cooling))
         dates = pd.to_datetime(rows["crm_close_date"])
         soon = rows[
             (dates > pd.Timestamp(inputs.day))

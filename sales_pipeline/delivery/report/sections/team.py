@@ -43,6 +43,13 @@ def team_section(inputs: ReportInputs, words: Words) -> Section:
     return Section(ID, title, lead, blocks)
 
 
+def unanswered(inputs: ReportInputs) -> int:
+    """Times customers spoke in the last 90 days that nobody has answered; 0 where the export holds no activities."""
+    rows = inputs.frame(TEAM, ("level", "unanswered_count"))
+    known = rows[(rows["level"] == "company") & rows["unanswered_count"].notna()] if len(rows) else rows
+    return int(known["unanswered_count"].iloc[0]) if len(known) else 0
+
+
 def _absent(company: pd.DataFrame) -> list[str]:
     """What the export lacks, by the key of its sentence."""
     lacking = (

@@ -105,6 +105,22 @@ WORK: dict[str, tuple[str, str]] = {
         "Scores were too low when checked: {ratio} times as many were won as was said.",
         "检验显示评分偏低：实际赢单数是预测的 {ratio} 倍。",
     ),
+    "worry.quota_out": (
+        "{period} is out of reach of its quota: even the upper end of the range, {high}, lies below {quota}.",
+        "{period}难以达到配额：区间上端 {high} 仍低于 {quota}。",
+    ),
+    "worry.quota_short": (
+        "{period} is expected to end {gap} short of its quota of {quota} ({share} of it).",
+        "{period}预计比配额 {quota} 少 {gap}（完成 {share}）。",
+    ),
+    "worry.unanswered": (
+        "{count} {count|time a customer|times customers} wrote or called in the last 90 days and nobody has answered.",
+        "近 90 天内有 {count} 次客户联系尚未回复。",
+    ),
+    "worry.accounts": (
+        "{count} good {count|customer is|customers are} in touch clearly less than before.",
+        "{count} 个优质客户的互动明显减少。",
+    ),
     "worry.card": (
         "The model card names {count} {count|limit|limits} to know before trusting a score.",
         "模型卡列出了 {count} 条使用评分前需要了解的局限。",
