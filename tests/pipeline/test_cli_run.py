@@ -51,6 +51,9 @@ TABLES = (
     "row_ledger_summary",
     "field_dictionary",
     "model_monitoring",
+    "revenue_forecast",
+    "forecast_changes",
+    "forecast_history",
 )
 
 
@@ -487,3 +490,25 @@ def test_the_report_lies_beside_the_tables_and_says_what_changed(story: Story, m
     first = Path(story.early.json["path"]) / "report.html"
     assert call("report", *place, "--run", first.parent.name).done().out.strip() == str(first)
     assert "This is the first published run" in first.read_text(encoding="utf-8")
+
+
+def test_the_forecast_is_told_with_its_bridge_and_its_history(story: Story) -> None:
+    told = call("forecast", "--lake", story.lake).done()
+    assert "forecast by company, in USD" in told.out
+    # Of the runs published before the newest day's only that of the early day was there: the bridge starts from it.
+    assert f"what changed since {EARLY[:8]}03" in told.out
+    assert "open leads are not counted" in told.out
+    period = call("forecast", "--lake", story.lake, "--level", "team", "--period", "2026-Q3").done()
+    assert "what was said of it earlier" in period.out
+    data = call("forecast", "--lake", story.lake, "--level", "owner", "--json").done().json
+    assert data["schema_version"] == 1
+    assert {row["level"] for row in data["figures"]} == {"owner"}
+    assert any(row["quota"] for row in data["figures"])
+    company = pq.read_table(story.folder / "revenue_forecast.parquet").to_pylist()
+    expected = sum(float(row["expected"]) for row in data["figures"] if row["period"] == "2026-Q3")
+    assert expected == pytest.approx(
+        next(float(row["expected"]) for row in company if (row["level"], row["period"]) == ("company", "2026-Q3"))
+    )
+    call("forecast", "--lake", story.lake, "--level", "planet").refused(2, "company, team, owner", "planet")
+    call("forecast", "--lake", story.lake, "--key", "nobody").refused(2, "company", "nobody")
+    call("forecast", "--lake", story.lake, "--period", "2019-Q1").refused(2, "2026-Q3", "2019-Q1")
