@@ -14,10 +14,11 @@ CONFIG := data/pipeline.yaml
 OPPORTUNITIES ?= 5000
 SEED ?= 7
 SCORES ?= --peer-seconds 240
+FORECAST ?= --opportunities 2000 --dates 13
 REPLAY ?= --from 2025-01-01 --every 8w
 SLOW := spark or postgres or browser or slow
 
-.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-peers scores-page sample format clean
+.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-forecast bench-peers scores-page sample format clean
 
 help: ## what there is to type
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
@@ -69,12 +70,16 @@ dagster: .venv/.ready ## the Dagster UI on http://127.0.0.1:3000
 mlflow: .venv/.ready ## the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/sales-pipeline mlflow -c $(CONFIG)
 
-bench: .venv/.ready ## times and memory as ratios to a floor, then the scores
+bench: .venv/.ready ## times and memory as ratios to a floor, then the scores and the forecast
 	$(BIN)/python -m tests.benchmarks.bench
 	$(BIN)/python -m tests.benchmarks.scores $(SCORES)
+	$(BIN)/python -m tests.benchmarks.forecast $(FORECAST)
 
 bench-scores: .venv/.ready ## how right the scores are, beside the truth and other models
 	$(BIN)/python -m tests.benchmarks.scores $(SCORES)
+
+bench-forecast: .venv/.ready ## how right past forecasts of revenue were, beside two simple ones
+	$(BIN)/python -m tests.benchmarks.forecast $(FORECAST)
 
 .venv-peers/.ready: tests/benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv .venv-peers

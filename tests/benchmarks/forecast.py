@@ -1,9 +1,10 @@
 """How right the revenue forecast is at past dates, beside the CRM's stage-weighted pipeline and the last period's total.
 
 Simulated worlds go the way a user's export goes; the replay trains and scores at each past date on what was known then, and the forecast of that date is
-made from its scores and the deals known then, and held against what came. What is judged is what the run publishes as `forecast_history`.
+made from its scores and the deals known then, and held against what came. What is judged is what the run publishes as `forecast_history`. With
+`--scores exact` the world's own probabilities stand in for the model's: what the forecast itself makes of perfect scores, in seconds.
 
-    python -m tests.benchmarks.forecast [--worlds 5] [--opportunities 4000] [--dates 16] [--keep FOLDER] [--draws 2000]
+    python -m tests.benchmarks.forecast [--scores exact,learned] [--worlds 5] [--opportunities 4000] [--dates 16] [--keep FOLDER] [--draws 2000]
 """
 
 from __future__ import annotations
@@ -19,10 +20,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sales_pipeline.lake.tables import read_table
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.sales_management.forecast import Past
+from sales_pipeline.sales_management.replaying import replay_forecasts
+from sales_pipeline.settings import Settings, load_settings
+from tests.benchmarks.exact_replay import exact_replay
 from tests.benchmarks.worlds import CONFIG, WORLDS, world_params
 
 EVERY_DAYS = 28
+SCORES = ("exact", "learned")
 METHODS = {"forecast": "expected", "stage-weighted pipeline": "stage_weighted", "last period": "last_period"}
 LEVELS = ("company", "team")
 KINDS = ("month", "quarter")
@@ -36,16 +44,11 @@ class Told:
     rows: list[dict[str, Any]]
 
 
-def replayed(folder: Path, name: str, opportunities: int, dates: int) -> tuple[Any, pa.Table, Any]:
-    """The settings, REPLAY rows and canonical tables of a world, made where they are not there yet."""
-    from dagster_project.replaying import run_replay
+def prepared(folder: Path, name: str, opportunities: int) -> tuple[Settings, Mapping[str, TableRef], Past]:
+    """A world's settings, canonical tables and past, made where they are not there yet."""
     from dagster_project.resources import open_engine
     from sales_pipeline.clean.prepare import prepare
-    from sales_pipeline.domain.time import AsOf
     from sales_pipeline.ingest.exports import collect, visible
-    from sales_pipeline.lake.layout import Lake
-    from sales_pipeline.sales_management.forecast import Past
-    from sales_pipeline.settings import load_settings
     from sales_pipeline.simulation.salesforce_export import write_export
     from sales_pipeline.simulation.world import simulate
 
@@ -55,29 +58,36 @@ def replayed(folder: Path, name: str, opportunities: int, dates: int) -> tuple[A
         write_export(simulate(params), folder)
         (folder / "pipeline.yaml").write_text(CONFIG, encoding="utf-8")
     settings = load_settings(folder / "pipeline.yaml")
-    first = params.end_on + timedelta(days=1 - EVERY_DAYS * dates)
-    report = run_replay(settings, first, params.end_on, EVERY_DAYS, progress=lambda _: None)
     with open_engine(settings) as engine:
         lake = Lake(settings.lake)
         exports = collect(lake, settings.exports, settings.mapping, engine)
         as_of = AsOf.end_of_day(params.end_on)
         canonical = prepare(lake, visible(exports, as_of), settings.mapping, settings.clean, engine)
-        past = Past.read(canonical.tables, engine)
-    return settings, read_table(report.result.rows), past
+        return settings, canonical.tables, Past.read(canonical.tables, engine)
 
 
-def told_of(folder: Path, name: str, opportunities: int, dates: int, overrides: Mapping[str, Any]) -> Told:
+def learned_replay(settings: Settings, name: str, opportunities: int, dates: int) -> pa.Table:
+    """REPLAY rows: at each date trained on what was known then."""
+    from dagster_project.replaying import run_replay
+
+    end_on = world_params(name, opportunities).end_on
+    first = end_on + timedelta(days=1 - EVERY_DAYS * dates)
+    report = run_replay(settings, first, end_on, EVERY_DAYS, progress=lambda _: None)
+    return read_table(report.result.rows)
+
+
+def told_of(folder: Path, name: str, opportunities: int, dates: int, draws: int, scores: str) -> Told:
     """The forecasts of a world's past dates with what came."""
-    from sales_pipeline.domain.time import AsOf
-    from sales_pipeline.sales_management.replaying import replay_forecasts
-
-    settings, rows, past = replayed(folder, name, opportunities, dates)
-    params = settings.forecast.model_copy(update=dict(overrides))
-    day = world_params(name, opportunities).end_on
-    exchange = past.exchange(day, params)
-    found = replay_forecasts(
-        rows, past, exchange, end=AsOf.end_of_day(day).instant, zone=settings.time_zone, params=params
-    )
+    settings, tables, past = prepared(folder, name, opportunities)
+    end_on = world_params(name, opportunities).end_on
+    end = AsOf.end_of_day(end_on).instant
+    if scores == "exact":
+        rows = exact_replay(folder, tables, end - timedelta(days=EVERY_DAYS * dates))
+    else:
+        rows = learned_replay(settings, name, opportunities, dates)
+    params = settings.forecast.model_copy(update={"draws": draws})
+    exchange = past.exchange(end_on, params)
+    found = replay_forecasts(rows, past, exchange, end=end, zone=settings.time_zone, params=params)
     return Told(name, [row for row in found if row["came"] is not None])
 
 
@@ -133,9 +143,9 @@ def chosen(told: Iterable[Told], **wanted: Any) -> list[Mapping[str, Any]]:
     return [row for one in told for row in one.rows if all(row[name] == value for name, value in wanted.items())]
 
 
-def targets(told: list[Told]) -> list[str]:
+def targets(told: list[Told], scores: str) -> list[str]:
     """The figures to reach, one line each: over all worlds, dates, periods and distances, of the company."""
-    lines = ["figures to reach (company, all worlds, dates and distances together)"]
+    lines = [f"figures to reach, {scores} scores (company, all worlds, dates and distances together)"]
 
     def line(text: str, reached: bool, found: str) -> None:
         lines.append(f"  {'reached' if reached else 'NOT REACHED':<12} {text}: {found}")
@@ -161,28 +171,20 @@ def targets(told: list[Told]) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", type=int, default=len(WORLDS), help="how many of the five")
-    parser.add_argument("--opportunities", type=int, default=4000)
-    parser.add_argument("--dates", type=int, default=16, help="past dates, four weeks apart")
-    parser.add_argument("--keep", type=Path, help="where worlds are kept for the next look")
-    parser.add_argument("--draws", type=int, default=2000)
-    given = parser.parse_args()
+def bench(scores: str, names: list[str], keep: Path, given: argparse.Namespace) -> None:
+    """Print the tables of one kind of scores."""
     told = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in list(WORLDS)[: given.worlds]:
-            folder = (given.keep or Path(scratch)) / f"{name.replace(' ', '-')}-{given.opportunities}"
-            one = told_of(folder.resolve(), name, given.opportunities, given.dates, {"draws": given.draws})
-            told.append(one)
-            groups = {
-                f"{level} {kind}": chosen([one], level=level, period_kind=kind) for level in LEVELS for kind in KINDS
-            }
-            print_table(f"world '{name}': {given.opportunities:,} opportunities, {given.dates} dates", groups)
+    for name in names:
+        folder = (keep / f"{name.replace(' ', '-')}-{given.opportunities}").resolve()
+        one = told_of(folder, name, given.opportunities, given.dates, given.draws, scores)
+        told.append(one)
+        groups = {f"{level} {kind}": chosen([one], level=level, period_kind=kind) for level in LEVELS for kind in KINDS}
+        print_table(
+            f"world '{name}', {scores} scores: {given.opportunities:,} opportunities, {given.dates} dates", groups
+        )
     distances = sorted({row["periods_ahead"] for one in told for row in one.rows})
     print_table(
-        f"all {len(told)} worlds, by periods ahead",
+        f"all {len(told)} worlds, {scores} scores, by periods ahead",
         {
             f"{level} {kind} {ahead} ahead": chosen(told, level=level, period_kind=kind, periods_ahead=ahead)
             for level in LEVELS
@@ -190,7 +192,25 @@ def main() -> None:
             for ahead in distances
         },
     )
-    print("\n" + "\n".join(targets(told)))
+    print("\n" + "\n".join(targets(told, scores)), flush=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", default=",".join(SCORES), help="whose: " + ", ".join(SCORES))
+    parser.add_argument("--worlds", type=int, default=len(WORLDS), help="how many of the five")
+    parser.add_argument("--opportunities", type=int, default=4000)
+    parser.add_argument("--dates", type=int, default=16, help="past dates, four weeks apart")
+    parser.add_argument("--keep", type=Path, help="where worlds are kept for the next look")
+    parser.add_argument("--draws", type=int, default=2000)
+    given = parser.parse_args()
+    wanted = given.scores.split(",")
+    if unknown := set(wanted) - set(SCORES):
+        parser.error(f"--scores: expected some of {', '.join(SCORES)}; found {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory() as scratch:
+        for scores in wanted:
+            bench(scores, list(WORLDS)[: given.worlds], given.keep or Path(scratch), given)
 
 
 if __name__ == "__main__":
