@@ -54,6 +54,9 @@ TABLES = (
     "revenue_forecast",
     "forecast_changes",
     "forecast_history",
+    "team_performance",
+    "stage_times",
+    "account_insights",
 )
 
 
@@ -256,6 +259,22 @@ def test_tables_and_show_read_through_current(story: Story) -> None:
     ).done()
     assert plain.out.splitlines()[0].split() == ["opportunity_id", "grade"]
     assert len(plain.out.splitlines()) == 3
+
+
+def test_team_and_account_are_told_from_what_is_published(story: Story) -> None:
+    team = call("team", "--lake", story.lake).done()
+    assert {"company", "EMEA", "Americas", "APAC"} <= {
+        line.split()[0] for line in team.out.splitlines() if line.strip()
+    }
+    rows = call("team", "--level", "owner", "--lake", story.lake, "--json").done().json["pipeline"]
+    assert sum(row["open_count"] for row in rows) == story.newest.json["rows"]["scored_opportunities"]
+    call("team", "--team", "Mars", "--lake", story.lake).refused(2, "Mars", "EMEA")
+    accounts = pq.read_table(story.folder / "account_insights.parquet").to_pylist()
+    known = max(accounts, key=lambda row: (row["open_count"], row["account_id"]))
+    told = call("account", known["account_id"][:15], "--lake", story.lake).done()
+    assert known["care_reason"] in told.out
+    assert str(known["open_count"]) in told.out
+    call("account", "nobody", "--lake", story.lake).refused(2, "no such account")
 
 
 def test_show_names_what_there_is(story: Story) -> None:

@@ -24,7 +24,7 @@ from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import read_table
 from tests.support.histories import FIELDS, write_rows
 from tests.support.reference_features import World
-from tests.support.worlds import AS_OF, START, STEP_DAYS, Rows, last_seen, make_world
+from tests.support.worlds import AS_OF, START, STEP_DAYS, Rows, last_seen, make_world, with_future
 
 PARAMS = FeatureParams(landmark_every_days=STEP_DAYS, max_landmarks_per_opportunity=100, random_landmark_dates=0)
 WEIGHTS = {
@@ -119,40 +119,6 @@ def test_scoring_rows_equal_the_reference(seed: int, versioned: tuple[str, ...],
     spine = {row["opportunity_id"] for row in read_table(found.spine).to_pylist()}
     assert spine == {name for name in world.opportunities if world.is_open(name, as_of)}
     compare(found, world)
-
-
-def with_future(rows: Rows, as_of: datetime, shift: timedelta) -> Rows:
-    """The world with more of everything from `as_of + shift` on: each opportunity is reopened, moved and won, with activity."""
-    rows, at = copy.deepcopy(rows), as_of + shift
-    last = {row["opportunity_id"]: row for row in rows["opportunity_changes"]}
-    for number, row in enumerate(rows["opportunities"]):
-        before = last.get(row["opportunity_id"])
-        if before is None or before["changed_at"] > at:
-            continue
-        for step, (stage, state) in enumerate((("Proposal", "open"), ("Closed Won", "won")), start=1):
-            change = dict(before, changed_at=at, sequence=100 + step, stage=stage, state=state, is_creation=False)
-            rows["opportunity_changes"].append(
-                change | {"amount": Decimal("5.00"), "owner_id": "U2", "crm_close_date": at.date()}
-            )
-        row |= {
-            "stage": "Closed Won",
-            "state": "won",
-            "closed_at": at,
-            "modified_at": at,
-            "amount": Decimal("5.00"),
-            "owner_id": "U2",
-        }
-        row |= {"crm_close_date": at.date(), "crm_probability": 1.0}
-        rows["activities"].append(
-            {
-                "activity_id": f"F{number}",
-                "opportunity_id": row["opportunity_id"],
-                "kind": "call",
-                "direction": "inbound",
-            }
-            | {"occurred_at": as_of - timedelta(days=3), "logged_at": at, "contact_id": "C9"}
-        )
-    return rows
 
 
 @settings(COMMON, max_examples=3)

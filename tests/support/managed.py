@@ -74,11 +74,13 @@ def activity(name: str, at: float, direction: str | None = "outbound", **more: A
     } | more
 
 
-def light_features(folder: Path, canonical: dict[str, TableRef], engine: DuckDBEngine) -> FeatureSet:
+def light_features(
+    folder: Path, canonical: dict[str, TableRef], engine: DuckDBEngine, as_of: AsOf = AS_OF
+) -> FeatureSet:
     """The scoring features as far as sales management reads them: spine, state and engagement, by the models of the features stage."""
     known: dict[str, Source] = dict(canonical)
-    known["grid"] = pa.table({"as_of": pa.array([AS_OF.instant], pa.timestamp("us", tz="UTC"))})
-    parameters: dict[str, Any] = {"as_of": AS_OF.instant, "mode": "scoring", "max_landmarks": 40}
+    known["grid"] = pa.table({"as_of": pa.array([as_of.instant], pa.timestamp("us", tz="UTC"))})
+    parameters: dict[str, Any] = {"as_of": as_of.instant, "mode": "scoring", "max_landmarks": 40}
     made: dict[str, TableRef] = {}
     for name in ("timeline", "current_facts", "closings", "spine", "state", "engagement"):
         tree = model(name)
@@ -89,7 +91,7 @@ def light_features(folder: Path, canonical: dict[str, TableRef], engine: DuckDBE
     versioned = tuple(row["field"] for row in read_table(canonical["field_history"]).to_pylist() if row["is_versioned"])
     return FeatureSet(
         key="light",
-        as_of=AS_OF,
+        as_of=as_of,
         purpose="scoring",
         mode="scoring",
         spine=write_table(read_table(made["spine"]), folder / "spine.parquet", SPINE),
@@ -105,12 +107,20 @@ def light_features(folder: Path, canonical: dict[str, TableRef], engine: DuckDBE
 class Company:
     """Canonical rows by table, what is open at the as-of scored at one half each, and the tables made of it."""
 
-    def __init__(self, folder: Path, engine: DuckDBEngine, *, versioned: tuple[str, ...] = (), **rows: Rows) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        engine: DuckDBEngine,
+        *,
+        as_of: AsOf = AS_OF,
+        versioned: tuple[str, ...] = (),
+        **rows: Rows,
+    ) -> None:
         rows.setdefault("field_history", field_history(versioned))
         canonical = write_rows(folder / "canonical", rows)
-        features = light_features(folder / "features", canonical.tables, engine)
+        features = light_features(folder / "features", canonical.tables, engine, as_of)
         spine = read_table(features.spine).to_pylist()
-        said = [prediction_row(row["opportunity_id"], 0.5, as_of=AS_OF.instant) for row in spine]
+        said = [prediction_row(row["opportunity_id"], 0.5, as_of=as_of.instant) for row in spine]
         self.scored = (
             scored_table([{name: row[name] for name in SPINE.column_names} for row in spine], said)
             if spine
@@ -120,7 +130,7 @@ class Company:
             write_table(self.scored, folder / "scored_opportunities.parquet", SCORED_OPPORTUNITIES),
             features,
             canonical.tables,
-            as_of=AS_OF,
+            as_of=as_of,
             time_zone="UTC",
             currency=None,
             spoken_for="USD",

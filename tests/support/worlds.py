@@ -6,6 +6,7 @@ whole feature set.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -143,3 +144,37 @@ def _activity(random: Random, number: int, opportunities: Sequence[Row]) -> Row:
         "occurred_at": _instant(random),
         "logged_at": _instant(random),
     }
+
+
+def with_future(rows: Rows, as_of: datetime, shift: timedelta) -> Rows:
+    """The world with more of everything from `as_of + shift` on: each opportunity is reopened, moved and won, with activity."""
+    rows, at = copy.deepcopy(rows), as_of + shift
+    last = {row["opportunity_id"]: row for row in rows["opportunity_changes"]}
+    for number, row in enumerate(rows["opportunities"]):
+        before = last.get(row["opportunity_id"])
+        if before is None or before["changed_at"] > at:
+            continue
+        for step, (stage, state) in enumerate((("Proposal", "open"), ("Closed Won", "won")), start=1):
+            change = dict(before, changed_at=at, sequence=100 + step, stage=stage, state=state, is_creation=False)
+            rows["opportunity_changes"].append(
+                change | {"amount": Decimal("5.00"), "owner_id": "U2", "crm_close_date": at.date()}
+            )
+        row |= {
+            "stage": "Closed Won",
+            "state": "won",
+            "closed_at": at,
+            "modified_at": at,
+            "amount": Decimal("5.00"),
+            "owner_id": "U2",
+        }
+        row |= {"crm_close_date": at.date(), "crm_probability": 1.0}
+        rows["activities"].append(
+            {
+                "activity_id": f"F{number}",
+                "opportunity_id": row["opportunity_id"],
+                "kind": "call",
+                "direction": "inbound",
+            }
+            | {"occurred_at": as_of - timedelta(days=3), "logged_at": at, "contact_id": "C9"}
+        )
+    return rows
