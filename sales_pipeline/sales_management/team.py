@@ -8,7 +8,7 @@ Belongs here: putting the rows together. Does not belong here: estimators (`win_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,8 @@ def build_team(seen: Seen, beside: Beside, params: TeamParams, *, run_id: str) -
     responses = _times(
         seen.query("responses", inbound_from=seen.before(INBOUND_DAYS)).rename(columns={"hours": "days"})
     )
-    counts = _counts(seen, mix, beside, params)
+    named = {owner for times in (cycles, stays, responses) for owner in times["owner_id"]}
+    counts = _counts(seen, mix, beside, params, named)
     rates = _Rates(mix, counts.index.tolist(), seen, params)
     shared = {"as_of": seen.as_of.instant, "run_id": run_id}
     rows: list[dict[str, Any]] = []
@@ -149,8 +150,8 @@ def _times(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(owner_id=_named(frame["owner_id"]))
 
 
-def _counts(seen: Seen, mix: pd.DataFrame, beside: Beside, params: TeamParams) -> pd.DataFrame:
-    """COUNTS, one row per owner with anything open, closed or to reach."""
+def _counts(seen: Seen, mix: pd.DataFrame, beside: Beside, params: TeamParams, named: Collection[str]) -> pd.DataFrame:
+    """COUNTS, one row per owner with anything open, closed or to reach, and for those `named` by times alone."""
     pipeline = seen.query("owner_pipeline", stale_days=params.stale_days)
     pipeline = pipeline.assign(
         owner_id=_named(pipeline["owner_id"]),
@@ -163,6 +164,7 @@ def _counts(seen: Seen, mix: pd.DataFrame, beside: Beside, params: TeamParams) -
     parts.append(_indexed(seen.query("recent_activities", active_from=seen.before(ACTIVE_DAYS))))
     if beside.previous_queue is not None:
         parts.append(_worked(seen, beside.previous_queue, beside.feedback))
+    parts.append(pd.DataFrame(index=pd.Index(sorted(named), dtype=object)))
     joined = pd.concat([part for part in parts if len(part)] or [pd.DataFrame()], axis=1)
     counts = joined.reindex(columns=COUNTS).fillna(0).astype("int64").sort_index()
     counts["quota_open_cents"] = counts["open_cents"].where(counts["has_quota"] > 0, 0)

@@ -95,6 +95,13 @@ def test_times_count_what_goes_on(found: Found) -> None:
     assert found(opportunities=[*closed[:1], opportunity("open", 40)]).team_row()["cycle_days"] == 10.0
 
 
+def test_an_owner_known_by_times_alone_has_a_row(found: Found) -> None:
+    row = found(opportunities=[opportunity("o"), opportunity("old", 700, 500, "lost", owner_id="v")]).team_row(
+        "owner", "v"
+    )
+    assert (row["open_count"], row["closed_count"], row["cycle_count"], row["cycle_days"]) == (0, 0, 1, 200.0)
+
+
 def test_stays_in_stages_end_with_the_stage_and_belong_to_who_held_them(found: Found) -> None:
     company = found(
         versioned=("stage", "owner_id"),
