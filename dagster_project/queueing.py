@@ -3,6 +3,7 @@
 Belongs here: finding inputs and keeping results. Does not belong here: rules, allocation, feedback (follow_up).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from dagster_project.applying import previous_table, with_owner_free
 from dagster_project.plan import RunPlan
-from sales_pipeline.contracts.internal import COHORT
+from sales_pipeline.contracts.internal import COHORT, FEEDBACK
 from sales_pipeline.contracts.published import (
     FOLLOW_UP_QUEUE,
     LEFT_OUT,
@@ -61,7 +62,7 @@ def queue_tables(
     """FOLLOW_UP_QUEUE, LEFT_OUT and OWNER_WORKLOAD of the plan's run."""
     from sales_pipeline.follow_up.checks import check_queue
 
-    feedback = known_feedback(lake, as_of)
+    feedback = known_feedback(lake, canonical, as_of, plan, engine)
 
     def build(folder: Path) -> dict[str, Any]:
         from sales_pipeline.follow_up.queue import build_queue
@@ -92,13 +93,40 @@ def queue_tables(
     return QueueTables(*refs, kept["facts"], checks)
 
 
-def known_feedback(lake: Lake, as_of: AsOf) -> pa.Table | None:
-    """FEEDBACK known before as_of, None where there is none."""
-    from sales_pipeline.follow_up.feedback import visible
-    from sales_pipeline.follow_up.feedback_ledger import read_ledger
+def known_feedback(lake: Lake, canonical: "Canonical", as_of: AsOf, plan: RunPlan, engine: "Engine") -> pa.Table | None:
+    """FEEDBACK known before as_of, None where there is none: the lake's ledger, and done tasks of the CRM that carry a follow-up's id.
 
-    ledger = visible(read_ledger(lake), as_of)
-    return ledger if ledger.num_rows else None
+    What the ids mean is read from the chain of previous runs, so it does not depend on what was published in the meantime.
+    """
+
+    def build(folder: Path) -> dict[str, Any]:
+        from sales_pipeline.follow_up.feedback import done_tasks, from_tasks, issued, visible
+        from sales_pipeline.follow_up.feedback_ledger import read_ledger
+
+        tasks = done_tasks(canonical.tables["activities"], as_of, engine)
+        known = issued(lake.runs / run_id for run_id in reversed(list(_chain(lake, plan)))) if tasks else {}
+        by_task = from_tasks(tasks, known)
+        found = pa.concat_tables([visible(read_ledger(lake), as_of), by_task])
+        rows = write_table(found, folder / f"{FEEDBACK.name}.parquet", FEEDBACK).rows
+        return {
+            "statements": rows,
+            "done tasks": by_task.num_rows,
+            "done tasks of unknown ids": len(tasks) - by_task.num_rows,
+        }
+
+    key = digest_of("feedback", plan.run_id, canonical.key)
+    folder, facts = lake.step("feedback_known", key, build)
+    return read_table(folder / f"{FEEDBACK.name}.parquet") if facts["statements"] else None
+
+
+def _chain(lake: Lake, plan: RunPlan) -> Iterator[str]:
+    """The previous runs that are kept, youngest first."""
+    from sales_pipeline.lake.runs import MANIFEST, read_manifest
+
+    run_id = plan.previous_run_id
+    while run_id is not None and (lake.runs / run_id / MANIFEST).is_file():
+        yield run_id
+        run_id = read_manifest(lake.runs / run_id)["previous_run_id"]
 
 
 def effect_table(
@@ -111,6 +139,7 @@ def effect_table(
     canonical: "Canonical",
     as_of: AsOf,
     plan: RunPlan,
+    engine: "Engine",
 ) -> TableRef:
     """QUEUE_EFFECT of the plan's run."""
 
@@ -122,7 +151,7 @@ def effect_table(
         found = queue_effect(
             cohort,
             read_table(features.outcomes),
-            known_feedback(lake, as_of),
+            known_feedback(lake, canonical, as_of, plan, engine),
             rates=rates_at(canonical.tables["exchange_rates"], as_of, params),
             params=params,
             as_of=as_of,
@@ -146,16 +175,14 @@ def effect_checks(effect: TableRef) -> "list[QueueCheck]":
 def _cohort(lake: Lake, plan: RunPlan, scored: TableRef, queue: TableRef, left_out: TableRef) -> pa.Table:
     """COHORT of the plan's run: that of the chain of previous runs, computed where it is not kept, and this run's."""
     from sales_pipeline.follow_up.cohort import join_cohort
-    from sales_pipeline.lake.runs import MANIFEST, read_manifest
 
     chain: list[str] = []
-    run_id = plan.previous_run_id
-    while run_id is not None and not _cohort_path(lake, run_id).is_file() and (lake.runs / run_id / MANIFEST).is_file():
-        chain.append(run_id)
-        run_id = read_manifest(lake.runs / run_id)["previous_run_id"]
     cohort = None
-    if run_id is not None and _cohort_path(lake, run_id).is_file():
-        cohort = read_table(_cohort_path(lake, run_id))
+    for run_id in _chain(lake, plan):
+        if _cohort_path(lake, run_id).is_file():
+            cohort = read_table(_cohort_path(lake, run_id))
+            break
+        chain.append(run_id)
     for earlier in reversed(chain):
         names = (FOLLOW_UP_QUEUE.name, LEFT_OUT.name, SCORED_OPPORTUNITIES.name)
         tables = (read_table(lake.runs / earlier / f"{name}.parquet") for name in names)

@@ -114,6 +114,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     def queue_effect(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[LakeResource],
+        engine: dg.ResourceParam[EngineResource],
         scored: Any,
         queue: Any,
         left_out: Any,
@@ -125,7 +126,9 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
 
         as_of = lake.as_of(context.partition_key)
         params = lake.settings.follow_up
-        effect = effect_table(lake.lake, params, scored, queue, left_out, features, canonical, as_of, plan)
+        effect = effect_table(
+            lake.lake, params, scored, queue, left_out, features, canonical, as_of, plan, engine.get()
+        )
         checks = effect_checks(effect)
         yield dg.MaterializeResult(
             asset_key=QUEUE_EFFECT.name,

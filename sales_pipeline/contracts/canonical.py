@@ -61,6 +61,16 @@ OWNERS = Table(
         C("team", "string", "team, role or office", null_means=_NOT_RECORDED),
         C("manager_id", "string", "owner this one reports to", null_means=_NOT_RECORDED),
         C("is_active", "boolean", "still works here", null_means="not recorded: taken as active"),
+        C("country", "string", "where the owner works, as the CRM writes it", null_means=_NOT_RECORDED),
+        C("time_zone", "string", "IANA name of the zone the owner works in", null_means=_NOT_RECORDED),
+        C(
+            "capacity_minutes",
+            "int64",
+            "selling time on a working day",
+            unit="minutes",
+            null_means=_NOT_RECORDED,
+            minimum=0,
+        ),
         *_LINEAGE,
     ),
 )
@@ -284,6 +294,12 @@ ACTIVITIES = Table(
             unit="UTC",
             required=True,
         ),
+        C(
+            "queue_id",
+            "string",
+            "follow-up of follow_up_queue that it works",
+            null_means="none, or the CRM's tasks carry no such id",
+        ),
         *_LINEAGE,
     ),
 )
@@ -296,6 +312,12 @@ PLANNED_ACTIVITIES = Table(
         *_ACTIVITY,
         C("due_at", "timestamp", "when it is due", unit="UTC", null_means="no due date"),
         C("logged_at", "timestamp", "when it was planned", unit="UTC", null_means=_NOT_RECORDED),
+        C(
+            "queue_id",
+            "string",
+            "follow-up of follow_up_queue that it works",
+            null_means="none, or the CRM's tasks carry no such id",
+        ),
         *_LINEAGE,
     ),
 )

@@ -24,7 +24,7 @@ _TEXT: dict[str, tuple[str, ...]] = {
     "raw_contacts": (
         "contact_id", "account_id", "email_opt_out", "do_not_call", "email_allowed", "call_allowed", "created_at", "modified_at", "is_deleted",
     ),
-    "raw_owners": ("owner_id", "team", "manager_id", "is_active", "modified_at", "is_deleted"),
+    "raw_owners": ("owner_id", "team", "manager_id", "is_active", "country", "time_zone", "capacity_minutes", "modified_at", "is_deleted"),
     "raw_products": ("product_id", "family", "list_price", "modified_at", "is_deleted"),
     "raw_stages": ("pipeline", "stage", "label", "is_closed", "is_won", "position", "probability"),
     "raw_opportunities": (
@@ -39,7 +39,7 @@ _TEXT: dict[str, tuple[str, ...]] = {
     "raw_field_history": ("change_id", "opportunity_id", "changed_at", "field", "old_value", "new_value", "is_deleted"),
     "raw_activities": (
         "activity_id", "opportunity_id", "account_id", "contact_id", "owner_id", "kind", "direction", "occurred_at", "due_at", "logged_at",
-        "is_done", "modified_at", "is_deleted",
+        "is_done", "queue_id", "modified_at", "is_deleted",
     ),
     "raw_opportunity_products": ("line_id", "opportunity_id", "product_id", "quantity", "total_price", "created_at", "modified_at", "is_deleted"),
     "raw_quotas": ("owner_id", "period_start", "period_end", "amount", "currency"),
@@ -53,6 +53,8 @@ MEANINGS: dict[str, str] = {
     "old_value": "value before the change; NULL where there was none or the export does not say",
     "new_value": "value after the change; NULL where it was cleared",
     "change_id": "the source's own id of the change: breaks ties among changes of one instant",
+    "queue_id": "id of the follow-up (follow_up_queue) that a task works, in the field the tasks were imported with",
+    "capacity_minutes": "selling time on a working day, in minutes",
     "is_done": "a word that says whether the activity was done",
     "opportunity_id": "id of the opportunity; in activities the record the activity is about (an account's id is possible too)",
     "label": "the stage's label where records name it by id",

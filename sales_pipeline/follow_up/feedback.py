@@ -28,9 +28,10 @@ from sales_pipeline.contracts.internal import FEEDBACK
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.base import Engine
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.rules import CRM_ACTIONS, Proposal
-from sales_pipeline.lake.tables import read_table
+from sales_pipeline.lake.tables import TableRef, read_table
 
 ISSUED_COLUMNS = ("queue_id", "source_system", "opportunity_id", "contact_id", "action", "stage", "episode_id")
 
@@ -131,6 +132,14 @@ def issued(runs: Iterable[Path]) -> dict[str, dict[str, Any]]:
                 "proposed_at": proposed_at if before is None else before["proposed_at"],
             }
     return found
+
+
+def done_tasks(activities: TableRef, as_of: AsOf, engine: Engine) -> list[dict[str, Any]]:
+    """Follow-ups that the CRM's own tasks say were done before as_of: rows of {queue_id, occurred_at}."""
+    if not activities.rows:
+        return []
+    model = Path(__file__).parent / "sql" / "done_tasks.sql"
+    return list(engine.query(model, {"activities": activities}, parameters={"as_of": as_of.instant}).to_pylist())
 
 
 def from_tasks(tasks: Iterable[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> pa.Table:

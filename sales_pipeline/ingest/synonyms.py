@@ -59,6 +59,9 @@ HEADERS: dict[str, dict[str, tuple[str, ...]]] = {
         "team": ("team", "regional office", "region", "office", "department", "role"),
         "manager_id": ("manager id", "manager", "supervisor", "reports to"),
         "is_active": ("is active", "active"),
+        "country": ("country", "country code"),
+        "time_zone": ("time zone", "timezone"),
+        "capacity_minutes": ("capacity minutes", "minutes per day"),
     },
     "contacts": {
         "contact_id": ("contact id", "id", "contact"),
@@ -77,6 +80,7 @@ HEADERS: dict[str, dict[str, tuple[str, ...]]] = {
         "due_at": ("due at", "due date"),
         "logged_at": ("logged at", "created at", "created date"),
         "is_done": ("is done", "done", "completed"),
+        "queue_id": ("queue id", "follow up id"),
     },
 }  # fmt: skip
 """Per table and column the headers that mean it, the most telling first."""

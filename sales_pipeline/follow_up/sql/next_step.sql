@@ -11,7 +11,9 @@ WITH planned AS (
   FROM planned_activities AS p
   INNER JOIN open_opportunities AS o ON p.opportunity_id = o.opportunity_id
   WHERE
-    (p.logged_at IS NULL OR p.logged_at < $as_of)
+    -- a task made from our own queue is the follow-up itself, not another step
+    p.queue_id IS NULL
+    AND (p.logged_at IS NULL OR p.logged_at < $as_of)
     AND (p.due_at IS NULL OR (p.due_at >= $due_from AND p.due_at < $due_before))
 )
 SELECT opportunity_id, activity_id, due_at FROM planned WHERE place = 1 ORDER BY opportunity_id

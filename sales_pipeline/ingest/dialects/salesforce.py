@@ -116,6 +116,7 @@ _ACTIVITY: dict[str, Rule] = {
     "owner_id": Take(("OwnerId",)),
     "direction": Words(("CallType", "TaskSubtype", "Subject"), DIRECTION),
     "logged_at": Take(("CreatedDate",)),
+    "queue_id": Take(("Queue_Id__c", "QueueId__c", "Follow_Up_Id__c")),
     "modified_at": _MODIFIED,
     "is_deleted": _DELETED,
 }
@@ -222,6 +223,8 @@ _TABLES = (
             ),
             "manager_id": Take(("ManagerId",)),
             "is_active": Take(("IsActive",)),
+            "country": Take(("CountryCode", "Country")),
+            "time_zone": Take(("TimeZoneSidKey",)),
             "modified_at": _MODIFIED,
             "is_deleted": _DELETED,
         },
