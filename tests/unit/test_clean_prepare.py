@@ -69,7 +69,7 @@ WORLD: dict[str, list[dict[str, Any]]] = {
         {"opportunity_id": "o1", "changed_at": "2026-02-01T00:00:00Z", "field": "stage", "old_value": "New", "new_value": "Won", "change_id": "1"},
     ],
     "activities": [
-        {"activity_id": "t1", "opportunity_id": "o1", "kind": "Call", "is_done": "true", "occurred_at": "2026-01-05T10:00:00Z", "direction": "Inbound"},
+        {"activity_id": "t1", "opportunity_id": "o1", "kind": "Call", "is_done": "true", "occurred_at": "2026-01-05T10:00:00Z", "direction": "Inbound", "queue_id": " fu-1 "},
         {"activity_id": "t2", "opportunity_id": "o77", "kind": "Email", "is_done": "false", "due_at": "2026-09-05"},
         {"activity_id": "t3", "opportunity_id": "a1", "kind": "Meeting", "is_done": "true"},
         {"activity_id": "t4", "opportunity_id": "a2", "kind": "Visit", "is_done": "Completed", "occurred_at": "2026-01-06"},
@@ -197,6 +197,7 @@ def test_activities_find_their_place(world: Canonical) -> None:
     assert (done["t1"]["account_id"], done["t1"]["direction"], done["t1"]["kind"]) == ("a1", "inbound", "call")
     assert (done["t4"]["account_id"], done["t4"]["opportunity_id"], done["t4"]["kind"]) == ("a2", None, "meeting")
     assert done["t5"]["opportunity_id"] == "o2", "an activity with a converted lead belongs to its opportunity"
+    assert (done["t1"]["queue_id"], done["t4"]["queue_id"]) == ("fu-1", None)
     assert set(_rows(world, "planned_activities", "activity_id")) == {"t2"}
 
 

@@ -207,6 +207,14 @@ def test_the_latest_statement_holds(desk: Desk) -> None:
     assert only(desk.queue([opportunity()], feedback=both, as_of=later))["opportunity_id"] == "o"
 
 
+def test_a_task_made_from_the_queue_is_no_other_step(desk: Desk) -> None:
+    row = only(desk.queue([opportunity()], activities=[activity(35)]))
+    task = {"activity_id": "p", "opportunity_id": "o", "kind": "task", "due_at": row["due_at"]}
+    again = only(desk.queue([opportunity()], activities=[activity(35)], planned=[task | {"queue_id": row["queue_id"]}]))
+    assert again["queue_id"] == row["queue_id"]
+    assert left(desk.queue([opportunity()], activities=[activity(35)], planned=[task])) == {"o": "already_planned"}
+
+
 # Inputs that lack something
 
 

@@ -97,12 +97,12 @@ def test_salesforce_history_roles_and_activities(ingest) -> None:
             "Opportunity.csv": OPPORTUNITY + "006A,Open,5,2024-05-01,0,0,2024-01-01,005A,Deal,2024,North,\n",
             "OpportunityFieldHistory.csv": "Id,OpportunityId,CreatedDate,Field,OldValue,NewValue\n017A,006A,2024-02-01 00:00:00,StageName,Open,Won\n"
             "017B,006A,2024-02-02 00:00:00,Owner,005A,005B\n017C,006A,2024-02-03 00:00:00,Budget__c,false,true\n",
-            "User.csv": "Id,UserRoleId,Department,IsActive\n005A,00EA,Dept,1\n005B,,Dept,0\n",
+            "User.csv": "Id,UserRoleId,Department,IsActive,TimeZoneSidKey,CountryCode\n005A,00EA,Dept,1,Europe/Berlin,DE\n005B,,Dept,0,,\n",
             "UserRole.csv": "Id,Name\n00EA,North team\n",
-            "Task.csv": "Id,WhatId,Subject,TaskSubtype,CallType,Status,IsClosed,ActivityDate,CompletedDateTime,CreatedDate\n"
-            "00T1,006A,Call,Call,Inbound,Completed,1,2024-02-04,2024-02-04 10:00:00,2024-02-04 09:00:00\n"
-            "00T2,006A,Email: outbound,,,Not Started,0,2024-09-01,,2024-02-04 09:00:00\n"
-            "00T3,006A,Check papers,Task,,Completed,,2024-02-01,,2024-02-04 09:00:00\n",
+            "Task.csv": "Id,WhatId,Subject,TaskSubtype,CallType,Status,IsClosed,ActivityDate,CompletedDateTime,CreatedDate,Queue_Id__c\n"
+            "00T1,006A,Call,Call,Inbound,Completed,1,2024-02-04,2024-02-04 10:00:00,2024-02-04 09:00:00,fu-1\n"
+            "00T2,006A,Email: outbound,,,Not Started,0,2024-09-01,,2024-02-04 09:00:00,\n"
+            "00T3,006A,Check papers,Task,,Completed,,2024-02-01,,2024-02-04 09:00:00,\n",
             "Event.csv": "Id,WhatId,Subject,StartDateTime,CreatedDate\n00U1,006A,Meeting,2024-02-01 10:00:00,2024-01-30 10:00:00\n"
             "00U2,006A,Meeting,2024-12-01 10:00:00,2024-01-30 10:00:00\n",
         },
@@ -118,6 +118,11 @@ def test_salesforce_history_roles_and_activities(ingest) -> None:
         "00U2": ("meeting", None, "false"),
     }
     assert activities["00T1"]["occurred_at"] == "2024-02-04 10:00:00"
+    assert {key for key, row in activities.items() if row.get("queue_id")} == {"00T1"}
+    assert [(row.get("time_zone"), row.get("country")) for row in rows(one, "raw_owners")] == [
+        ("Europe/Berlin", "DE"),
+        (None, None),
+    ]
     assert activities["00T3"]["occurred_at"] == "2024-02-01"
     assert one.export.exported_at.isoformat() == "2024-02-04T09:00:00.000001+00:00"
 
