@@ -16,9 +16,10 @@ SEED ?= 7
 SCORES ?= --peer-seconds 240
 FORECAST ?= --opportunities 2000 --dates 13
 REPLAY ?= --from 2025-01-01 --every 8w
+WEEK_BEFORE ?= 2026-06-23
 SLOW := spark or postgres or browser or slow
 
-.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-forecast bench-peers scores-page sample format clean
+.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-forecast bench-peers scores-page report-picture sample format clean
 
 help: ## what there is to type
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
@@ -92,6 +93,12 @@ scores-page: data/landing/.ready ## run, replay, and fill docs/scores.md and its
 	$(BIN)/sales-pipeline run -c $(CONFIG)
 	$(BIN)/sales-pipeline replay -c $(CONFIG) $(REPLAY)
 	$(BIN)/python -m tests.support.scores_page -c $(CONFIG)
+
+report-picture: data/landing/.ready ## a run a week before the newest day, a replay, the newest day, and README's picture of its report (needs Chromium)
+	$(BIN)/sales-pipeline run -c $(CONFIG) --as-of $(WEEK_BEFORE)
+	$(BIN)/sales-pipeline replay -c $(CONFIG) $(REPLAY)
+	$(BIN)/sales-pipeline run -c $(CONFIG)
+	$(BIN)/python -m tests.support.report_picture -c $(CONFIG)
 
 format: .venv/.ready
 	$(BIN)/ruff check --fix .

@@ -176,6 +176,7 @@ def _next_steps(settings: Settings) -> None:
     program = sys.argv[0] if Path(sys.argv[0]).name == "sales-pipeline" else "sales-pipeline"
     put("")
     put("next:")
+    put(f"  {program} report{named} --open  # the run in one page, for people")
     put(f"  {program} dagster{named}  # runs, checks and lineage on http://127.0.0.1:3000")
     put(f"  {program} mlflow{named}  # candidates side by side on http://127.0.0.1:5000")
     put(f"  {program} init YOUR_EXPORTS  # a configuration for your own CRM's files")

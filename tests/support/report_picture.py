@@ -11,17 +11,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dagster_project.reporting import find_report
+from sales_pipeline.delivery.palette import DARK, LIGHT
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.settings import load_settings
 from tests.support.chromium import CHROMIUM, chromium
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "report.png"
 WIDTH = 1200
-COLOURS = 96
-PARTS = (("#summary", False, None), ("#queue", False, 300), ("#forecast", True, 560))
+COLOURS = 256
+MARGIN = 28
+GROUNDS = {False: LIGHT["paper"], True: DARK["paper"]}
+PARTS = (("#summary", False, None), ("#queue", False, 330), ("#forecast", True, 545))
 """Element, whether in dark colours, and how much of it in pixels."""
 
 
@@ -31,7 +34,8 @@ def picture(report: Path, profile: Path) -> bytes:
     with chromium(profile) as tab:
         for selector, is_dark, height in PARTS:
             tab.open(report, WIDTH, is_dark=is_dark)
-            shown.append(Image.open(io.BytesIO(tab.picture(selector, height))).convert("RGB"))
+            part = Image.open(io.BytesIO(tab.picture(selector, height))).convert("RGB")
+            shown.append(ImageOps.expand(part, MARGIN, GROUNDS[is_dark]))
     whole = Image.new("RGB", (max(part.width for part in shown), sum(part.height for part in shown)), "white")
     top = 0
     for part in shown:

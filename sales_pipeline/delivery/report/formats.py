@@ -106,6 +106,11 @@ def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 
+def number_of(value: Any) -> float | None:
+    """A cell as a number; None for None, NaN and NaT."""
+    return float(value) if is_known(value) else None
+
+
 def main_currency(currencies: Iterable[str | None]) -> str | None:
     """The currency of most rows, the first by code of several; None where there is none."""
     counts = Counter(currency for currency in currencies if currency)

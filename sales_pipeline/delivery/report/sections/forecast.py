@@ -1,4 +1,4 @@
-"""What will be won by period: the company, teams and owners, what was said earlier and how right it was, and what moved it."""
+"""What will be won by period: the company, teams and owners. Its past stands in `forecast_past`."""
 
 from __future__ import annotations
 
@@ -8,30 +8,16 @@ from typing import Any
 import pandas as pd
 
 from sales_pipeline.delivery.report.blocks import Block, Cell, Column, DataTable, Figure, Missing, Pair, Section, Text
-from sales_pipeline.delivery.report.charts import Bar, Said, Stack, bridge_svg, history_svg, stacks_svg
-from sales_pipeline.delivery.report.formats import shortened
+from sales_pipeline.delivery.report.charts import Stack, stacks_svg
+from sales_pipeline.delivery.report.formats import number_of, shortened
 from sales_pipeline.delivery.report.inputs import ReportInputs
-from sales_pipeline.delivery.report.limits import DATES, NAME, OWNERS, PERIODS, TEAMS, TEXT
+from sales_pipeline.delivery.report.limits import NAME, OWNERS, PERIODS, TEAMS, TEXT
+from sales_pipeline.delivery.report.sections.forecast_past import accuracy_block, bridge_block, history_block
 from sales_pipeline.delivery.report.words import Words
 from sales_pipeline.delivery.svg import Look
 
 ID = "forecast"
-FORECAST, CHANGES = "revenue_forecast", "forecast_changes"
-HISTORY, ACCURACY = "forecast_history", "forecast_accuracy"
-PARTS = (
-    "new",
-    "won",
-    "lost",
-    "slipped",
-    "pulled_in",
-    "revalued",
-    "rescored",
-    "reassigned",
-    "removed",
-    "not_yet_created",
-    "restated",
-)
-ALL_AHEAD = -1
+FORECAST = "revenue_forecast"
 
 
 def forecast_section(inputs: ReportInputs, words: Words) -> Section:
@@ -42,7 +28,7 @@ def forecast_section(inputs: ReportInputs, words: Words) -> Section:
     if company.empty:
         return Section(ID, title, lead, [Missing(words("forecast.missing"))])
     now = current_period(company, inputs.day)
-    told = [_chart(company, words), _bridge(inputs, company, words), _history(inputs, now, words)]
+    told = [_chart(company, words), bridge_block(inputs, now, words), history_block(inputs, now, words)]
     blocks: list[Block] = [Pair([block for block in told if isinstance(block, Figure)])]
     blocks += [block for block in told if isinstance(block, Missing)]
     blocks.append(_periods(company, words))
@@ -57,7 +43,7 @@ def forecast_section(inputs: ReportInputs, words: Words) -> Section:
             found = rows[(rows["level"] == level) & (rows["period"] == now["period"])]
             if len(found):
                 blocks.append(_keys(found, level, most, words))
-    blocks.append(_accuracy(inputs, words))
+    blocks.append(accuracy_block(inputs, words))
     return Section(ID, title, lead, blocks)
 
 
@@ -86,10 +72,10 @@ def forecast_worry(inputs: ReportInputs, words: Words) -> str:
     """Where the current quarter falls short of its quota; empty where it does not, or there is none."""
     company = _company(inputs.frame(FORECAST))
     row = current_period(company, inputs.day) if len(company) else None
-    if row is None or _number(row["quota"]) is None or row["expected"] >= row["quota"]:
+    if row is None or number_of(row["quota"]) is None or row["expected"] >= row["quota"]:
         return ""
     fmt, currency, period = words.formats, row["currency"], shortened(row["period"], NAME)
-    quota, high = fmt.money(row["quota"], currency), _number(row["high"])
+    quota, high = fmt.money(row["quota"], currency), number_of(row["high"])
     if high is not None and high < row["quota"]:
         return words("worry.quota_out", period=period, high=fmt.money(high, currency), quota=quota)
     gap = fmt.money(row["quota"] - row["expected"], currency)
@@ -119,9 +105,9 @@ def _chart(company: pd.DataFrame, words: Words) -> Block:
         Stack(
             str(row["period"]),
             [row["closed"], row["from_open"], row["from_new"]],
-            _number(row["low"]),
-            _number(row["high"]),
-            _number(row["quota"]),
+            number_of(row["low"]),
+            number_of(row["high"]),
+            number_of(row["quota"]),
         )
         for row in shown
     ]
@@ -200,7 +186,7 @@ def _columns(first: str, words: Words) -> list[Column]:
 
 def _figures(row: dict[Any, Any], words: Words) -> list[Cell | str]:
     fmt, currency = words.formats, row["currency"]
-    low, high = _number(row["low"]), _number(row["high"])
+    low, high = number_of(row["low"]), number_of(row["high"])
     return [
         *(fmt.money(row[name], currency) for name in ("closed", "commit", "best_case")),
         Cell(fmt.money(row["expected"], currency), note=fmt.money_span(low, high, currency) if low is not None else ""),
@@ -208,159 +194,3 @@ def _figures(row: dict[Any, Any], words: Words) -> list[Cell | str]:
         fmt.percent(row["attainment"]),
         fmt.number(row["coverage"], 1),
     ]
-
-
-def _bridge(inputs: ReportInputs, company: pd.DataFrame, words: Words) -> Block | None:
-    now = current_period(company, inputs.day)
-    rows = inputs.frame(CHANGES)
-    if now is None or rows.empty:
-        return None
-    found = rows[(rows["level"] == "company") & (rows["period"] == now["period"])]
-    if found.empty:
-        return None
-    row = found.iloc[0].to_dict()
-    if pd.isna(row["previous_expected"]):
-        note = str(row["note"]) if words.language == "en" and row["note"] else words("forecast.no_earlier")
-        return Missing(words("forecast.no_bridge", note=shortened(note, TEXT)))
-    fmt, currency = words.formats, str(row["currency"])
-    parts = [(name, float(row[name])) for name in PARTS if pd.notna(row[name]) and round(float(row[name])) != 0]
-    steps = [("previous_expected", float(row["previous_expected"])), *parts, ("expected", float(row["expected"]))]
-    ends = {"previous_expected", "expected"}
-    bars = [
-        Bar(
-            words(f"bridge.{name}"),
-            value,
-            label=fmt.money(value, currency) if name in ends else _signed(value, currency, words),
-        )
-        for name, value in steps
-    ]
-    earlier = row["previous_as_of"]
-    day = fmt.short_day(inputs.as_day(earlier)) if earlier is not None and pd.notna(earlier) else fmt.day(None)
-    title = words("forecast.bridge", period=shortened(now["period"], NAME), day=day)
-    largest = max(parts, key=lambda part: abs(part[1]), default=("restated", 0.0))
-    described = words(
-        "forecast.bridge_desc",
-        before=bars[0].label,
-        now=bars[-1].label,
-        part=words(f"bridge.{largest[0]}"),
-        amount=_signed(largest[1], currency, words),
-    )
-    data = DataTable(
-        title,
-        [Column(words("forecast.part"), "text"), Column(words("forecast.amount"))],
-        [[words(f"bridge.{name}"), fmt.whole_money(value, currency)] for name, value in steps],
-        file=f"{CHANGES}.csv",
-    )
-    picture = bridge_svg(
-        bars, lambda value: fmt.money(value, currency), "bridge", title, Look(is_inline=True, description=described)
-    )
-    return Figure(picture, words.sentences(words.ended(title), words("forecast.bridge_caption")), data)
-
-
-def _signed(value: float, currency: str, words: Words) -> str:
-    return f"{'+' if value >= 0 else '−'}{words.formats.money(abs(value), currency)}"
-
-
-def _history(inputs: ReportInputs, now: dict[Any, Any] | None, words: Words) -> Block:
-    """The current quarter by published runs where there are two or more, else the last ended one of the replay."""
-    rows = inputs.frame(HISTORY)
-    if len(rows):
-        rows = rows[rows["level"] == "company"]
-    found = pd.DataFrame()
-    if len(rows) and now is not None:
-        found = rows[(rows["source"] == "run") & (rows["period"] == now["period"])]
-    if len(found) < 2 and len(rows):
-        replayed = rows[(rows["source"] == "replay") & (rows["period_kind"] == "quarter") & rows["came"].notna()]
-        counts = replayed.groupby("period").size()
-        many = [period for period in counts.index if counts[period] > 1]
-        found = replayed[replayed["period"] == max(many)] if many else found
-    if len(found) < 2:
-        return Missing(words("forecast.no_history"))
-    fmt = words.formats
-    shown = found.sort_values("said_at").tail(DATES).to_dict("records")
-    currency, came = str(shown[0]["currency"]), _number(shown[-1]["came"])
-    said = [
-        Said(
-            fmt.iso_day(inputs.as_day(row["said_at"])),
-            row["expected"],
-            row["closed"],
-            _number(row["low"]),
-            _number(row["high"]),
-        )
-        for row in shown
-    ]
-    title = words("forecast.history", period=shortened(shown[0]["period"], NAME))
-    described = words(
-        "forecast.history_desc",
-        first=fmt.money(said[0].expected, currency),
-        last=fmt.money(said[-1].expected, currency),
-    )
-    names = (
-        words("forecast.expected"),
-        words("forecast.range"),
-        words("forecast.closed"),
-        words("forecast.came_label"),
-    )
-    data = DataTable(
-        title,
-        [Column(words("forecast.said_at"), "text"), Column(names[0]), Column("10 %"), Column("90 %"), Column(names[2])],
-        [
-            [row.name, *(fmt.whole_money(value, currency) for value in (row.expected, row.low, row.high, row.closed))]
-            for row in said
-        ],
-        file=f"{HISTORY}.csv",
-    )
-    source = words("forecast.history_caption", source=words(f"forecast.history_{shown[0]['source']}"))
-    told = [words.ended(title), source] + (
-        [words("forecast.came", amount=fmt.money(came, currency))] if came is not None else []
-    )
-    picture = history_svg(
-        said,
-        came,
-        names,
-        lambda value: fmt.money(value, currency),
-        "history",
-        title,
-        Look(is_inline=True, description=described),
-    )
-    return Figure(picture, words.sentences(*told), data)
-
-
-def _accuracy(inputs: ReportInputs, words: Words) -> Block:
-    rows = inputs.frame(ACCURACY)
-    if len(rows):
-        rows = rows[(rows["level"] == "company") & (rows["forecasts"] > 0)]
-    if rows.empty:
-        return Missing(words("forecast.no_accuracy"))
-    fmt = words.formats
-    together = rows[rows["periods_ahead"] == ALL_AHEAD]
-    rows = (together if len(together) else rows).sort_values(["source", "period_kind", "method"])
-    return DataTable(
-        words("forecast.accuracy"),
-        [
-            Column(words("forecast.method"), "text"),
-            *(Column(words(f"forecast.{name}")) for name in ("judged", "error", "bias", "covered")),
-        ],
-        [
-            [
-                Cell(
-                    words.code("method", row["method"]),
-                    note=_judged_on(row, words),
-                ),
-                fmt.count(row["forecasts"]),
-                fmt.money(row["mean_absolute_error"], str(row["currency"])),
-                f"{fmt.points(row['bias'])}%" if _number(row["bias"]) is not None else fmt.percent(None),
-                fmt.percent(row["covered_share"]),
-            ]
-            for row in rows.to_dict("records")
-        ],
-        file=f"{ACCURACY}.csv",
-    )
-
-
-def _judged_on(row: dict[Any, Any], words: Words) -> str:
-    return f"{words.code('periodkind', row['period_kind'])} · {words.code('forecast', 'history_' + str(row['source']))}"
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or pd.isna(value) else float(value)

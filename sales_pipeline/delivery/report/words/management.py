@@ -55,7 +55,7 @@ MANAGEMENT: dict[str, tuple[str, str]] = {
         "尚无历史：每次发布都会累积，历史回放可立即补上。",
     ),
     "forecast.said_at": ("forecast of", "预测日期"),
-    "forecast.came": ("what came: {amount}", "最终结果：{amount}"),
+    "forecast.came": ("What came: {amount}.", "最终结果：{amount}。"),
     "forecast.came_label": ("what came", "最终结果"),
     "forecast.range": ("80 % range", "80% 区间"),
     "forecast.bridge": ("What moved {period} since {day}", "自 {day} 以来{period}的变化"),
