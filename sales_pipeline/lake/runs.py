@@ -184,7 +184,7 @@ def require_run_of(lake: Lake, as_of: str) -> PublishedRun:
     if not runs:
         raise ConfigurationError(
             "nothing is published for this day",
-            expected="one of " + ", ".join(run.as_of for run in published_runs(lake)[-5:]),
+            expected="one of " + ", ".join(sorted({run.as_of for run in published_runs(lake)})[-5:]),
             found=as_of,
             where=str(lake.root),
             fix="run the day with `sales-pipeline run --as-of`",

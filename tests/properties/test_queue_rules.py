@@ -6,20 +6,23 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sales_pipeline.contracts.canonical import ACTIVITIES, CONTACTS, OWNERS, PLANNED_ACTIVITIES
-from sales_pipeline.contracts.internal import SPINE
+from sales_pipeline.contracts.internal import FEEDBACK, SPINE
 from sales_pipeline.delivery.audit import audit
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.duckdb import DuckDBEngine
-from sales_pipeline.follow_up.params import FollowUpParams
+from sales_pipeline.follow_up.checks import check_queue
+from sales_pipeline.follow_up.feedback import ISSUED_COLUMNS
+from sales_pipeline.follow_up.params import AssignmentParams, FollowUpParams, OwnerSetting
 from sales_pipeline.follow_up.queue import Queue, build_queue
 from sales_pipeline.follow_up.rules import CRM_ACTIONS
 from sales_pipeline.lake.tables import TableRef, write_table
@@ -101,9 +104,20 @@ def days(draw: st.DrawFn) -> Day:
         }
         for name in draw(st.sampled_from([[], ["p"], ["p", "q"]]))
     ]
-    owners = draw(st.sampled_from([[], [{**LINEAGE, "owner_id": "gone", "is_active": False}]]))
+    gone = {**LINEAGE, "owner_id": "gone", "is_active": False}
+    team = [
+        gone | {"team": "t", "manager_id": "s2"},
+        {**LINEAGE, "owner_id": "s1", "team": "t"},
+        {**LINEAGE, "owner_id": "s2"},
+    ]
+    owners = draw(st.sampled_from([[], [gone], team[:2], team]))
     params = FollowUpParams(
-        capacity_minutes_per_day=draw(st.sampled_from([0, 14, 40, 240])),
+        capacity_minutes_per_day=draw(st.sampled_from([None, 0, 14, 40, 240])),
+        owners=draw(st.sampled_from([{}, {"s1": OwnerSetting(capacity_minutes=20, time_zone="Asia/Tokyo")}])),
+        exploration_share=draw(st.sampled_from([0.0, 0.5])),
+        exploration_seed=draw(st.integers(0, 3)),
+        min_capacity_share=draw(st.sampled_from([0.0, 0.1, 1.0])),
+        assignment=AssignmentParams(largest=draw(st.sampled_from([0, 2000]))),
         max_rows_per_owner=draw(st.sampled_from([0, 2, 20])),
         hold_out_share=draw(st.sampled_from([0.0, 0.3])),
         requires_recorded_consent=draw(st.booleans()),
@@ -117,7 +131,9 @@ class Builder:
         self.folder = folder
         self.engine = engine
 
-    def __call__(self, day: Day, previous: Queue | None = None, as_of: AsOf = AS_OF) -> Queue:
+    def __call__(
+        self, day: Day, previous: Queue | None = None, as_of: AsOf = AS_OF, feedback: pa.Table | None = None
+    ) -> Queue:
         def at_rest(name: str, contract: Any, rows: list[dict[str, Any]]) -> TableRef:
             return write_table(rows_of(contract, rows), self.folder / f"{name}.parquet", contract)
 
@@ -129,7 +145,7 @@ class Builder:
             contacts=at_rest("contacts", CONTACTS, day.contacts),
             owners=at_rest("owners", OWNERS, day.owners),
             previous_queue=None if previous is None else previous.rows,
-            feedback=None,
+            feedback=feedback,
             as_of=as_of,
             params=day.params,
             run_id="run-1",
@@ -151,6 +167,8 @@ def test_every_day_keeps_the_rules(build: Builder, day: Day) -> None:
     every_open_opportunity_is_in_one_of_the_two(day, queue)
     nobody_gets_more_than_a_day_and_nothing_twice(day, queue)
     nobody_is_contacted_against_their_will_or_too_soon(day, queue)
+    every_check_passes(day, queue)
+    rows_are_due_in_working_hours_and_propensities_are_chances(day, queue)
 
 
 def every_open_opportunity_is_in_one_of_the_two(day: Day, queue: Queue) -> None:
@@ -163,6 +181,28 @@ def every_open_opportunity_is_in_one_of_the_two(day: Day, queue: Queue) -> None:
     )
 
 
+def every_check_passes(day: Day, queue: Queue, feedback: pa.Table | None = None, as_of: AsOf = AS_OF) -> None:
+    spine = [row | {"as_of": as_of.instant} for row in day.spine]
+    scored = scored_table(spine, [row | {"as_of": as_of.instant} for row in day.predictions])
+    checks = check_queue(queue.rows, queue.left_out, queue.workload, scored, feedback, as_of=as_of, params=day.params)
+    assert [check.message for check in checks if not check.passed] == []
+
+
+def rows_are_due_in_working_hours_and_propensities_are_chances(day: Day, queue: Queue) -> None:
+    keep = 1 - day.params.hold_out_share
+    for row in queue.rows.to_pylist():
+        assert row["due_at"] in (
+            datetime(2026, 7, 1, 17, tzinfo=UTC),
+            datetime(2026, 7, 1, 8, tzinfo=UTC),
+        )  # here, in Tokyo
+        assert AS_OF.instant < row["due_at"] < row["expires_at"]
+        if row["chosen_by"] == "gain":
+            assert row["propensity"] == keep
+        else:
+            assert day.params.exploration_share > 0
+            assert round(keep / row["propensity"]) == pytest.approx(keep / row["propensity"], abs=0.01)
+
+
 def nobody_gets_more_than_a_day_and_nothing_twice(day: Day, queue: Queue) -> None:
     rows = queue.rows.to_pylist()
     for column in ("account_id", "contact_id", "opportunity_id", "queue_id"):
@@ -170,7 +210,10 @@ def nobody_gets_more_than_a_day_and_nothing_twice(day: Day, queue: Queue) -> Non
         assert not counts or max(counts.values()) == 1
     for owner in {row["owner_id"] for row in rows}:
         own = [row for row in rows if row["owner_id"] == owner]
-        assert sum(row["estimated_minutes"] for row in own) <= day.params.capacity_minutes_per_day
+        setting = day.params.owners.get(owner)
+        capacity = day.params.capacity_minutes_per_day
+        most = setting.capacity_minutes if setting else 360 if capacity is None else capacity
+        assert sum(row["estimated_minutes"] for row in own) <= most
         assert sorted(row["rank"] for row in own) == list(range(1, len(own) + 1))
         assert len(own) <= day.params.max_rows_per_owner
         assert owner != "gone" or not day.owners
@@ -235,3 +278,27 @@ def test_a_follow_up_still_alive_keeps_its_id_and_its_expiry(build: Builder, day
         else:
             assert row["queue_id"] != old["queue_id"]
             assert row["attempt"] == 1
+
+
+@FEWER
+@given(
+    day=days(),
+    said=st.lists(st.sampled_from(["done", "skipped", "wrong", None]), min_size=12, max_size=12),
+    later=st.integers(1, 9),
+)
+def test_nothing_dealt_with_is_proposed_again(build: Builder, day: Day, said: list[str | None], later: int) -> None:
+    first = build(day)
+    at = AS_OF.instant + timedelta(hours=9)
+    statements = [
+        {name: row[name] for name in ISSUED_COLUMNS} | {"outcome": outcome, "dealt_with_at": at, "origin": "file"}
+        for row, outcome in zip(first.rows.to_pylist(), said, strict=False)
+        if outcome is not None
+    ]
+    feedback = rows_of(FEEDBACK, statements)
+    as_of = AsOf(AS_OF.instant + timedelta(days=later))
+    second = build(day, previous=first, as_of=as_of, feedback=feedback)
+    every_check_passes(day, second, feedback, as_of)
+    again = {row["queue_id"] for row in second.rows.to_pylist()}
+    assert not again & {row["queue_id"] for row in statements}
+    if not statements:
+        assert second == build(day, previous=first, as_of=as_of)
