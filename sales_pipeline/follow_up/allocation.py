@@ -29,7 +29,6 @@ from sales_pipeline.follow_up.capacity import OwnerDay, Owners
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.problem import NOTHING, Bools, Ints, Problem
 from sales_pipeline.follow_up.rules import Omission, Proposal, is_held_out
-from sales_pipeline.follow_up.situation import Situation
 
 
 @dataclass(frozen=True)
@@ -55,29 +54,16 @@ def allocate(
 ) -> Allocation:
     """The proposals taken and the opportunities left out. Amounts of several currencies are compared in the corporate currency by `rates`
     (units of a currency for one of the corporate currency)."""
-    everyone = list(proposals)
-    values = comparable_gains(everyone, rates or {})
-    gainful = [proposal for proposal in everyone if _can_gain(proposal, values)]
-    hopeless = _situations(everyone).keys() - _situations(gainful).keys()
-    held = {key for key, one in _situations(gainful).items() if is_held_out(one, params)}
-    able = [proposal for proposal in gainful if id(proposal.situation) not in held]
-    able.sort(key=lambda proposal: _order(proposal, values))
-    day = _Day(able, owners, params, values)
+    book = _Book(list(proposals), params, rates or {})
+    day = _Day(book, owners, params)
     solution, taken = day.by_gain()
     drawn = day.explore(taken)
 
     keep = 1.0 - params.hold_out_share
-    chosen = [Chosen(able[index], "gain", keep) for index in np.flatnonzero(taken).tolist()]
-    chosen += [Chosen(able[index], "exploration", keep / among) for index, among in drawn.items()]
-    chosen.sort(key=lambda one: _order(one.proposal, values))
-    left = [
-        Omission(situation, "hold_out", "Kept out at random to measure the effect of following up")
-        if key in held
-        else Omission(situation, "no_gain", "No follow-up is expected to gain anything")
-        for key, situation in _situations(everyone).items()
-        if key in held or key in hopeless
-    ]
-    left += _left_out([one.proposal for one in chosen], able, day)
+    by_index = {index: Chosen(book.able[index], "gain", keep) for index in np.flatnonzero(taken).tolist()}
+    by_index |= {index: Chosen(book.able[index], "exploration", keep / among) for index, among in drawn.items()}
+    chosen = [by_index[index] for index in sorted(by_index)]
+    left = book.hopeless + book.held_out + _left_out([one.proposal for one in chosen], book, day)
     facts = {
         "method": params.assignment.method,
         "expected_gain": round(solution.gain, 2),
@@ -86,7 +72,7 @@ def allocate(
         "greedy_expected_gain": round(solution.greedy_gain, 2),
         "parts": solution.parts,
         "rounded_parts": solution.rounded_parts,
-        "proposals": len(everyone),
+        "proposals": book.proposals,
         "proposals_considered": solution.considered,
         "exploring_owners": len(day.exploring),
         "explored_rows": len(drawn),
@@ -94,37 +80,67 @@ def allocate(
     return Allocation(chosen, left, facts)
 
 
-class _Day:
-    """The proposals of a day as arrays, in falling order of gain per minute, and the days of their owners."""
+class _Book:
+    """Proposals as arrays: `able` may be taken, in falling order of gain per minute; the opportunities of the others are held out or hopeless.
 
-    def __init__(
-        self,
-        proposals: Sequence[Proposal],
-        owners: Owners,
-        params: FollowUpParams,
-        values: Mapping[tuple[str, str, str], Decimal],
-    ) -> None:
-        self.proposals = proposals
+    What cannot be compared comes last, by probability at risk per minute; of equals by opportunity, and within one as proposed. `gains` (NaN where
+    not comparable), `at_risk` and `minutes` have an entry per able proposal, and `numbers` the number of its situation.
+    """
+
+    def __init__(self, proposals: list[Proposal], params: FollowUpParams, rates: Mapping[str, Decimal]) -> None:
+        self.proposals = len(proposals)
+        known: dict[int, int] = {}
+        numbers = np.array([known.setdefault(id(p.situation), len(known)) for p in proposals], np.int64)
+        self.situations = list({id(p.situation): p.situation for p in proposals}.values())
+        gains = np.array([np.nan if g is None else float(g) for g in comparable_gains(proposals, rates)], np.float64)
+        at_risk = np.array([_at_risk(proposal) for proposal in proposals], np.float64)
+        minutes = np.array([proposal.minutes for proposal in proposals], np.int64)
+        is_gainful = np.where(np.isnan(gains), at_risk > 0, gains > 0)
+        hopes = np.zeros(len(self.situations), bool)
+        hopes[numbers[is_gainful]] = True
+        held = np.array([hopes[n] and is_held_out(one, params) for n, one in enumerate(self.situations)], bool)
+        detail = "Kept out at random to measure the effect of following up"
+        self.held_out = [Omission(self.situations[n], "hold_out", detail) for n in np.flatnonzero(held)]
+        detail = "No follow-up is expected to gain anything"
+        self.hopeless = [Omission(self.situations[n], "no_gain", detail) for n in np.flatnonzero(~hopes)]
+        able = np.flatnonzero(is_gainful & ~held[numbers])
+        names = [(one.source_system, one.opportunity_id) for one in self.situations]
+        place = np.empty(len(names), np.int64)
+        place[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+        density, chance = np.nan_to_num(gains[able]) / minutes[able], at_risk[able] / minutes[able]
+        able = able[np.lexsort((able, place[numbers[able]], -chance, -density, np.isnan(gains[able])))]
+        self.able = [proposals[index] for index in able.tolist()]
+        self.gains, self.at_risk, self.minutes, self.numbers = gains[able], at_risk[able], minutes[able], numbers[able]
+
+    def column(self, values: Iterable[Any], numbers: dict[Any, int] | None = None) -> Ints:
+        """A value of each situation by number in order of appearance (NOTHING for None), for each able proposal."""
+        known = {} if numbers is None else numbers
+        each = [NOTHING if value is None else known.setdefault(value, len(known)) for value in values]
+        return np.array(each, np.int64)[self.numbers] if each else np.zeros(0, np.int64)
+
+
+class _Day:
+    """The problem of a day, and the days of the owners."""
+
+    def __init__(self, book: _Book, owners: Owners, params: FollowUpParams) -> None:
         self.params = params
         numbers: dict[str, int] = {}
-        self.owner = _numbered([p.situation.owner_id or "" for p in proposals], numbers)
+        of = book.column((one.owner_id or "" for one in book.situations), numbers)
         self.days: list[OwnerDay] = [owners.day(name) for name in numbers]
         self.exploring = {number for number, day in enumerate(self.days) if self._explores(day)}
-        gains = [values.get(_key(proposal)) for proposal in proposals]
-        self.known = np.array([gain is not None for gain in gains], dtype=bool)
-        self.at_risk = np.array([_at_risk(proposal) for proposal in proposals], dtype=np.float64)
+        self.known = ~np.isnan(book.gains)
+        self.at_risk = book.at_risk
         slot = np.array([params.exploration_minutes * (n in self.exploring) for n in range(len(self.days))], np.int64)
         self.capacity = np.array([day.capacity_minutes for day in self.days], np.int64)
-        self.rows = np.full(len(self.days), params.max_rows_per_owner, np.int64)
         self.problem = Problem(
-            gains=np.array([0.0 if gain is None else float(gain) for gain in gains]),
-            minutes=np.array([proposal.minutes for proposal in proposals], np.int64),
-            owners=self.owner,
-            opportunities=_numbered([(p.situation.source_system, p.situation.opportunity_id) for p in proposals]),
-            accounts=_numbered([p.situation.account_id for p in proposals]),
-            contacts=_numbered([p.situation.contact_id for p in proposals]),
+            gains=np.nan_to_num(book.gains),
+            minutes=book.minutes,
+            owners=of,
+            opportunities=book.numbers,
+            accounts=book.column(one.account_id for one in book.situations),
+            contacts=book.column(one.contact_id for one in book.situations),
             capacity=self.capacity - slot,
-            most_rows=np.maximum(self.rows - (slot > 0), 0),
+            most_rows=np.maximum(np.full(len(self.days), params.max_rows_per_owner, np.int64) - (slot > 0), 0),
             least_minutes=(params.min_capacity_share * (self.capacity - slot)).astype(np.float64),
         )
 
@@ -139,7 +155,7 @@ class _Day:
 
     def by_gain(self) -> tuple[Solution, Bools]:
         """What is taken, and the solution over the proposals whose gain is known (over the others, by probability at risk, where none is)."""
-        taken = np.zeros(len(self.proposals), bool)
+        taken = np.zeros(len(self.problem), bool)
         first = solve(self.problem.only(np.flatnonzero(self.known)), self.params.assignment)
         taken[np.flatnonzero(self.known)[first.taken]] = True
         if self.known.all():
@@ -205,23 +221,7 @@ def _draw(*parts: Any) -> float:
     return int(digest_of(*parts), 16) / 16**16
 
 
-def _numbered(values: Sequence[Any], numbers: dict[Any, int] | None = None) -> Ints:
-    """Values by number in order of appearance; NOTHING for None."""
-    known = {} if numbers is None else numbers
-    return np.array([NOTHING if value is None else known.setdefault(value, len(known)) for value in values], np.int64)
-
-
-def _situations(proposals: Iterable[Proposal]) -> dict[int, Situation]:
-    """Each situation once, by identity, in order."""
-    return {id(proposal.situation): proposal.situation for proposal in proposals}
-
-
-def _can_gain(proposal: Proposal, values: Mapping[tuple[str, str, str], Decimal]) -> bool:
-    value = values.get(_key(proposal))
-    return _at_risk(proposal) > 0 if value is None else value > 0
-
-
-def _left_out(taken: Sequence[Proposal], able: Sequence[Proposal], day: _Day) -> list[Omission]:
+def _left_out(taken: Sequence[Proposal], book: _Book, day: _Day) -> list[Omission]:
     """Why each opportunity that is not taken is not, by its proposal with most gain per minute."""
     accounts = {p.situation.account_id: p.situation.opportunity_id for p in taken if p.situation.account_id is not None}
     contacts = {p.situation.contact_id: p.situation.opportunity_id for p in taken if p.situation.contact_id is not None}
@@ -235,11 +235,12 @@ def _left_out(taken: Sequence[Proposal], able: Sequence[Proposal], day: _Day) ->
     exploring = {day.days[number].owner_id for number in day.exploring}
     done = {id(proposal.situation) for proposal in taken}
     omissions = []
-    for proposal in able:
+    firsts = np.sort(np.unique(book.numbers, return_index=True)[1])
+    for index in firsts.tolist():
+        proposal = book.able[index]
         situation = proposal.situation
         if id(situation) in done:
             continue
-        done.add(id(situation))
         if situation.account_id in accounts:
             detail = f"Opportunity {accounts[situation.account_id]} of the same account is in the queue"
             omissions.append(Omission(situation, "duplicate_account", detail))
@@ -263,32 +264,17 @@ def _full(minutes: int, rows: int, proposal: Proposal, day: OwnerDay, explores: 
     )
 
 
-def comparable_gains(
-    proposals: Iterable[Proposal], rates: Mapping[str, Decimal]
-) -> dict[tuple[str, str, str], Decimal]:
-    """Expected gain of each proposal by (source_system, opportunity_id, action) in one currency; absent where it cannot be compared."""
-    known = [p for p in proposals if p.expected_gain is not None]
-    is_single = len({p.situation.currency for p in known}) <= 1
-    gains = {}
-    for proposal in known:
-        rate = Decimal(1) if is_single else rates.get(proposal.situation.currency)
-        if rate and proposal.expected_gain is not None:
-            gains[_key(proposal)] = proposal.expected_gain / rate
-    return gains
-
-
-def _key(proposal: Proposal) -> tuple[str, str, str]:
-    return proposal.situation.source_system, proposal.situation.opportunity_id, proposal.action
-
-
-def _order(
-    proposal: Proposal, values: Mapping[tuple[str, str, str], Decimal]
-) -> tuple[bool, float, float, tuple[str, str]]:
-    """Falling gain per minute; what cannot be compared last; of equals by opportunity, and within one as proposed."""
-    value = values.get(_key(proposal))
-    density = 0.0 if value is None else -float(value) / proposal.minutes
-    key = proposal.situation.source_system, proposal.situation.opportunity_id
-    return value is None, density, -_at_risk(proposal) / proposal.minutes, key
+def comparable_gains(proposals: Sequence[Proposal], rates: Mapping[str, Decimal]) -> list[Decimal | None]:
+    """Expected gain of each proposal in one currency; None where it cannot be compared."""
+    currencies = {p.situation.currency for p in proposals if p.expected_gain is not None}
+    if len(currencies) <= 1:
+        return [proposal.expected_gain for proposal in proposals]
+    return [
+        proposal.expected_gain / rate
+        if proposal.expected_gain is not None and (rate := rates.get(proposal.situation.currency))
+        else None
+        for proposal in proposals
+    ]
 
 
 def _at_risk(proposal: Proposal) -> float:

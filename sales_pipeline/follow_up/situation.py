@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +21,7 @@ from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.lake.tables import TableRef
 
 _SQL = Path(__file__).parent / "sql"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Touch: TypeAlias = tuple[str | None, datetime | None, datetime | None, datetime | None]
 
 OWNER_FREE = "win_probability_owner_free"
@@ -145,7 +146,7 @@ def _at_creation(spine: pa.Table | None) -> tuple[dict[str, datetime], dict[str,
     if spine is None:
         return {}, {}
     ids = spine.column("opportunity_id").to_pylist()
-    created = zip(ids, spine.column("created_at").to_pylist(), strict=True)
+    created = zip(ids, _values(spine.column("created_at")), strict=True)
     contact = zip(ids, spine.column("contact_id").to_pylist(), strict=True)
     return {k: v for k, v in created if v is not None}, {k: v for k, v in contact if v is not None}
 
@@ -220,4 +221,12 @@ def _later(one: datetime | None, other: datetime) -> datetime:
 
 
 def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+    return zip(*(_values(table.column(name)) for name in columns), strict=True)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """The column as Python values; instants from their microseconds, which is several times quicker than Arrow's own way."""
+    if not pa.types.is_timestamp(column.type):
+        return list(column.to_pylist())
+    micros = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
+    return [None if value is None else _EPOCH + timedelta(microseconds=value) for value in micros]
