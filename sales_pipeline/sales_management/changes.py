@@ -144,10 +144,12 @@ class _Bridge:
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two dates: opportunities by id. `open`: row in the pipeline by id; `won`: row in the deals by id; `lost`: ids."""
+    """One of the two dates: opportunities by id. `cents`: expected by row of the pipeline and month; `open`: row in the pipeline by id; `won`: row
+    in the deals by id; `lost`: ids."""
 
     pipeline: Pipeline
     places: Ints
+    cents: Ints
     open: dict[str, int]
     won: dict[str, int]
     lost: set[str]
@@ -161,6 +163,7 @@ class _Side:
         return cls(
             pipeline,
             people.places(pipeline.owner),
+            pipeline.expected_cents(),
             {name: row for row, name in enumerate(pipeline.opportunity_id)},
             dict(zip(deals.opportunity_id[won], won.tolist(), strict=True)),
             set(deals.opportunity_id[known.closed & (deals.is_won == 0)]),
@@ -183,33 +186,23 @@ def _moves(then: _Side, now: _Side, people: People, months: int) -> tuple[dict[s
     shape = (len(people.owners), months)
     moves = {name: np.zeros(shape, dtype=np.int64) for name in MOVES}
     before = np.zeros(shape, dtype=np.int64)
-    old_cents, new_cents = then.pipeline.expected_cents(), now.pipeline.expected_cents()
-    steps = _steps(then, now)
-    for name, row in then.open.items():
-        place, cents = int(then.places[row]), old_cents[row]
-        before[place] += cents
-        still, won = now.open.get(name), now.won_in(name)
-        if still is None and won is None:
+    np.add.at(before, then.places, then.cents)
+    stayed = [(row, now.open[name]) for name, row in then.open.items() if name in now.open]
+    _add_stayed(moves, then, now, *np.array(stayed, dtype=np.int64).reshape(-1, 2).T)
+    for name in then.open.keys() - now.open.keys():
+        row, won = then.open[name], now.won_in(name)
+        place, cents = then.places[row], then.cents[row]
+        if won is None:
             moves["lost" if name in now.lost else "removed"][place] -= cents
             continue
-        target = int(now.places[still]) if still is not None else won[0] if won else place
-        if target != place:
-            moves["reassigned"][place] -= cents
-            moves["reassigned"][target] += cents
-        if still is None:
-            moves["won"][target] -= cents
-            if won and won[1] >= 0:
-                moves["won"][target, won[1]] += won[2]
-            continue
-        if not now.pipeline.counted[still]:
-            moves["removed"][target] -= cents
-            continue
-        for part, values in steps(row, still).items():
-            moves[part][target] += values
-    for name, row in now.open.items():
-        if name not in then.open:
-            # An opportunity that had been won and was reopened is one of its own; what it had brought is taken back below.
-            moves["new"][int(now.places[row])] += new_cents[row]
+        moves["reassigned"][place] -= cents
+        moves["reassigned"][won[0]] += cents
+        moves["won"][won[0]] -= cents
+        if won[1] >= 0:
+            moves["won"][won[0], won[1]] += won[2]
+    # An opportunity that had been won and was reopened is one of its own; what it had brought is taken back below.
+    come = np.array([row for name, row in now.open.items() if name not in then.open], dtype=np.int64)
+    np.add.at(moves["new"], now.places[come], now.cents[come])
     for name in (then.won.keys() | now.won.keys()) - then.open.keys():
         old, new = then.won_in(name), now.won_in(name)
         if old and old[1] >= 0:
@@ -220,24 +213,27 @@ def _moves(then: _Side, now: _Side, people: People, months: int) -> tuple[dict[s
     return moves, before
 
 
-def _steps(then: _Side, now: _Side) -> Any:
-    """Per opportunity open at both dates: its change by month as re-valued, re-scored, slipped and pulled in."""
-    old_within, new_within = np.diff(then.pipeline.wins, axis=1), np.diff(now.pipeline.wins, axis=1)
-
-    def steps(old: int, new: int) -> dict[str, Ints]:
-        a0, a1 = then.pipeline.cents[old], now.pipeline.cents[new]
-        p0, p1 = then.pipeline.p[old], now.pipeline.p[new]
-        start = whole_cents(old_within[old] * a0)
-        if not then.pipeline.counted[old]:
-            return {"rescored": whole_cents(new_within[new] * a1) - start}
-        valued = whole_cents(old_within[old] * a1)
-        scored = whole_cents(old_within[old] * (p1 / p0 if p0 > 0 else 1.0) * a1)
-        timed = whole_cents(new_within[new] * a1) - scored
-        return {
-            "revalued": valued - start,
-            "rescored": scored - valued,
-            "slipped": np.minimum(timed, 0),
-            "pulled_in": np.maximum(timed, 0),
-        }
-
-    return steps
+def _add_stayed(moves: dict[str, Ints], then: _Side, now: _Side, old: Ints, new: Ints) -> None:
+    """Opportunities open at both dates (rows `old` and `new`): re-assigned, then re-valued, re-scored and moved in time."""
+    start, end = then.cents[old], now.cents[new]
+    place, target = then.places[old], now.places[new]
+    went = place != target
+    np.subtract.at(moves["reassigned"], place[went], start[went])
+    np.add.at(moves["reassigned"], target[went], start[went])
+    within = np.diff(then.pipeline.wins[old], axis=1)
+    amount = now.pipeline.cents[new][:, None]
+    p_then, p_now = then.pipeline.p[old], now.pipeline.p[new]
+    scale = np.where(p_then > 0, p_now / np.where(p_then > 0, p_then, 1.0), 1.0)[:, None]
+    was, still = then.pipeline.counted[old][:, None], now.pipeline.counted[new][:, None]
+    valued = np.where(was & still, whole_cents(within * amount), start)
+    rescored = np.where(was & still, whole_cents(within * scale * amount), np.where(still, end, start))
+    timed = np.where(still, end - rescored, 0)
+    parts = {
+        "revalued": valued - start,
+        "rescored": rescored - valued,
+        "slipped": np.minimum(timed, 0),
+        "pulled_in": np.maximum(timed, 0),
+        "removed": np.where(still, 0, -start),
+    }
+    for name, values in parts.items():
+        np.add.at(moves[name], target, values)

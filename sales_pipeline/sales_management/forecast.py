@@ -24,10 +24,10 @@ from sales_pipeline.engines.base import Engine
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 from sales_pipeline.sales_management.deals import DEAL_TABLES, Deals, deals_of, read_deals
-from sales_pipeline.sales_management.figures import Figures, Key, compute, keys
+from sales_pipeline.sales_management.figures import Figures, Ints, Key, compute, keys
 from sales_pipeline.sales_management.params import ForecastParams
 from sales_pipeline.sales_management.periods import Period, as_of_us, horizon
-from sales_pipeline.sales_management.pipeline import OMISSIONS, PastWins, omissions_of, read_pipeline
+from sales_pipeline.sales_management.pipeline import OMISSIONS, PastWins, read_pipeline
 from sales_pipeline.sales_management.quota import Quotas, read_quotas
 from sales_pipeline.sales_management.shocks import Shocks
 
@@ -108,20 +108,21 @@ def forecast(
     )
     quotas = read_quotas(past.quotas, past.owners, figures.people, periods.months, exchange)
     words = _Words(figures, quotas, params)
+    open_counts = np.bincount(figures.places, minlength=len(figures.people.owners))
     rows = [
         _row(figures, quotas, words, key, period)
         | {"as_of": as_of.instant, "currency": exchange.currency, "run_id": run_id}
         for key in keys(figures.people)
-        if key.level == "company" or _has_anything(figures, quotas, key)
+        if key.level == "company" or _has_anything(figures, quotas, key, open_counts)
         for period in periods.periods
     ]
     table = pa.Table.from_pylist(rows, schema=arrow_schema(REVENUE_FORECAST))
     return Forecast(conform(table, REVENUE_FORECAST), figures, exchange, deals)
 
 
-def _has_anything(figures: Figures, quotas: Quotas, key: Key) -> bool:
+def _has_anything(figures: Figures, quotas: Quotas, key: Key, open_counts: Ints) -> bool:
     found = any(figures.by_month[name][key.owners].any() for name in ("closed", "from_open", "from_new"))
-    return bool(found or np.isin(figures.places, key.owners).any() or np.isfinite(quotas.cents[key.owners]).any())
+    return bool(found or open_counts[key.owners].any() or np.isfinite(quotas.cents[key.owners]).any())
 
 
 def _row(figures: Figures, quotas: Quotas, words: _Words, key: Key, period: Period) -> dict[str, Any]:
@@ -162,28 +163,25 @@ def money(cents: int | None) -> Decimal | None:
 
 
 class _Words:
-    """What the figures of a key rest on, and what is missing: each said once per key."""
+    """What the figures of a key rest on, and what is missing."""
 
     def __init__(self, figures: Figures, quotas: Quotas, params: ForecastParams) -> None:
         self._figures = figures
         self._quotas = quotas
         self._params = params
-        self._left_out: dict[tuple[str, str], dict[str, int]] = {}
-
-    def _omitted(self, key: Key) -> dict[str, int]:
-        name = (key.level, key.name)
-        if name not in self._left_out:
-            rows = np.isin(self._figures.places, key.owners)
-            self._left_out[name] = dict(omissions_of(self._figures.pipeline, rows))
-        return self._left_out[name]
+        owners = len(figures.people.owners)
+        omission = figures.pipeline.omission
+        self._omitted = {name: np.bincount(figures.places[omission == name], minlength=owners) for name in OMISSIONS}
+        self._has_won = bool(figures.known.countable.any())
+        self._of_the_company = self._company()
+        self._counted = np.bincount(figures.places[figures.pipeline.counted], minlength=owners)
 
     def left_out(self, key: Key) -> int:
-        return sum(self._omitted(key).values())
+        return sum(int(counts[key.owners].sum()) for counts in self._omitted.values())
 
     def evidence(self, key: Key) -> str:
         figures = self._figures
-        rows = np.isin(figures.places, key.owners) & figures.pipeline.counted
-        parts = [f"Scores of {rows.sum():,} open opportunities"]
+        parts = [f"Scores of {self._counted[key.owners].sum():,} open opportunities"]
         if len(figures.new.cents):
             parts.append(
                 f"new pipeline by {len(figures.new.cents):,} past wins and {figures.new.rate:.1f} creations a week in the company"
@@ -194,21 +192,20 @@ class _Words:
         return "; ".join(parts)
 
     def note(self, key: Key, quota: int | None) -> str | None:
-        figures = self._figures
         parts = [
             f"{count:,} open opportunities {OMISSIONS[name]} are not counted"
-            for name, count in self._omitted(key).items()
-            if count
+            for name, counts in self._omitted.items()
+            if (count := int(counts[key.owners].sum()))
         ]
         if key.level == "company":
-            parts += self._of_company()
+            parts += self._of_the_company
         parts += self._of_quota(key, quota)
-        if not figures.known.countable.any():
+        if not self._has_won:
             parts.append("nothing has been won with a known amount and closing time yet")
         text = "; ".join(parts)
         return f"{text[0].upper()}{text[1:]}" if text else None
 
-    def _of_company(self) -> list[str]:
+    def _company(self) -> list[str]:
         figures = self._figures
         known, deals = figures.known, figures.known.deals
         unplaced = int((known.is_there & (deals.is_won == 1) & np.isnan(deals.closed)).sum())

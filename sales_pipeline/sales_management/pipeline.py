@@ -211,8 +211,3 @@ def _texts(rows: pa.Table, name: str) -> Texts:
 
 def _whole(values: pa.ChunkedArray, missing: int) -> Ints:
     return np.asarray(pc.fill_null(values, missing).to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def omissions_of(pipeline: Pipeline, rows: Flags) -> Mapping[str, int]:
-    """How many of some rows are not counted, by reason."""
-    return {name: int((pipeline.omission[rows] == name).sum()) for name in OMISSIONS}

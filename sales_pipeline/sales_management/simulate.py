@@ -91,13 +91,14 @@ def _add_open(
     for position, row in enumerate(rows):
         luck[position] = keyed(seed, "opportunity", pipeline.opportunity_id[row]).standard_normal((2, draws))
     hidden = common + own * luck[:, 0]
-    spread = pipeline.log_spread[rows][:, None]
-    value = pipeline.cents[rows][:, None] * np.exp(spread * luck[:, 1] - 0.5 * spread**2) * amounts
-    before = hidden < limits[rows, 0][:, None]
-    for month in range(total.shape[0]):
-        won = hidden < limits[rows, month + 1][:, None]
-        total[month] += np.where(won & ~before, value, 0.0).sum(axis=0)
-        before = won
+    # Most draws are not won within the horizon: only the others are looked at.
+    row, draw = np.nonzero((hidden < limits[rows, -1][:, None]) & (hidden >= limits[rows, 0][:, None]))
+    variable, spread = hidden[row, draw], pipeline.log_spread[rows][row]
+    month = np.zeros(len(row), dtype=np.int64)
+    for number in range(1, total.shape[0]):
+        month += variable >= limits[rows[row], number]
+    value = pipeline.cents[rows][row] * np.exp(spread * luck[row, 1, draw] - 0.5 * spread**2) * amounts[draw]
+    total += np.bincount(month * draws + draw, weights=value, minlength=total.size).reshape(total.shape)
 
 
 class _Pool:
