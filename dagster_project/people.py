@@ -61,7 +61,7 @@ def people_tables(
         )
         beside = Beside(
             previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
-            feedback=known_feedback(lake, as_of),
+            feedback=known_feedback(lake, canonical, as_of, plan, engine),
             forecast=read_table(forecast),
         )
         team = build_team(seen, beside, settings.team, run_id=plan.run_id)
