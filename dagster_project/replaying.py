@@ -102,6 +102,7 @@ def run_replay(
             first=first,
             every_days=every_days,
             progress=progress,
+            workers=settings.engine.threads,
         )
     progress("figures")
     stored = stored_replay(lake, result.key)

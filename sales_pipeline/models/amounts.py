@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sales_pipeline.models.candidates import Setting
-from sales_pipeline.models.competing_risks import outcomes_known
 from sales_pipeline.models.encoding import Encoding
 from sales_pipeline.models.estimators import Estimator, KeyAmount
 from sales_pipeline.models.evaluation import (
@@ -35,6 +34,7 @@ from sales_pipeline.models.evaluation import (
     setting_text,
     target,
 )
+from sales_pipeline.models.expected_outcomes import outcomes_known
 from sales_pipeline.models.matrix import Floats, Indices, Matrix, codes
 from sales_pipeline.models.metrics import amount_metrics, paired_difference
 from sales_pipeline.models.params import TrainingParams

@@ -17,9 +17,9 @@ from scipy.stats import norm
 
 from sales_pipeline.models.blend import blend_results
 from sales_pipeline.models.candidates import AMOUNT_CANDIDATES, WIN_CANDIDATES, Candidate, Fitting, Sample, Setting
-from sales_pipeline.models.competing_risks import Expectations, learn_expectations, outcomes_known
 from sales_pipeline.models.encoding import Encoding, learn_encoding
 from sales_pipeline.models.estimators import Estimator, expit
+from sales_pipeline.models.expected_outcomes import Expectations, learn_expectations, outcomes_known
 from sales_pipeline.models.matrix import Encoded, Floats, Indices, Matrix
 from sales_pipeline.models.metrics import log_losses, paired_difference
 from sales_pipeline.models.params import TrainingParams
@@ -62,20 +62,21 @@ def prepare(
 ) -> Prepared:
     """Encode training rows (in time order): columns selected and encoding learnt on them, with what was known strictly before `known_us`.
 
-    win: rows still open then teach twice, won with their chance of winning as weight and lost with the rest (`competing_risks`); columns are selected
-    on closed rows alone. What is to be expected of them is learnt on the rows, unless `expectations` (of the same instant) are given. amount: of the rows
+    win: rows still open then teach twice, won with their chance of winning as weight and lost with the rest (`expected_outcomes`); columns are selected
+    on closed rows alone. What is to be expected of them is learnt on all rows before `known_us`, unless `expectations` (of the same instant) are given. amount: of the rows
     those won by then.
     """
     if task == "amount":
         known = outcomes_known(matrix.keys, known_us)[rows] == 1
         rows = rows[known & np.isfinite(target(matrix, task)[rows])]
-    part = matrix.take(rows[time_stratified(len(rows), params.max_training_rows)])
+    taught = rows[time_stratified(len(rows), params.max_training_rows)]
+    part = matrix.take(taught)
     if task == "amount":
         y = target(part, task)
         encoding = _encoding(part, part, y, task, params)
         return Prepared(encoding, Sample(encoding.encode(part), y))
-    expectations = expectations or learn_expectations(matrix.take(rows), known_us, params)
-    y = expectations.outcomes(part)
+    expectations = expectations or learn_expectations(matrix, known_us, params)
+    y = expectations.outcomes(matrix)[taught]
     part, y = part.take(np.flatnonzero(np.isfinite(y)).astype(np.int64)), y[np.isfinite(y)]
     closed = np.flatnonzero((y == 0) | (y == 1)).astype(np.int64)
     encoding = _encoding(part, part.take(closed), y[closed], task, params)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sales_pipeline.models.competing_risks import outcomes_known
+from sales_pipeline.models.expected_outcomes import outcomes_known
 from sales_pipeline.models.matrix import DAY, Floats, Indices, Matrix, SourceColumn, align
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.predict import win_probabilities

@@ -87,11 +87,10 @@ class TrainingParams(BaseModel):
     max_search_rows: int = Field(
         default=8_000, ge=500, description="landmark rows a candidate is fitted on while candidates are compared"
     )
-    max_hazard_rows: int = Field(
-        default=8_000,
+    max_expectation_rows: int = Field(
+        default=20_000,
         ge=500,
-        description="landmark rows the competing-risks model of open opportunities is fitted on while candidates are compared; the last one may take "
-        "max_training_rows, as it sets the level",
+        description="steps of landmark rows that the chances of opportunities still open are learnt from",
     )
     max_kernel_rows: int = Field(default=5_000, ge=200, description="rows a kernel machine is fitted on")
     nystroem_components: int = Field(default=150, ge=10)

@@ -149,7 +149,7 @@ def _replayed(
     one, two = (
         Contestant(
             Recipe(bundle.card["win"]["recipe"]["family"], bundle.card["win"]["recipe"]["setting"]),
-            needed_columns(bundle),
+            _own(bundle, matrix).columns,
         )
         for bundle in (first, second)
     )
@@ -215,8 +215,20 @@ def _nothing_to_compare_on(features: FeatureTables, found: str) -> EnvironmentPr
 
 
 def _matrix(features: FeatureTables, *bundles: Bundle) -> Matrix:
-    columns = [column.name for bundle in bundles for column in needed_columns(bundle)]
-    return load_matrix(features, list(dict.fromkeys([*columns, *_SEGMENT_FEATURES])))
+    columns = [name for bundle in bundles for name in _choice_of(bundle)]
+    return load_matrix(features, sorted({*columns, *_SEGMENT_FEATURES}))
+
+
+def _choice_of(bundle: Bundle) -> list[str]:
+    """The columns a bundle's recipe chose from: those its training's ledger let through."""
+    return sorted({*bundle.card["ledger"]["used"], *(column.name for column in needed_columns(bundle))})
+
+
+def _own(bundle: Bundle, matrix: Matrix) -> Matrix:
+    """The matrix with the columns a bundle's recipe chooses from, as the training had it."""
+    names = set(_choice_of(bundle))
+    known = {column.name: column for column in needed_columns(bundle)}
+    return align(matrix, [known.get(column.name, column) for column in matrix.columns if column.name in names])
 
 
 def _on_window(
@@ -224,10 +236,11 @@ def _on_window(
 ) -> tuple[Floats, str]:
     """The bundle's probabilities of the last window's rows, and how they came about."""
     assert bundle.win is not None
-    own = align(matrix, needed_columns(bundle))
+    own = _own(bundle, matrix)
     through = datetime.fromisoformat(str(bundle.card["trained_through"])).timestamp() * 1e6
     if through <= float(matrix.keys["as_of_us"].to_numpy(dtype=np.float64)[window.rows].min()):
-        return win_probabilities(bundle.win, own.take(window.rows)), "as it is: trained before the window"
+        as_it_is = win_probabilities(bundle.win, align(own.take(window.rows), bundle.win.encoding.columns))
+        return as_it_is, "as it is: trained before the window"
     recipe = bundle.card["win"]["recipe"]
     as_of_us = features.as_of.instant.timestamp() * 1e6
     p = recipe_on_last_window(

@@ -1,6 +1,6 @@
 """How right the win probabilities were: every figure of a replay, beside the baselines, with intervals and by segment.
 
-Most of what was open at a past date has closed since. A row still open counts with its expected chance of winning (`competing_risks`: the chance that a row
+Most of what was open at a past date has closed since. A row still open counts with its expected chance of winning (`expected_outcomes`: the chance that a row
 open for so long is won in the end), so that slow opportunities are not left out; dates too young for that count in no figure of winning ever (their
 weight is 0). Horizons, closing dates and slips are judged on rows for which all of the time in question has been seen: nothing is expected there. Rows of one
 account (of one opportunity, where there is no account) count as one draw in every interval.

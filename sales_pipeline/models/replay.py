@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +32,7 @@ from sales_pipeline.features.build import FeatureSet
 from sales_pipeline.features.past import known_before, open_at
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table, table_ref, write_table
-from sales_pipeline.models.competing_risks import learn_expectations
+from sales_pipeline.models.expected_outcomes import learn_expectations
 from sales_pipeline.models.matrix import Floats, Matrix, align, load_matrix
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.predict import predict, win_probabilities
@@ -81,10 +84,11 @@ def replay(
     first: AsOf,
     every_days: int,
     progress: Callable[[str], None],
+    workers: int = 1,
 ) -> Replay:
     """Replay from `first` to the as-of of `features`, a training set whose landmarks lie on a grid of `every_days` counted back from there.
 
-    `ledger` gives the leak ledger of a training set. ConfigurationError where no date has open opportunities with anything known before.
+    `ledger` gives the leak ledger of a training set. Dates are computed by so many `workers` (processes where more than one), which changes nothing in them. ConfigurationError where no date has open opportunities with anything known before.
     """
     dates = [date for date in replay_dates(first, features.as_of, every_days) if _has_rows(features, date)]
     if not dates:
@@ -95,18 +99,22 @@ def replay(
             where="--from, --to, --every",
             fix="choose an earlier --from or a later --to",
         )
-    searched = {dates[0], dates[len(dates) // SEARCHES]}
-    recipes: tuple[Recipe | None, Recipe | None] = (None, None)
-    parts: list[pa.Table] = []
-    facts: list[dict[str, Any]] = []
-    for number, date in enumerate(dates, start=1):
-        progress(f"{date.isoformat()[:10]} ({number} of {len(dates)})")
-        is_search = date in searched
-        folder, fact = _one_date(lake, features, date, ledger, params, None if is_search else recipes)
-        if is_search:
-            recipes = (_recipe(fact["champion"], fact["amount"]), _recipe(fact["challenger"]))
-        parts.append(read_table(folder / "said.parquet"))
-        facts.append(fact)
+    searched = sorted({dates[0], dates[len(dates) // SEARCHES]})
+    done: dict[AsOf, tuple[Path, dict[str, Any]]] = {}
+    with _workers(workers) as submit:
+        # Both searches know nothing of each other; what they find is fitted again at the dates after them.
+        for some in (searched, [date for date in dates if date not in searched]):
+            waiting = []
+            for date in some:
+                known = known_before(lake, features, date)
+                before = [search for search in searched if search <= date]
+                recipes = None if date in searched else _recipes(done[before[-1]][1])
+                waiting.append(submit(_one_date, lake, features, date, known, ledger(known), params, recipes))
+            for date, result in zip(some, waiting, strict=True):
+                done[date] = result()
+                progress(f"{date.isoformat()[:10]} ({len(done)} of {len(dates)})")
+    facts = [done[date][1] for date in dates]
+    parts = [read_table(done[date][0] / "said.parquet") for date in dates]
     key = digest_of("replay", [fact["key"] for fact in facts], features.key)
     used = set().union(*(fact["columns_used"] for fact in facts))
     matrix = load_matrix(features)
@@ -142,15 +150,40 @@ def _recipe(data: dict[str, Any] | None, amount: dict[str, Any] | None = None) -
     return Recipe(data["family"], data["setting"], (amount["family"], amount["setting"]) if amount else None)
 
 
+def _recipes(fact: dict[str, Any]) -> tuple[Recipe | None, Recipe | None]:
+    """The champion's and the challenger's, as a search found them."""
+    return _recipe(fact["champion"], fact["amount"]), _recipe(fact["challenger"])
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Callable[..., Callable[[], Any]]]:
+    """Something that starts a function with its arguments and gives what waits for its result."""
+    if count == 1:
+
+        def at_once(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+            result = function(*arguments)
+            return lambda: result
+
+        yield at_once
+        return
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield lambda function, *arguments: pool.submit(function, *arguments).result
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def _one_date(
     lake: Lake,
     features: FeatureSet,
     date: AsOf,
-    ledger: Callable[[FeatureSet], TableRef],
+    known: FeatureSet,
+    verdicts: TableRef,
     params: TrainingParams,
     recipes: tuple[Recipe | None, Recipe | None] | None,
 ) -> tuple[Path, dict[str, Any]]:
-    """What was said at one date; `recipes` None: search for them. Kept in the lake by everything it depends on."""
+    """What was said at one date, from what was `known` before it and the ledger's `verdicts` on that; `recipes` None: search for them. Kept in the lake by everything it depends on."""
     given = (
         None
         if recipes is None
@@ -162,8 +195,7 @@ def _one_date(
     key = digest_of("replay date", features.key, date.isoformat(), params.model_dump(), given, _code())
 
     def build(folder: Path) -> dict[str, Any]:
-        known, scoring = known_before(lake, features, date), open_at(lake, features, date)
-        verdicts = ledger(known)
+        scoring = open_at(lake, features, date)
         champion, challenger = recipes or (None, None)
         trained = train(
             known,
@@ -225,9 +257,7 @@ def _said(scoring: FeatureSet, predictions: pa.Table, others: dict[str, Floats],
 
 def _with_outcomes(said: pa.Table, matrix: Matrix, features: FeatureSet, params: TrainingParams) -> pa.Table:
     """REPLAY: with what had come by the end, or is to be expected of rows still open then."""
-    expected = learn_expectations(
-        matrix, features.as_of.instant.timestamp() * 1e6, params, params.max_training_rows
-    ).outcomes(matrix)
+    expected = learn_expectations(matrix, features.as_of.instant.timestamp() * 1e6, params).outcomes(matrix)
     right = pd.DataFrame(
         {
             "opportunity_id": matrix.keys["opportunity_id"],

@@ -1,7 +1,7 @@
 """Which rows may teach and which may judge: time-ordered windows over landmarks.
 
 For a split instant S a training row has its landmark before S, and teaches with what was known strictly before S: its outcome, or, where it was still
-open, what was to be expected of it then (`competing_risks`). A row that is judged has its landmark at or after S. An opportunity open at S may
+open, what was to be expected of it then (`expected_outcomes`). A row that is judged has its landmark at or after S. An opportunity open at S may
 stand on both sides: as a training row it holds nothing of what came after S, and leaving such rows out would leave the slow ones out.
 The same rule holds between the calibration window and the test window: everything used before the test starts was known before it starts.
 Rows that judge or calibrate are matured at the end of their window (their landmark is older than the stated maturity: the embargo), so that most

@@ -49,7 +49,7 @@ def split_by_opportunity(rows: TeachingRows, seed: int) -> tuple[Indices, Indice
 def first_of_landmark(keys: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """True for the first row of each (opportunity, landmark).
 
-    A landmark of an opportunity still open stands twice in a sample, won and lost, with weights that add up to 1 (`competing_risks`). Keys without a
+    A landmark of an opportunity still open stands twice in a sample, won and lost, with weights that add up to 1 (`expected_outcomes`). Keys without a
     landmark (flat tables) have one per row.
     """
     if "as_of_us" not in keys:

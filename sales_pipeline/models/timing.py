@@ -8,7 +8,7 @@ regression analysis of competing risks data", 1985). Then
 - `predicted_close_date` and the ends of its 80 % interval: quantiles of the same mixture.
 
 F_won and F_lost are hazards (`hazards`). Rows that closed teach their outcome's; rows still open teach both, each by how likely the outcome is given
-that it has not come yet (Larson and Dinse's expectation step; the chances come from `competing_risks`), or slow outcomes would be taken for missing. `calibrate`
+that it has not come yet (Larson and Dinse's expectation step; the chances come from `expected_outcomes`), or slow outcomes would be taken for missing. `calibrate`
 then holds the mixture against later rows with the win model's own probabilities, and moves the ends of the interval to where they cover
 (conformal quantiles; censored rows by Kaplan and Meier's estimate of the distribution of F(T): Candès, Lei and Ren, "Conformalized survival
 analysis", 2023, for the idea; marginal coverage, not for every record).
@@ -144,7 +144,7 @@ def learn_timing(
 ) -> Timing | None:
     """Learn from all landmark rows, closed and still open; None with fewer than 20 known closing times.
 
-    `outcome` (one per row, `competing_risks.Expectations.outcomes`): 1 won, 0 lost, between them the chance of winning of a row still open; NaN where
+    `outcome` (one per row, `expected_outcomes.Expectations.outcomes`): 1 won, 0 lost, between them the chance of winning of a row still open; NaN where
     nothing is known (a closed row is not used then). `as_of_us` is the instant up to which outcomes are known; None: the newest one in the keys.
     With fewer than 20 won or lost opportunities both outcomes go at the pace of all closings. ValueError for outcomes outside 0-1.
     """

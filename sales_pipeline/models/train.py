@@ -3,7 +3,7 @@
 The order, all by time: candidates are tuned and chosen on rolling validation windows; the choice is calibrated on the next window and
 reported once on the untouched last one; then the chosen recipe is fitted on all rows, and its calibrator on the out-of-time scores of both
 the calibration and the test window, the newest matured ones there are (the reported figures come from before that). Rows still open count with
-what is to be expected of them (`competing_risks`), as known at each step's instant.
+what is to be expected of them (`expected_outcomes`), as known at each step's instant.
 
 Belongs here: that order. Does not belong here: the parts (their own modules) and what a tracker does with them (`recording`).
 """
@@ -28,7 +28,7 @@ from sales_pipeline.models.card import (
     statements,
     timing_facts,
 )
-from sales_pipeline.models.competing_risks import learn_expectations
+from sales_pipeline.models.expected_outcomes import learn_expectations
 from sales_pipeline.models.matrix import FeatureTables, Matrix, load_matrix
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.recording import CandidateRecord, record_training
@@ -135,7 +135,7 @@ def train_matrix(
     # Last seen stages of closed opportunities say nothing about the stages open ones stand in.
     facts["stages"] = sorted(set(matrix.keys["stage"].iloc[plan.final].dropna().astype(str))) if has_history else []
     amount = train_amount(matrix, plan, params, recipe=recipe.amount if recipe else None)
-    now = learn_expectations(matrix, plan.as_of_us, params, params.max_training_rows)
+    now = learn_expectations(matrix, plan.as_of_us, params)
     card: dict[str, Any] = {
         "data": facts,
         "splits": plan.facts,

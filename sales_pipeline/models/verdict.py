@@ -140,7 +140,8 @@ def verdict(
     parts: list[dict[str, Any]] = []
     champion_loss: Floats | None = None
     if champion_p is not None:
-        p = champion_p[rows]
+        # What sums in another order differ by is no difference.
+        p = np.where(np.isclose(champion_p[rows], q, rtol=1e-9, atol=0.0), q, champion_p[rows])
         champion_loss = log_losses(y, p)
         figures["champion"] = win_metrics(y, p, groups[rows], w)
         figures |= _bootstrap(y, p, q, w, number, count, params)

@@ -16,7 +16,6 @@ from sales_pipeline.models.bundle import WinModel
 from sales_pipeline.models.calibration import Calibrator, fit_logistic, interval_table
 from sales_pipeline.models.candidates import WIN_CANDIDATES, Candidate, Fitting, Setting, shrunken_rates
 from sales_pipeline.models.card import JudgedWindow, judged_figures
-from sales_pipeline.models.competing_risks import Expectations, learn_expectations
 from sales_pipeline.models.encoding import Encoding
 from sales_pipeline.models.estimators import Estimator, Rates, Tree, logit
 from sales_pipeline.models.evaluation import (
@@ -30,6 +29,7 @@ from sales_pipeline.models.evaluation import (
     search,
     setting_text,
 )
+from sales_pipeline.models.expected_outcomes import Expectations, learn_expectations
 from sales_pipeline.models.ladder import RULES_TEXT, few_model, rules_model
 from sales_pipeline.models.matrix import Floats, Indices, Matrix
 from sales_pipeline.models.params import TrainingParams
@@ -44,7 +44,7 @@ SMALL_FAMILIES = ("base_rate", "stage_rate", "logistic_regression")
 MIN_MINORITY = 5
 """Opportunities of the rarer outcome below which nothing but rates is learnt."""
 MIN_CALIBRATION = 30
-CENSORING = "opportunities still open count with their chance of winning, by a discrete-time competing-risks model"
+CENSORING = "opportunities still open count with the chance of winning of the state they are in, learnt step by step (won, lost or still open after each)"
 CLOSED_ONLY = "too little has closed to say what is to be expected of opportunities still open: they are left out"
 
 
@@ -101,7 +101,7 @@ class _Fits:
         scored = None
         if self.windows is not None:
             scored = self.windows.scored(candidate, setting)
-            calibrator, note = self.windows.calibrator(candidate, scored, estimator, self.final)
+            calibrator, note = self.windows.calibrator(candidate, scored, estimator, self.final, self.plan.as_of_us)
             p, ids = calibrator.apply(scored.scores), opportunity[self.windows.rows]
         else:
             calibrator, note, p, ids = _calibrated_otherwise(choice, estimator, self.final)
@@ -196,7 +196,7 @@ def train_win(
         "importance": importance(model.encoding, model.estimator, matrix.take(plan.final)),
         "candidates": [record.row() for record in records],
         "test": judged_figures(judged, params),
-        "censoring": CENSORING if now.model is not None else CLOSED_ONLY,
+        "censoring": CENSORING if now.coefficients is not None else CLOSED_ONLY,
         "open_share": open_share(windows),
     }
     beside = fits.rivals(rivals, choice, has_history) if rivals is not None else {}
@@ -290,7 +290,7 @@ def fitted_recipe(
 ) -> WinModel | None:
     """A recipe fitted and calibrated on what was known of a matrix before the instant; None where it cannot be (one outcome, no column)."""
     plan = plan_windows(matrix.keys, as_of_us, params)
-    now = learn_expectations(matrix, plan.as_of_us, params, params.max_training_rows)
+    now = learn_expectations(matrix, plan.as_of_us, params)
     final = prepare(matrix, plan.final, "win", params, plan.as_of_us, now)
     candidate = candidate_of(recipe, has_history)
     windows = last_windows(matrix, plan, params)

@@ -18,16 +18,19 @@ import numpy as np
 
 from sales_pipeline.models.calibration import Calibrator, anchored, choose_calibrator, fit_shrinking
 from sales_pipeline.models.candidates import Candidate, Setting
-from sales_pipeline.models.competing_risks import outcomes_known
 from sales_pipeline.models.estimators import Estimator
 from sales_pipeline.models.evaluation import Prepared, fit, is_possible, prepare, probabilities
+from sales_pipeline.models.expected_outcomes import outcomes_known
 from sales_pipeline.models.matrix import DAY, Encoded, Floats, Indices, Matrix
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.splits import Plan, time_stratified
 
 RATES = "shrunken_rates"
-NEWEST_DAYS = 182.0
-"""Landmarks at most this old set the level: half a year, so that a season weighs no more than half."""
+NEWEST_DAYS = 365.0
+"""Landmarks at most this old set the level, so that each season weighs as much as it does in a year; where the as-of is known, those of the same month of a quarter alone:
+quarters end in a push and begin with a clean-up, and what is open right after is worth less."""
+MIN_LEVEL_ROWS = 200
+"""Landmark rows of the same month of a quarter below which all of the year set the level."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,13 @@ class LastWindows:
         return probabilities(candidate, setting, sample, self.encoded[1], self.params)
 
     def calibrator(
-        self, candidate: Candidate, scored: Scored, estimator: Estimator, final: Prepared
+        self, candidate: Candidate, scored: Scored, estimator: Estimator, final: Prepared, as_of_us: float
     ) -> tuple[Calibrator, str]:
-        """The calibrator of the fit for use, and how it was made."""
+        """The calibrator of the fit for use at and after the as-of, and how it was made."""
         known = np.isfinite(self.won)
         slope, note = calibrate(candidate, scored.scores[known], self.won[known], self.params)
-        text = f"{note}; slope by the calibration and test windows' out-of-time scores, level by the landmarks of the last {NEWEST_DAYS:.0f} days"
-        return set_level(slope, estimator, final), text
+        text = f"{note}; slope by the calibration and test windows' out-of-time scores, level by the last {NEWEST_DAYS:.0f} days' landmarks in the same month of a quarter"
+        return set_level(slope, estimator, final, as_of_us), text
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,24 @@ def calibrate(candidate: Candidate, scores: Floats, won: Floats, params: Trainin
     return choose_calibrator(scores, won, min_isotonic_rows=params.min_isotonic_rows)
 
 
-def set_level(calibrator: Calibrator, estimator: Estimator, taught: Prepared) -> Calibrator:
-    """The calibrator moved so that the newest of the rows the estimator was fitted on have the mean probability their outcomes have."""
+def set_level(
+    calibrator: Calibrator, estimator: Estimator, taught: Prepared, as_of_us: float | None = None
+) -> Calibrator:
+    """The calibrator moved so that the newest of the rows the estimator was fitted on have the mean probability their outcomes have.
+
+    With an as-of, the newest rows are those of the month of a quarter it stands in (where there are enough of them); without one, all of them.
+    """
     sample = taught.sample
     landmark = sample.rows.keys["as_of_us"].to_numpy(dtype=np.float64)
-    newest = np.flatnonzero(landmark >= landmark.max() - NEWEST_DAYS * DAY).astype(np.int64)
-    part = sample.take(newest)
+    newest = landmark >= landmark.max() - NEWEST_DAYS * DAY
+    if as_of_us is not None and np.isfinite(as_of_us):
+        alike = newest & (_month_of_quarter(landmark) == _month_of_quarter(np.array([as_of_us])))
+        newest = alike if alike.sum() >= MIN_LEVEL_ROWS else newest
+    part = sample.take(np.flatnonzero(newest).astype(np.int64))
     return anchored(calibrator, estimator.score(part.rows), part.y, part.weight)
+
+
+def _month_of_quarter(instants: Floats) -> Indices:
+    """0, 1 or 2: of the day (UTC) that holds the noon after each instant, so that the end of a day counts as the next one in every zone."""
+    months = (instants + 0.5 * DAY).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+    return np.asarray(months % 3, dtype=np.int64)

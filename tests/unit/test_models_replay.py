@@ -48,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, FeatureSet, p
     return Lake(folder / "lake"), features, frames.ledger
 
 
-def _replay(world: tuple[Lake, FeatureSet, pa.Table], lake: Lake | None = None) -> Replay:
+def _replay(world: tuple[Lake, FeatureSet, pa.Table], lake: Lake | None = None, workers: int = 1) -> Replay:
     kept, features, ledger = world
     first = AsOf(START + timedelta(days=400))
     return replay(
@@ -59,6 +59,7 @@ def _replay(world: tuple[Lake, FeatureSet, pa.Table], lake: Lake | None = None) 
         first=first,
         every_days=EVERY,
         progress=lambda _: None,
+        workers=workers,
     )
 
 
@@ -142,3 +143,8 @@ def test_a_period_without_dates_is_an_error(world) -> None:
             every_days=EVERY,
             progress=lambda _: None,
         )
+
+
+def test_two_workers_say_the_same_as_one(world, result: Replay, tmp_path: Path) -> None:
+    again = _replay(world, Lake(tmp_path / "lake"), workers=2)
+    assert (again.key, again.rows.sha256, again.facts) == (result.key, result.rows.sha256, result.facts)
