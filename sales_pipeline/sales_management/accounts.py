@@ -285,8 +285,8 @@ def _waiting(seen: Seen, frame: pd.DataFrame) -> dict[str, list[Any]]:
 
 def _seconds(instants: pd.Series) -> Floats:
     """Seconds since 1970-01-01 UTC, NaN where there is no instant."""
-    stamps = pd.to_datetime(instants, utc=True)
-    return np.array([np.nan if pd.isna(stamp) else stamp.timestamp() for stamp in stamps], dtype=np.float64)
+    stamps = pd.to_datetime(instants, utc=True).to_numpy(dtype="datetime64[us]")
+    return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)
 
 
 def _days_since(seen: Seen, instants: pd.Series) -> Floats:

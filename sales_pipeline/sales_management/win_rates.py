@@ -94,7 +94,8 @@ def adjusted_rates(
     own = np.bincount(groups, weights=1 / (1 + np.exp(-expected.log_odds)), minlength=count)
     found: list[AdjustedRate | None] = [None] * count
     for place, group in enumerate(np.flatnonzero(sizes > 0)):
-        posterior = weights @ np.array([_normalised(likelihood[place] + row) for row in prior])
+        joint = likelihood[place][None, :] + prior
+        posterior = weights @ np.exp(joint - _log_sum(joint)[:, None])
         low, middle, high = (_quantile(posterior, chance, share) for share in (LOW, 0.5, HIGH))
         found[group] = AdjustedRate(middle, low, high, float(own[group] / sizes[group]))
     return found
