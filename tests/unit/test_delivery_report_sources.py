@@ -90,6 +90,13 @@ class TestTotals:
         assert wide.all_low == pytest.approx(100 * 400 * 0.2, rel=0.08)
         assert wide.all_high == pytest.approx(100 * 400 * 0.4, rel=0.08)
 
+    def test_neither_error_moves_the_mean(self) -> None:
+        data = rows(300, width=0.08, probability=0.1)
+        data["expected_amount_low"], data["expected_amount_high"] = 5.0, 250.0
+        found = simulated_totals(data, pd.Series(["x"] * 300), seed=1)
+        middle = (found.all_low + found.all_high) / 2
+        assert middle == pytest.approx(found.all_expected, rel=0.15)
+
     def test_groups_add_up_and_the_seed_decides(self) -> None:
         groups = pd.Series(["x", "y"] * 50)
         one, same = (simulated_totals(rows(100, width=0.05), groups, seed=3) for _ in range(2))

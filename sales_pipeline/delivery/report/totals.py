@@ -1,8 +1,10 @@
 """What open opportunities will bring together: expected value, wins, and an 80 % interval of what comes.
 
 Each simulated future draws one shared error for all probabilities, within the 80 % interval of each on the log-odds scale, then wins and amounts one by
-one. A sum of independent draws alone would promise far too much for many opportunities, since the errors of one model do not cancel (a one-factor
-model, as in Vasicek, "Loan Portfolio Value", Risk, December 2002; here the factor is the model's own uncertainty).
+one. A sum of independent draws alone would promise far too much for many opportunities, since the errors of one model do not cancel (a one-factor model,
+as in Vasicek, "Loan Portfolio Value", Risk, December 2002; here the factor is the model's own uncertainty). Neither error moves a mean: the probability's
+by the logistic-normal mean of MacKay, "The Evidence Framework Applied to Classification Networks", Neural Computation 4, 1992; amounts follow a gamma
+distribution.
 
 Belongs here: totals by group. Does not belong here: revenue by period (sales_management), the probabilities.
 """
@@ -22,6 +24,8 @@ MOST_CELLS = 40_000_000
 """Draws times rows above which fewer draws are made."""
 Z80 = 1.2815515655446004
 SMALL = 1e-6
+LEAST_SHAPE = 1e-2
+"""Least shape of the gamma distribution of an amount: one of which next to nothing is known."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -59,12 +63,15 @@ def simulated_totals(rows: pd.DataFrame, groups: pd.Series, *, seed: int) -> Tot
         2 * Z80
     )
     spread = np.maximum(a_high - a_low, 0) / (2 * Z80)
+    centre = odds * np.sqrt(1 + np.pi * error**2 / 8)
+    is_known = spread <= 0
+    shape = np.clip((a / np.where(is_known, 1.0, spread)) ** 2, LEAST_SHAPE, None)
     draws = int(min(DRAWS, max(LEAST_DRAWS, MOST_CELLS // max(len(p), 1))))
     random = np.random.default_rng(seed)
     sums = np.empty((draws, len(names)))
     for draw in range(draws):
-        chance = expit(odds + error * random.standard_normal())
-        amount = np.maximum(a + spread * random.standard_normal(len(a)), 0)
+        chance = expit(centre + error * random.standard_normal())
+        amount = np.where(is_known, a, a * random.gamma(shape) / shape)
         sums[draw] = np.bincount(place, weights=(random.random(len(p)) < chance) * amount, minlength=len(names))
     low, high = np.quantile(sums, [0.1, 0.9], axis=0)
     all_low, all_high = np.quantile(sums.sum(axis=1), [0.1, 0.9])

@@ -14,6 +14,8 @@ from sales_pipeline.delivery.report.words import Words
 
 TABLE = "queue_effect"
 MONEY = "won_value"
+FIRST = "win_rate"
+"""The figure whose want of evidence is told."""
 
 
 def effect_blocks(inputs: ReportInputs, words: Words) -> list[Block]:
@@ -24,6 +26,8 @@ def effect_blocks(inputs: ReportInputs, words: Words) -> list[Block]:
     heading = Heading(words("effect.title"))
     known = rows[rows["value"].notna()].sort_values(["method", "figure"])
     if known.empty:
+        measured = rows[rows["figure"] == FIRST]
+        rows = measured if len(measured) else rows
         return [heading, Missing(words("effect.none", detail=shortened(rows["detail"].iloc[0], TEXT)))]
     fmt = words.formats
 

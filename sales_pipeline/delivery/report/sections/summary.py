@@ -86,13 +86,12 @@ def _open(pipeline: pipeline_part.Pipeline, words: Words) -> str:
     if totals is None or currency is None:
         return words("summary.open_unvalued", open=len(rows))
     fmt = words.formats
-    return words(
-        "summary.open",
-        open=len(rows),
-        amount=_amount(rows, pipeline, words),
-        expected=fmt.money(totals.all_expected, currency),
-        range=fmt.money_span(totals.all_low, totals.all_high, currency),
-    )
+    expected = fmt.money(totals.all_expected, currency)
+    span = fmt.money_span(totals.all_low, totals.all_high, currency)
+    if pd.to_numeric(rows.loc[rows["is_main"], "amount"]).isna().all():
+        return words("summary.open_no_amount", open=len(rows), expected=expected, range=span)
+    amount = _amount(rows, pipeline, words)
+    return words("summary.open", open=len(rows), amount=amount, expected=expected, range=span)
 
 
 def _queue(queue: pd.DataFrame, words: Words) -> str:

@@ -36,6 +36,10 @@ WORK: dict[str, tuple[str, str]] = {
         "{open} {open|opportunity is|opportunities are} open, worth {amount} by the CRM; {expected} is to be expected of them (80 %: {range}).",
         "共有 {open} 个未关闭的商机，CRM 金额合计 {amount}；预计可赢得 {expected}（80% 区间：{range}）。",
     ),
+    "summary.open_no_amount": (
+        "{open} {open|opportunity is|opportunities are} open, without amounts in the CRM; {expected} is to be expected of them (80 %: {range}).",
+        "共有 {open} 个未关闭的商机，CRM 中没有金额；预计可赢得 {expected}（80% 区间：{range}）。",
+    ),
     "summary.open_unvalued": (
         "{open} {open|opportunity is|opportunities are} open; none has a probability and an amount to expect a value from.",
         "共有 {open} 个未关闭的商机，但都没有可用于估值的概率和金额。",
