@@ -25,7 +25,7 @@ class ShockParams(_Frozen):
         Past dates (each of about three months, overlapping ones counted by their share) at which estimate and stated size weigh the same.
     """
 
-    company_correlation: float = Field(default=0.02, ge=0.0, le=0.5)
+    company_correlation: float = Field(default=0.03, ge=0.0, le=0.5)
     team_correlation: float = Field(default=0.01, ge=0.0, le=0.4)
     company_amount: float = Field(default=0.05, ge=0.0, le=1.0)
     team_amount: float = Field(default=0.05, ge=0.0, le=1.0)

@@ -76,5 +76,5 @@ def test_windows_that_are_not_over_say_nothing() -> None:
 def test_a_past_is_believed_by_the_windows_it_has() -> None:
     rows, known = shocked(0.2, 0.0, dates=4)
     little, much = (estimate_shocks(rows, known, ShockParams(strength=strength)) for strength in (1e6, 1e-6))
-    assert little.company == pytest.approx(0.02, abs=1e-3)
+    assert little.company == pytest.approx(PARAMS.company_correlation, abs=1e-3)
     assert much.company > 0.05
