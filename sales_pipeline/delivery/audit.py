@@ -42,6 +42,7 @@ _ORDERED = {
         ("predicted_close_date", "predicted_close_date_high"),
     ),
     "follow_up_queue": (("as_of", "due_at"), ("due_at", "expires_at")),
+    "revenue_forecast": (("low", "expected"), ("expected", "high"), ("period_start", "period_end")),
     "team_performance": (
         ("won_count", "closed_count"),
         ("adjusted_win_rate_low", "adjusted_win_rate"),

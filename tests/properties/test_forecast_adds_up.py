@@ -68,7 +68,7 @@ def stories(draw: st.DrawFn) -> dict[str, Any]:
     return {"then": rows(draw), "now": rows(draw), "deals": deals, "quota": draw(st.integers(0, 10_000))}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stories())
 def test_a_forecast_adds_up_and_so_does_its_bridge(story: dict[str, Any]) -> None:
     people = [owner("seller-1", "North"), owner("seller-2"), owner("seller-3", "South", is_active=False)]

@@ -226,3 +226,11 @@ def test_wins_without_amount_or_closing_time_are_said() -> None:
     note = told(of=past(deals))[*COMPANY, "2026-Q3"]["note"]
     assert "1 won opportunities have no amount" in note
     assert "1 won opportunities are in no period" in note
+
+
+def test_the_audit_refuses_an_interval_that_does_not_hold_what_is_expected() -> None:
+    table = make_forecast(scored(*OPEN), past(history())).table
+    index = table.column_names.index("low")
+    wrong = table.set_column(index, table.schema.field(index), table["high"])
+    (failure,) = audit({REVENUE_FORECAST.name: wrong}, "run-1")
+    assert "revenue_forecast.low: is greater than expected" in failure
