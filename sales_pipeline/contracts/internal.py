@@ -355,3 +355,39 @@ COHORT = Table(
         C("currency", "string", "ISO 4217 code", required=True),
     ),
 )
+
+CONTACT_WEEKS = Table(
+    "contact_weeks",
+    "one row per opportunity and week at whose start it was open: the state then, and the contacts of the week",
+    ("opportunity_id", "as_of"),
+    (
+        C("opportunity_id", "string", "opportunity", required=True),
+        C(
+            "as_of",
+            "timestamp",
+            "start of the week; weeks are counted back from the as-of of the run",
+            unit="UTC",
+            required=True,
+        ),
+        C("kind", "string", "opportunity or lead", required=True),
+        C("account_id", "string", "account", null_means="no account"),
+        C("owner_id", "string", "owner at the start", null_means="none"),
+        C("stage", "string", "stage at the start", null_means="none"),
+        C("created_at", "timestamp", "creation", unit="UTC", null_means="not recorded"),
+        C("lead_source", "string", "where it came from", null_means="not recorded"),
+        C("industry", "string", "industry of the account", null_means="not recorded"),
+        C("employees", "int64", "employees of the account", null_means="not recorded"),
+        C(
+            "inbound_count",
+            "int64",
+            "calls, e-mails and meetings from the customer in the week",
+            required=True,
+            minimum=0,
+        ),
+        C("call_count", "int64", "calls of ours in the week", required=True, minimum=0),
+        C("email_count", "int64", "e-mails of ours in the week", required=True, minimum=0),
+        C("meeting_count", "int64", "meetings of ours in the week", required=True, minimum=0),
+        C("is_won", "boolean", "what became of it", null_means="still open at the as-of of the run"),
+        C("closed_at", "timestamp", "closing", unit="UTC", null_means="still open, or not recorded"),
+    ),
+)

@@ -112,6 +112,19 @@ class EffectParams(_Frozen):
     won_value_share: float = Field(default=0.2, gt=0.0)
 
 
+class RelativeEffects(_Frozen):
+    """Effect of each contact relative to that of any contact, where the data do not tell kinds apart.
+
+    Stated judgements: a conversation moves more than a message. `RiskShares` says the same for rows without an estimated effect.
+    """
+
+    call: float = Field(default=1.0, ge=0.0)
+    email: float = Field(default=0.7, ge=0.0)
+    meeting: float = Field(default=1.5, ge=0.0)
+    re_engage: float = Field(default=0.7, ge=0.0)
+    ask_decision: float = Field(default=1.0, ge=0.0)
+
+
 class FollowUpParams(_Frozen):
     """How the queue is filled.
 
@@ -169,6 +182,7 @@ class FollowUpParams(_Frozen):
     max_rows_per_owner: int = Field(default=20, ge=0)
     minutes: ActionMinutes = ActionMinutes()
     risk_shares: RiskShares = RiskShares()
+    relative_effects: RelativeEffects = RelativeEffects()
     cool_down_days: int = Field(default=5, ge=0)
     hold_out_share: float = Field(default=0.05, ge=0.0, lt=1.0)
     hold_out_seed: int = Field(default=20260101, ge=0)

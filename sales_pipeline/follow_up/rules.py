@@ -26,15 +26,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sales_pipeline.domain.identifiers import digest_of
-from sales_pipeline.domain.money import to_amount
 from sales_pipeline.domain.time import AsOf
+from sales_pipeline.follow_up.gain import VALUE_AT_RISK, Effect, Gain, gain_by_rule, gain_of_contact
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.situation import Situation
 
 CRM_ACTIONS = ("update_close_date", "close_as_lost")
 """Actions that touch the record and nobody's time but the owner's."""
-VALUE_AT_RISK = "value_at_risk_rules"
-GAIN_BASES = (VALUE_AT_RISK,)
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,14 @@ class _Rule:
     """The reason where the rule holds, None where it does not."""
 
 
-def judge(situation: Situation, as_of: AsOf, params: FollowUpParams) -> list[Proposal] | Omission:
-    """The follow-ups this opportunity calls for by itself, one per action, in the order of the rules, or why it calls for none."""
+def judge(
+    situation: Situation, as_of: AsOf, params: FollowUpParams, effect: Effect | None = None
+) -> list[Proposal] | Omission:
+    """The follow-ups this opportunity calls for by itself, one per action, in the order of the rules, or why it calls for none.
+
+    With an estimated `effect` contacts gain by it, and the first contact a rule calls for may be made in other ways too (call, e-mail,
+    meeting); without, every rule's own action gains by the stated shares.
+    """
     if situation.owner_id is None:
         return Omission(situation, "no_owner", "No owner is recorded")
     if not situation.is_owner_active:
@@ -97,11 +101,11 @@ def judge(situation: Situation, as_of: AsOf, params: FollowUpParams) -> list[Pro
         sentence = rule.sentence(situation, as_of, params)
         if sentence is None:
             continue
-        outcome = _propose(rule, sentence, situation, as_of, params)
-        if isinstance(outcome, Omission):
-            blocked = blocked or outcome
-        elif outcome.action not in found:
-            found[outcome.action] = outcome
+        for outcome in _propose(rule, sentence, situation, as_of, params, effect):
+            if isinstance(outcome, Omission):
+                blocked = blocked or outcome
+            elif outcome.action not in found:
+                found[outcome.action] = outcome
         if rule.name == "stale" and found:
             break
     return list(found.values()) or blocked or Omission(situation, "no_gain", "No rule finds anything to do")
@@ -114,26 +118,56 @@ def is_held_out(situation: Situation, params: FollowUpParams) -> bool:
 
 
 def _propose(
-    rule: _Rule, sentence: str, situation: Situation, as_of: AsOf, params: FollowUpParams
-) -> Proposal | Omission:
+    rule: _Rule, sentence: str, situation: Situation, as_of: AsOf, params: FollowUpParams, effect: Effect | None
+) -> list[Proposal | Omission]:
+    """The rule's own action, and where an effect is estimated the other ways to make the contact; or why not."""
+    if rule.channel == "crm":
+        gain = gain_by_rule(situation, getattr(params.risk_shares, rule.name))
+        return [_proposal(rule, sentence, situation, params, rule.action, rule.channel, gain)]
     action, channel = rule.action, rule.channel
-    if channel != "crm":
-        if rule.name == "first_contact" and (situation.win_probability or 0.0) < params.phone_probability:
-            action, channel = "email", "email"
-        open_channel = _open_channel(channel, situation, params)
-        if open_channel is None:
-            return Omission(situation, "do_not_contact", _refusal(situation))
-        if open_channel != channel:
-            action = {"call": "email", "email": "call"}.get(action, action)
-            channel = open_channel
-        if rule.name != "unanswered" and (waiting := _cool_down(situation, as_of, params)) is not None:
-            return Omission(situation, "cool_down", waiting)
-        if situation.next_step_id is not None:
-            return Omission(situation, "already_planned", _planned(situation))
-    share = getattr(params.risk_shares, rule.name)
-    gain = None if situation.value_at_stake is None else to_amount(situation.value_at_stake * Decimal(str(share)))
-    if gain is not None and gain < Decimal(str(params.min_expected_gain)):
-        return Omission(situation, "no_gain", f"Expected gain is {gain} {situation.currency}")
+    if rule.name == "first_contact" and (situation.win_probability or 0.0) < params.phone_probability:
+        action, channel = "email", "email"
+    open_channel = _open_channel(channel, situation, params)
+    if open_channel is None:
+        return [Omission(situation, "do_not_contact", _refusal(situation))]
+    if open_channel != channel:
+        action = {"call": "email", "email": "call"}.get(action, action)
+        channel = open_channel
+    if rule.name != "unanswered" and (waiting := _cool_down(situation, as_of, params)) is not None:
+        return [Omission(situation, "cool_down", waiting)]
+    if situation.next_step_id is not None:
+        return [Omission(situation, "already_planned", _planned(situation))]
+    if effect is None:
+        gain = gain_by_rule(situation, getattr(params.risk_shares, rule.name))
+        return [_proposal(rule, sentence, situation, params, action, channel, gain)]
+    ways = {action: channel} | {
+        other: wanted
+        for other, wanted in _WAYS.items()
+        if other not in (action, rule.action) and _open_channel(wanted, situation, params) == wanted
+    }
+    return [
+        _proposal(rule, sentence, situation, params, way, through, gain_of_contact(situation, way, effect, params))
+        for way, through in ways.items()
+    ]
+
+
+_WAYS = {"call": "phone", "email": "email", "meeting": "phone"}
+"""Ways to make a contact, and the channel each needs: a meeting is arranged by phone."""
+
+
+def _proposal(
+    rule: _Rule,
+    sentence: str,
+    situation: Situation,
+    params: FollowUpParams,
+    action: str,
+    channel: str,
+    gain: Gain,
+) -> Proposal | Omission:
+    if gain.basis != VALUE_AT_RISK and gain.share <= 0:
+        return Omission(situation, "no_gain", f"No gain from a contact: {gain.text}")
+    if gain.amount is not None and gain.amount < Decimal(str(params.min_expected_gain)):
+        return Omission(situation, "no_gain", f"Expected gain is {gain.amount} {situation.currency}")
     return Proposal(
         situation=situation,
         rule=rule.name,
@@ -141,10 +175,11 @@ def _propose(
         channel=channel,
         priority=rule.priority,
         minutes=getattr(params.minutes, action),
-        risk_share=share,
-        expected_gain=gain,
+        risk_share=gain.share,
+        expected_gain=gain.amount,
         reason=sentence,
-        evidence=_evidence(situation, share),
+        evidence=_evidence(situation, gain),
+        gain_basis=gain.basis,
     )
 
 
@@ -178,7 +213,7 @@ def _planned(situation: Situation) -> str:
     return f"Planned activity {situation.next_step_id}, {due}"
 
 
-def _evidence(situation: Situation, share: float) -> str:
+def _evidence(situation: Situation, gain: Gain) -> str:
     figures = [f"win probability {situation.win_probability:.2f}"]
     if situation.expected_value is not None:
         fair = (
@@ -186,9 +221,11 @@ def _evidence(situation: Situation, share: float) -> str:
             if situation.value_at_stake == situation.expected_value
             else f" ({situation.value_at_stake} whoever owns it)"
         )
-        figures.append(
-            f"expected value {situation.expected_value} {situation.currency}{fair}, of which {share:.0%} at risk"
-        )
+        figures.append(f"expected value {situation.expected_value} {situation.currency}{fair}")
+        if gain.basis == VALUE_AT_RISK:
+            figures[-1] += f", {gain.text}"
+    if gain.basis != VALUE_AT_RISK:
+        figures.append(gain.text)
     if situation.crm_close_date is not None:
         figures.append(f"close date {situation.crm_close_date.isoformat()}")
     if situation.last_touch_at is not None:

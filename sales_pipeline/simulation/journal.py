@@ -126,7 +126,7 @@ class Journal:
         until = np.where(step.stage_after >= CLOSED_WON, step.position, 1.0)
         outbound = np.flatnonzero(step.contacted)
         outbound = np.concatenate((outbound, outbound[rng.random(len(outbound)) < 0.25]))
-        chance = _REPLY[step.engagement] + _REPLY_AFTER_CONTACT * step.contacted * (step.engagement >= 1)
+        chance = reply_probability(step.engagement, step.contacted)
         inbound = np.flatnonzero(rng.random(len(step.opportunity)) < chance)
         row = np.concatenate((outbound, inbound))
         is_inbound = np.arange(len(row)) >= len(outbound)
@@ -189,6 +189,11 @@ class Journal:
         won = step.stage_after == CLOSED_WON
         self._discount[row[won]] = discount[won]
         return np.where(won, np.round(budget * (1.0 - discount), 2), revised)
+
+
+def reply_probability(engagement: Ints, contacted: NDArray[np.bool_]) -> Floats:
+    """Probability that a customer is in touch in a week, by the engagement after its move."""
+    return np.asarray(_REPLY[engagement] + _REPLY_AFTER_CONTACT * contacted * (engagement >= 1))
 
 
 def stage_probability(stage: Ints) -> Ints:

@@ -139,12 +139,13 @@ def _advance_week(
         contacted=contacted,
         engagement=engagement,
         stage_before=stage,
-        stage_after=_next_stage(stage, draws[2], win, lose, advance, back),
+        stage_after=next_stage(stage, draws[2], win, lose, advance, back),
         position=draws[3],
     )
 
 
-def _next_stage(stage: Ints, draw: Floats, win: Floats, lose: Floats, advance: Floats, back: Floats) -> Ints:
+def next_stage(stage: Ints, draw: Floats, win: Floats, lose: Floats, advance: Floats, back: Floats) -> Ints:
+    """The stage after the week's event, which a uniform draw picks."""
     after = np.where(draw < win + lose + advance + back, stage - 1, stage)
     after = np.where(draw < win + lose + advance, stage + 1, after)
     after = np.where(draw < win + lose, CLOSED_LOST, after)
