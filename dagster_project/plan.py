@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dagster_project.cards import newest_replay
+from dagster_project.contact_effects import newest_effect
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
@@ -25,7 +26,7 @@ class RunPlan:
     """One scoring run.
 
     `previous_run_id` is the published run with the greatest earlier as-of, None for the first; `replay_key` names the replay whose figures its
-    model card shows, None where there was none.
+    model card shows, None where there was none. `effect_key` names the effect of a contact that the queue reckons with, None where none was learnt.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class RunPlan:
     feedback_digest: str | None
     is_repeat: bool
     replay_key: str | None = None
+    effect_key: str | None = None
 
     def manifest(self) -> dict[str, Any]:
         """The manifest's entries that let the day be repeated."""
@@ -51,6 +53,7 @@ class RunPlan:
             "previous_run_id": self.previous_run_id,
             "feedback_digest": self.feedback_digest,
             "replay_key": self.replay_key,
+            "effect_key": self.effect_key,
         }
 
 
@@ -76,6 +79,7 @@ def plan_run(
         name, version = before.manifest["model"]["name"], before.manifest["model"]["version"]
         previous_id: str | None = before.manifest["previous_run_id"]
         replay_key: str | None = before.manifest.get("replay_key")
+        effect_key: str | None = before.manifest.get("effect_key")
     else:
         model = champion()
         if model is None:
@@ -90,6 +94,7 @@ def plan_run(
         previous_id = earlier.run_id if earlier is not None else None
         replay = newest_replay(lake, as_of.instant)
         replay_key = replay.key if replay is not None else None
+        effect_key = newest_effect(lake, as_of)
     return RunPlan(
         run_id=run_id(
             as_of=as_of,
@@ -100,6 +105,7 @@ def plan_run(
             previous_run_id=previous_id,
             feedback_digest=said,
             replay_key=replay_key,
+            effect_key=effect_key,
         ),
         as_of=as_of.isoformat(),
         export_ids=tuple(export_ids),
@@ -111,6 +117,7 @@ def plan_run(
         feedback_digest=said,
         is_repeat=before is not None,
         replay_key=replay_key,
+        effect_key=effect_key,
     )
 
 

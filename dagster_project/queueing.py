@@ -65,8 +65,11 @@ def queue_tables(
     feedback = known_feedback(lake, canonical, as_of, plan, engine)
 
     def build(folder: Path) -> dict[str, Any]:
+        from dagster_project.contact_effects import effects_now
         from sales_pipeline.follow_up.queue import build_queue
 
+        open_now = read_table(scored, ["opportunity_id"])
+        effects = effects_now(lake, plan.effect_key, open_now, canonical, features, folder / "weeks", engine)
         queue = build_queue(
             with_owner_free(read_table(scored), read_table(predicted)),
             activities=canonical.tables["activities"],
@@ -81,6 +84,7 @@ def queue_tables(
             engine=engine,
             spine=read_table(features.spine),
             exchange_rates=canonical.tables["exchange_rates"],
+            effects=effects,
         )
         for contract, data in zip(QUEUE_TABLES, (queue.rows, queue.left_out, queue.workload), strict=True):
             write_table(data, folder / f"{contract.name}.parquet", contract)

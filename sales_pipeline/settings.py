@@ -27,6 +27,7 @@ from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.domain.identifiers import digest_bytes, digest_of
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.features.params import FeatureParams
+from sales_pipeline.follow_up.effect_params import ContactEffectParams
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.models.params import TrainingParams
@@ -92,6 +93,7 @@ class Settings(BaseSettings):
     training: TrainingParams = TrainingParams()
     scoring: ScoringParams = ScoringParams()
     follow_up: FollowUpParams = FollowUpParams()
+    contact_effect: ContactEffectParams = ContactEffectParams()
     forecast: ForecastParams = ForecastParams()
     team: TeamParams = TeamParams()
     accounts: AccountParams = AccountParams()

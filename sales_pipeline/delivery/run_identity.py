@@ -19,11 +19,12 @@ def run_id(
     previous_run_id: str | None,
     feedback_digest: str | None,
     replay_key: str | None = None,
+    effect_key: str | None = None,
 ) -> str:
     """The id of a run: `run-` and 16 hexadecimal digits. Equal inputs give equal ids, on any machine and at any time.
 
     `settings_digest` covers the mapping and every setting that reaches a published byte (no paths, no threads); `replay_key` names the
-    replay whose figures the model card shows. The order of `export_ids` does not matter. The prefix keeps spreadsheets from reading an id as a number.
+    replay whose figures the model card shows, `effect_key` the effect of a contact that the queue reckons with. The order of `export_ids` does not matter. The prefix keeps spreadsheets from reading an id as a number.
     """
     digest = digest_of(
         {
@@ -36,6 +37,7 @@ def run_id(
             "previous_run_id": previous_run_id,
             "feedback_digest": feedback_digest,
             "replay_key": replay_key,
+            "effect_key": effect_key,
         }
     )
     return f"run-{digest}"

@@ -17,8 +17,11 @@ Belongs here: the order of these steps and their verdict. Does not belong here: 
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +54,7 @@ from sales_pipeline.follow_up.weeks import KINDS, LAGS, Floats, Indices, Weeks, 
 
 ADJUSTED, PROXIMAL, NONE = "doubly_robust", "proximal", "none"
 FORMAT = 1
+MODELS = ("chosen_facts", "contact_weeks")
 _PROXY_LAGS = (2, 3, 4)
 _FLAT = 0.02
 """A chance closer to 0 or 1 than this counts as so far from it: log-odds of the near certain are noise."""
@@ -126,6 +130,18 @@ class EffectModel:
             by_kind=data["by_kind"],
             facts=data["facts"],
         )
+
+
+@functools.cache
+def code_digest() -> str:
+    """A digest of the code and models an effect model depends on: a change of either makes a new one."""
+    folder = Path(__file__).parent
+    names = ("causal", "effect_params", "effects", "signs", "weeks")
+    paths = [*(folder / f"{name}.py" for name in names), *(folder / "sql" / f"{name}.sql" for name in MODELS)]
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def nothing_claimed(why: str, as_of: AsOf, facts: Mapping[str, Any] | None = None) -> EffectModel:
@@ -289,13 +305,14 @@ def _sample(weeks: Weeks, signs: Signs, warmth: Floats, folds: Indices, params: 
     earlier = np.column_stack([weeks.look(held, -lag) for lag in _PROXY_LAGS])
     contacted = [weeks.look(treated, -lag) for lag in (1, 2, 3)]
     older = replies(weeks, max(_PROXY_LAGS), LAGS)
+    habit = _habit(weeks)
+    # Nothing here may tell of the replies that are the instruments.
     controls = np.hstack(
         [
             np.ones((len(weeks), 1)),
             standing(weeks, signs.levels, signs.size_cuts),
-            np.column_stack([*contacted, contacted[0] * contacted[1], contacted[0] * earlier[:, 0]]),
-            np.column_stack([older, np.log1p(older), _habit(weeks), spread]),
-            lagged * spread[:, None],
+            np.column_stack([*contacted, contacted[0] * contacted[1], contacted[1] * contacted[2]]),
+            np.column_stack([habit, habit**2, spread, spread * contacted[0], older, np.log1p(older)]),
         ]
     )[use]
     two = np.column_stack([np.ones(len(use)), spread[use]])

@@ -14,7 +14,7 @@ Belongs here: these formulas and how a row tells of them. Does not belong here: 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -38,6 +38,17 @@ class Effect:
     low: float
     high: float
     by_kind: Mapping[str, float]
+
+
+def typical_effect(effects: Iterable[Effect]) -> Effect | None:
+    """The mean of several effects, with the mean bounds; None of none."""
+    found = list(effects)
+    if not found:
+        return None
+    log_odds, low, high = (
+        math.fsum(getattr(one, name) for one in found) / len(found) for name in ("log_odds", "low", "high")
+    )
+    return Effect(log_odds, low, high, found[0].by_kind)
 
 
 @dataclass(frozen=True)

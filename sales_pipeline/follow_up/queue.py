@@ -7,7 +7,7 @@ feedback means, measuring effects.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -25,6 +25,7 @@ from sales_pipeline.follow_up.allocation import Allocation, Chosen, allocate
 from sales_pipeline.follow_up.capacity import OwnerDay, Owners, read_owners
 from sales_pipeline.follow_up.cohort import ELIGIBLE_REASONS
 from sales_pipeline.follow_up.feedback import Feedback
+from sales_pipeline.follow_up.gain import Effect, typical_effect
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.reassignment import reassign, reassigned_reason
 from sales_pipeline.follow_up.rules import Omission, Proposal, judge
@@ -62,6 +63,7 @@ def build_queue(
     engine: Engine,
     spine: pa.Table | None = None,
     exchange_rates: TableRef | None = None,
+    effects: Mapping[str, Effect] | None = None,
 ) -> Queue:
     """Queue and left-out rows for the working day after `as_of`.
 
@@ -80,6 +82,9 @@ def build_queue(
         Scoring SPINE, for the main contact and the age of opportunities; without it both are unknown.
     exchange_rates
         EXCHANGE_RATES: needed to rank opportunities of several currencies against each other.
+    effects
+        The estimated effect of a contact now by opportunity_id. All or nothing: where there are any, contacts about opportunities without one
+        gain by the mean of the others, as gains by effect and by rule must not compete.
 
     Raises SalesPipelineError when `scored` is of another as-of, ConfigurationError for an unknown country or zone.
     """
@@ -99,7 +104,7 @@ def build_queue(
         done_contacts=said.contacts(),
     )
     naming = _Naming(previous_queue, people, as_of, params)
-    desk = _Desk(said, naming, as_of, params)
+    desk = _Desk(said, naming, as_of, params, effects or {})
     desk.judge_all(one for one in situations if one.is_owner_active)
     gone = [one for one in situations if not one.is_owner_active]
     stand_ins = reassign(gone, people, desk.needed_minutes(), params.minutes.call)
@@ -135,17 +140,22 @@ def build_queue(
 class _Desk:
     """Judges situations: proposals that may be made, and omissions."""
 
-    def __init__(self, said: Feedback, naming: _Naming, as_of: AsOf, params: FollowUpParams) -> None:
+    def __init__(
+        self, said: Feedback, naming: _Naming, as_of: AsOf, params: FollowUpParams, effects: Mapping[str, Effect]
+    ) -> None:
         self._said = said
         self._naming = naming
         self._as_of = as_of
         self._params = params
+        self._effects = effects
+        self._typical = typical_effect(effects.values())
         self.proposals: list[Proposal] = []
         self.omissions: list[Omission] = []
 
     def judge_all(self, situations: Iterable[Situation]) -> None:
         for situation in situations:
-            outcome = judge(situation, self._as_of, self._params)
+            effect = self._effects.get(situation.opportunity_id, self._typical)
+            outcome = judge(situation, self._as_of, self._params, effect)
             if isinstance(outcome, Omission):
                 self.omissions.append(outcome)
                 continue
