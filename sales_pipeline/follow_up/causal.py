@@ -119,7 +119,7 @@ def doubly_robust(
     eye = _RIDGE * np.eye(controls.shape[1])
     for fold in np.unique(folds):
         taught, held = folds != fold, folds == fold
-        fitted = LogisticRegression(C=1.0, max_iter=300, tol=1e-4).fit(controls[taught], treated[taught])
+        fitted = LogisticRegression(C=1.0, solver="newton-cholesky").fit(controls[taught], treated[taught])
         propensity[held] = fitted.predict_proba(controls[held])[:, 1]
         for arm, out in ((1, if_treated), (0, if_not)):
             rows = taught & (treated == arm)

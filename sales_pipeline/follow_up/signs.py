@@ -85,7 +85,7 @@ def learn_signs(
     label = np.repeat([1, 0], len(rows))
     weight = np.concatenate([y, 1.0 - y])
     used = weight > 0
-    fitted = LogisticRegression(C=_STRENGTH, max_iter=500, tol=1e-5).fit(twice[used], label[used], weight[used])
+    fitted = LogisticRegression(C=_STRENGTH, solver="newton-cholesky").fit(twice[used], label[used], weight[used])
     return Signs(
         levels,
         cuts,

@@ -86,6 +86,7 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
     from dagster_project import (
         applying,
         arrivals,
+        contact_effects,
         lineage,
         managing,
         monitoring,
@@ -170,6 +171,11 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
         double.trained.append(features.as_of.isoformat())
         return train.TrainedModel("version-1", settings.lake / "models" / "version-1", CARD, None, None)
 
+    def learnt(_: Any, __: Any, features: Any, *___: Any) -> Any:
+        from sales_pipeline.follow_up.effects import nothing_claimed
+
+        return "effect-1", nothing_claimed("a double", features.as_of)
+
     class Store:
         def champion(self, as_of: AsOf) -> Any:
             return double.champion if double.champion and double.champion.trained_through <= as_of else None
@@ -233,6 +239,8 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(build, "build", features)
     monkeypatch.setattr(leaks, "leak_ledger", ledger)
     monkeypatch.setattr(train, "train", trained)
+    monkeypatch.setattr(contact_effects, "learn", learnt)
+    monkeypatch.setattr(contact_effects, "record", lambda *_: None)
     monkeypatch.setattr(promotion, "decide", lambda *_: promotion.Decision(True, "first model"))
     monkeypatch.setattr(bundle, "read_bundle", lambda _: SimpleNamespace(card=CARD, win=None, amount=None))
     monkeypatch.setattr(applying, "predict_table", lambda *_: double.ref("predictions"))
