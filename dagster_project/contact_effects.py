@@ -4,6 +4,7 @@ Belongs here: keeping and finding it. Does not belong here: learning it (follow_
 """
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 STAGE = "contact_effects"
 MODEL_FILE = "contact_effect.json"
 RUN_NAME = "contact-effect"
+
+
+@dataclass(frozen=True)
+class EffectRef:
+    """An effect model at rest by its key, and what decided over it."""
+
+    key: str
+    method: str
+    why: str
+    trained_through: str
 
 
 def learn(

@@ -72,11 +72,14 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         features: Any,
         canonical: Any,
     ) -> dg.MaterializeResult[Any]:
-        from dagster_project.contact_effects import figures, learn, record
+        from dagster_project.contact_effects import EffectRef, figures, learn, record
 
         key, model = learn(lake.lake, canonical, features, lake.settings.contact_effect, engine.get())
         tags = {"dagster/run_id": context.run.run_id, "dagster/partition": context.partition_key}
         run_id = record(model_store.store, model, tags)
-        return dg.MaterializeResult(value=key, metadata=figures_metadata(figures(model)) | model_store.link(run_id))
+        return dg.MaterializeResult(
+            value=EffectRef(key, model.method, model.why, model.trained_through),
+            metadata=figures_metadata(figures(model)) | model_store.link(run_id),
+        )
 
     return [trained_model, contact_effect]
