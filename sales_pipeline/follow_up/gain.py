@@ -2,7 +2,7 @@
 
 | gain_basis               | expected gain                                                                                     |
 | ------------------------ | ------------------------------------------------------------------------------------------------- |
-| estimated_contact_effect | change of the chance of winning by a contact now, as estimated, x the amount to be expected if won |
+| estimated_effect         | change of the chance of winning by a contact now, as estimated, x the amount to be expected if won |
 | value_at_risk_rules      | a stated share (`RiskShares`) of the expected value; no claim about an effect                      |
 
 The effect is one of any contact; actions differ from it by what the data say (`EffectModel.by_kind`), else by stated relative shares
@@ -22,7 +22,7 @@ from sales_pipeline.domain.money import to_amount
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.situation import Situation
 
-VALUE_AT_RISK, ESTIMATED = "value_at_risk_rules", "estimated_contact_effect"
+VALUE_AT_RISK, ESTIMATED = "value_at_risk_rules", "estimated_effect"
 GAIN_BASES = (VALUE_AT_RISK, ESTIMATED)
 _KIND_OF_ACTION = {"call": "call", "ask_decision": "call", "email": "email", "re_engage": "email", "meeting": "meeting"}
 
