@@ -96,7 +96,7 @@ class EffectModel:
         value = columns @ self.effects.value
         error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", columns, self.effects.covariance, columns), 0.0))
         return {
-            str(name): ContactEffect(round(float(v), 9), round(float(v - Z90 * s), 9), round(float(v + Z90 * s), 9))
+            str(name): ContactEffect(round(float(v), 7), round(float(v - Z90 * s), 7), round(float(v + Z90 * s), 7))
             for name, v, s in zip(weeks.names[now], value, error, strict=True)
         }
 
@@ -263,7 +263,10 @@ def _effects(
     covariance[0, 0] = average.covariance[0, 0] / scale**2
     covariance[1:, 1:] = posterior.covariance
     value = np.concatenate([[average.value[0] / scale], posterior.value])
-    return Estimates(value, covariance), tuple(round(float(centre), 10) for centre in centres)
+    # As stored, so that a model gives the same before and after.
+    return Estimates(np.round(value, 10), np.round(covariance, 10)), tuple(
+        round(float(centre), 10) for centre in centres
+    )
 
 
 ASSUMPTIONS = (

@@ -155,11 +155,15 @@ class Lab:
         each = np.arange(len(state.opportunity))
         first = self.values[0].expected[each, state.stage, state.engagement]
         extra, contacts = 0.0, 0
+        looks_at_score = policy is None or policy in (POLICIES["by score"], POLICIES["by value (score x amount)"])
+        by_stage = np.array(STAGE_PROBABILITIES, dtype=np.float64) / 100
         for week in range(self.weeks):
             values, stage = self.values[week], np.minimum(state.stage, len(OPEN_STAGES) - 1)
             here = (each, stage, state.engagement)
             contacted_value, alone = values.contacted[here], values.left_alone[here]
-            chance, effect = self.estimates(seen, state)
+            chance, effect = (
+                self.estimates(seen, state) if looks_at_score else (by_stage[state.stage], [None] * len(each))
+            )
             look = Look(
                 is_open=state.is_open,
                 chance=np.nan_to_num(chance),
