@@ -71,10 +71,11 @@ dagster: .venv/.ready ## the Dagster UI on http://127.0.0.1:3000
 mlflow: .venv/.ready ## the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/sales-pipeline mlflow -c $(CONFIG)
 
-bench: .venv/.ready ## times and memory as ratios to a floor, then the scores and the forecast
+bench: .venv/.ready ## times and memory as ratios to a floor, then the scores, the forecast and the team table
 	$(BIN)/python -m tests.benchmarks.bench
 	$(BIN)/python -m tests.benchmarks.scores $(SCORES)
 	$(BIN)/python -m tests.benchmarks.forecast $(FORECAST)
+	$(BIN)/python -m tests.benchmarks.team
 
 bench-scores: .venv/.ready ## how right the scores are, beside the truth and other models
 	$(BIN)/python -m tests.benchmarks.scores $(SCORES)
