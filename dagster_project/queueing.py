@@ -62,7 +62,7 @@ def queue_tables(
     """FOLLOW_UP_QUEUE, LEFT_OUT and OWNER_WORKLOAD of the plan's run."""
     from sales_pipeline.follow_up.checks import check_queue
 
-    feedback = known_feedback(lake, canonical, as_of, plan, engine)
+    feedback, said = _feedback(lake, canonical, as_of, plan, engine)
 
     def build(folder: Path) -> dict[str, Any]:
         from dagster_project.contact_effects import effects_now
@@ -94,7 +94,7 @@ def queue_tables(
     folder, kept = lake.step("queue", key, build)
     refs = [table_ref(contract.name, folder / f"{contract.name}.parquet") for contract in QUEUE_TABLES]
     checks = check_queue(*map(read_table, refs), read_table(scored), feedback, as_of=as_of, params=params)
-    return QueueTables(*refs, kept["facts"], checks)
+    return QueueTables(*refs, kept["facts"] | {"feedback": said}, checks)
 
 
 def known_feedback(lake: Lake, canonical: "Canonical", as_of: AsOf, plan: RunPlan, engine: "Engine") -> pa.Table | None:
@@ -102,6 +102,13 @@ def known_feedback(lake: Lake, canonical: "Canonical", as_of: AsOf, plan: RunPla
 
     What the ids mean is read from the chain of previous runs, so it does not depend on what was published in the meantime.
     """
+    return _feedback(lake, canonical, as_of, plan, engine)[0]
+
+
+def _feedback(
+    lake: Lake, canonical: "Canonical", as_of: AsOf, plan: RunPlan, engine: "Engine"
+) -> tuple[pa.Table | None, dict[str, Any]]:
+    """`known_feedback`, and how many statements and done tasks there are, those of unknown ids too."""
 
     def build(folder: Path) -> dict[str, Any]:
         from sales_pipeline.follow_up.feedback import done_tasks, from_tasks, issued, visible
@@ -120,7 +127,7 @@ def known_feedback(lake: Lake, canonical: "Canonical", as_of: AsOf, plan: RunPla
 
     key = digest_of("feedback", plan.run_id, canonical.key)
     folder, facts = lake.step("feedback_known", key, build)
-    return read_table(folder / f"{FEEDBACK.name}.parquet") if facts["statements"] else None
+    return (read_table(folder / f"{FEEDBACK.name}.parquet") if facts["statements"] else None), facts
 
 
 def _chain(lake: Lake, plan: RunPlan) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dagster_project.plan import plan_run
-from dagster_project.queueing import _cohort, known_feedback, take_feedback
+from dagster_project.queueing import _cohort, _feedback, known_feedback, take_feedback
 from sales_pipeline.contracts.canonical import ACTIVITIES
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, SCORED_OPPORTUNITIES
 from sales_pipeline.delivery.publish import publish, write_and_audit
@@ -81,6 +81,11 @@ def test_ledger_and_tasks_are_one_table(lake: Lake, settings: Any, engine: DuckD
         ("skipped", "file", "a"),
         ("done", "crm", "a"),
     ]
+    assert _feedback(lake, canonical(tmp_path, tasks), NEXT, plan(), engine)[1] == {
+        "statements": 2,
+        "done tasks": 1,
+        "done tasks of unknown ids": 1,
+    }
     assert known_feedback(lake, canonical(tmp_path, []), AS_OF, plan(None, "run-0"), engine) is None
 
 
