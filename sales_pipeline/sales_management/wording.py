@@ -9,11 +9,11 @@ from sales_pipeline.features.terms import Language
 
 CARE_TEXTS: dict[Language, dict[str, str]] = {
     "en": {
-        "solve_case": "{open_case_count} open cases, the oldest for {case_days} days.",
-        "ask_about_satisfaction": "Satisfaction {satisfaction} over {survey_count} answers: among the lowest {low_share} % of accounts.",
+        "solve_case": "Open cases: {open_case_count}, the oldest for {case_days} days.",
+        "ask_about_satisfaction": "Satisfaction {satisfaction} (survey answers: {survey_count}), among the lowest {low_share} % of accounts.",
         "answer_customer": "The customer's last contact, {inbound_days} days ago, has no answer.",
-        "win_back": "Won {won_count} times, last {win_days} days ago, nothing open: chance of no win in the next 12 months {silence}.",
-        "win_back_by_rule": "Won {won_count} times, last {win_days} days ago, nothing open.",
+        "win_back": "Wins: {won_count}, the last {win_days} days ago, nothing open; chance of no win in the next 12 months {silence}.",
+        "win_back_by_rule": "Wins: {won_count}, the last {win_days} days ago, nothing open.",
         "revive_contact": "Contacts by the customer fell from {inbound_before} to {inbound_now} from one 90 days to the next.",
         "offer_product": "Bought {because}; {confidence} % of its buyers bought {product} too ({support} accounts, {lift} times the usual share).",
         "check_in": "A customer without contact for {contact_days} days.",

@@ -215,7 +215,7 @@ def test_cases_and_survey_scores_count_from_when_they_were_known(found: Found) -
     )
     a = rows["a"]
     assert (a["open_case_count"], a["survey_count"], a["satisfaction"]) == (2, 2, 3.0)
-    assert (a["care_action"], a["care_reason"]) == ("solve_case", "2 open cases, the oldest for 30 days.")
+    assert (a["care_action"], a["care_reason"]) == ("solve_case", "Open cases: 2, the oldest for 30 days.")
     assert (rows["b"]["satisfaction"], rows["b"]["care_action"]) == (5.0, "none")
     assert (rows["c"]["survey_count"], rows["c"]["satisfaction"]) == (0, None)
     without = found(opportunities=[opportunity("o")])["a"]
@@ -280,16 +280,16 @@ QUIET = {
         (
             {"is_dissatisfied": True, "satisfaction": 2.25, "survey_count": 4},
             "ask_about_satisfaction",
-            "2.2 over 4 answers: among the lowest 20 %",
+            "2.2 (survey answers: 4), among the lowest 20 %",
         ),
         ({"inbound_days": 2}, "answer_customer", "2 days ago"),
         ({"inbound_days": 1}, "none", "Nothing"),
         ({"inbound_days": 91}, "none", "Nothing"),
         ({"silence_level": "high", "silence_risk": 0.91}, "win_back", "0.91"),
-        ({"silence_level": "high", "silence_risk": None}, "win_back", "last 200 days ago, nothing open."),
+        ({"silence_level": "high", "silence_risk": None}, "win_back", "the last 200 days ago, nothing open."),
         ({"silence_level": "high", "open_count": 1}, "none", "Nothing"),
         ({"silence_level": "high", "purchase_days": 1}, "none", "Nothing"),
-        ({"silence_level": "high", "purchase_days": 1, "monetary_score": 4}, "win_back", "Won 2 times"),
+        ({"silence_level": "high", "purchase_days": 1, "monetary_score": 4}, "win_back", "Wins: 2"),
         ({"engagement_trend": "falling"}, "revive_contact", "from 9 to 1"),
         ({"next_product_id": "q"}, "offer_product", "Bought p; 40 % of its buyers bought q too (9 accounts, 1.5 times"),
         ({"next_product_id": "q", "is_on_offer": True}, "none", "Nothing"),
