@@ -157,6 +157,11 @@ def _row(figures: Figures, quotas: Quotas, words: _Words, key: Key, period: Peri
     }
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """`1 lead is`, `3 leads are`."""
+    return f"{count:,} {one} is" if count == 1 else f"{count:,} {many} are"
+
+
 def money(cents: int | None) -> Decimal | None:
     """Cents as an amount."""
     return None if cents is None else Decimal(cents).scaleb(-2)
@@ -193,7 +198,7 @@ class _Words:
 
     def note(self, key: Key, quota: int | None) -> str | None:
         parts = [
-            f"{count:,} open opportunities {OMISSIONS[name]} are not counted"
+            f"{counted(count, 'open opportunity', 'open opportunities')} {OMISSIONS[name]} and not counted"
             for name, counts in self._omitted.items()
             if (count := int(counts[key.owners].sum()))
         ]
@@ -211,20 +216,25 @@ class _Words:
         unplaced = int((known.is_there & (deals.is_won == 1) & np.isnan(deals.closed)).sum())
         no_rate = int((known.won & ~deals.has_rate).sum())
         no_amount = int((known.won & deals.has_rate & np.isnan(deals.cents)).sum())
+        deal, deals_ = "won opportunity", "won opportunities"
         found = [
             (
                 figures.pipeline.lead_count,
-                "open leads are not counted: they bring no revenue before they are converted",
+                "open lead",
+                "open leads",
+                "not counted: leads bring no revenue before they are converted",
             ),
             (
                 figures.pipeline.by_crm_date,
-                "open opportunities lie in the month of the CRM's close date, as no closing times are known",
+                "open opportunity",
+                "open opportunities",
+                "placed by the CRM's close date, as no closing times are known",
             ),
-            (unplaced, "won opportunities are in no period, as their closing time is not recorded"),
-            (no_rate, "won opportunities are in a currency without an exchange rate and not counted"),
-            (no_amount, "won opportunities have no amount"),
+            (unplaced, deal, deals_, "in no period, as the closing time is not recorded"),
+            (no_rate, deal, deals_, "in a currency without an exchange rate and not counted"),
+            (no_amount, deal, deals_, "without an amount"),
         ]
-        words = [f"{count:,} {text}" for count, text in found if count]
+        words = [f"{counted(count, one, many)} {text}" for count, one, many, text in found if count]
         if len(figures.people.owners) == 1:
             words.append("no owners are recorded")
         return words
@@ -234,10 +244,12 @@ class _Words:
             return ["no quotas in the exports"] if key.level == "company" else []
         words = [self._quotas.notes[owner] for owner in key.owners.tolist() if owner in self._quotas.notes]
         if len(words) > 1:
-            words = [f"quotas of {len(words)} owners are in currencies without an exchange rate"]
+            words = [f"{counted(len(words), 'quota', 'quotas')} in currencies without an exchange rate"]
         rolled = [owner for owner in key.owners.tolist() if not self._quotas.adds_up[owner]]
         if rolled and key.level != "owner":
-            words.append(f"quotas of {len(rolled)} managers are taken for their teams' and not added")
+            words.append(
+                f"{counted(len(rolled), 'quota of a manager', 'quotas of managers')} taken for the team's and not added"
+            )
         if quota is None:
             words.append("no quota recorded for the whole period")
         elif quota <= 0:

@@ -138,7 +138,7 @@ def test_abstained_scores_are_counted_in_the_note_and_never_replaced() -> None:
     mine = rows["owner", "seller-1", "2026-Q3"]
     assert mine["expected"] == without["owner", "seller-1", "2026-Q3"]["expected"]
     assert mine["left_out_count"] == 1
-    assert "1 open opportunities without a win probability are not counted" in mine["note"]
+    assert "1 open opportunity is without a win probability and not counted" in mine["note"]
     assert rows["owner", "seller-2", "2026-Q3"]["left_out_count"] == 0
 
 
@@ -151,7 +151,7 @@ def test_all_scores_abstained_and_nothing_known() -> None:
 def test_leads_bring_no_revenue_and_are_said_to_be_left_out() -> None:
     rows = told((*OPEN, ("lead", 0.9, {"kind": "lead"})))
     assert rows[*COMPANY, "2026-Q3"]["expected"] == told()[*COMPANY, "2026-Q3"]["expected"]
-    assert "1 open leads are not counted" in rows[*COMPANY, "2026-Q3"]["note"]
+    assert "1 open lead is not counted" in rows[*COMPANY, "2026-Q3"]["note"]
 
 
 def test_no_quota() -> None:
@@ -199,7 +199,7 @@ def test_a_managers_quota_is_not_added_to_those_of_the_people() -> None:
     rows = told((OPEN[0], OPEN[1]), past(history(owners=["seller-1", "seller-2"]), owners=people, quotas=quotas))
     assert rows[*COMPANY, "2026-Q3"]["quota"] == Decimal("300.00")
     assert rows["owner", "boss", "2026-Q3"]["quota"] == Decimal("300.00")
-    assert "1 managers are taken for their teams'" in rows["team", "North", "2026-Q3"]["note"]
+    assert "1 quota of a manager is taken for the team's and not added" in rows["team", "North", "2026-Q3"]["note"]
 
 
 def test_currencies_are_brought_together_or_said_to_be_missing() -> None:
@@ -213,8 +213,8 @@ def test_currencies_are_brought_together_or_said_to_be_missing() -> None:
     company = rows[*COMPANY, "2026-Q3"]
     assert company["currency"] == "EUR"
     assert company["open_value"] == Decimal("1500.00")
-    assert "1 open opportunities in a currency without an exchange rate are not counted" in company["note"].lower()
-    assert "1 won opportunities are in a currency without an exchange rate" in company["note"]
+    assert "1 open opportunity is in a currency without an exchange rate and not counted" in company["note"].lower()
+    assert "1 won opportunity is in a currency without an exchange rate" in company["note"]
 
 
 def test_wins_without_amount_or_closing_time_are_said() -> None:
@@ -224,8 +224,8 @@ def test_wins_without_amount_or_closing_time_are_said() -> None:
         deal("no-time", days_before(90), is_won=True),
     ]
     note = told(of=past(deals))[*COMPANY, "2026-Q3"]["note"]
-    assert "1 won opportunities have no amount" in note
-    assert "1 won opportunities are in no period" in note
+    assert "1 won opportunity is without an amount" in note
+    assert "1 won opportunity is in no period" in note
 
 
 def test_the_audit_refuses_an_interval_that_does_not_hold_what_is_expected() -> None:
