@@ -45,7 +45,10 @@ def forecast_row(level: str = "company", key: str = "company", **values: Any) ->
 def management_tables(*, has_quota: bool = True) -> dict[str, pa.Table]:
     """Forecast with bridge, history and accuracy, team table with stage times, account table, effect without evidence."""
     quota: dict[str, Any] = {"quota": Decimal(8000), "attainment": 0.5, "coverage": 1.5} if has_quota else {}
-    team_quota: dict[str, Any] = {"quota": Decimal(8000), "coverage": 1.5} if has_quota else {}
+    team_quota: dict[str, Any] = (
+        {"quota": Decimal(8000), "coverage": 1.5, "forecast_attainment": 0.5} if has_quota else {}
+    )
+    team_quota |= {"forecast_expected": Decimal(4000)}
     forecast = [
         forecast_row(**quota),
         forecast_row(**MONTH, **quota),

@@ -70,6 +70,7 @@ def test_a_win_rate_never_stands_without_its_interval(told: str) -> None:
     assert "30% 20%–40% · above the company" in told.replace("20–40%", "20%–40%")
     assert "1 of 1 lie clearly above or below it" in told
     assert "North · not active" in told
+    assert "€4K 50% of quota" in told
 
 
 def test_accounts_at_risk_are_told_with_what_to_do(told: str) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from sales_pipeline.delivery.report.blocks import Block, Cell, Column, DataTable, Figure, Missing, Pair, Section, Text
 from sales_pipeline.delivery.report.charts import Bar, dots_svg
-from sales_pipeline.delivery.report.formats import shortened
+from sales_pipeline.delivery.report.formats import number_of, shortened
 from sales_pipeline.delivery.report.inputs import ReportInputs
 from sales_pipeline.delivery.report.limits import NAME, OWNERS, STAGES, TEAMS
 from sales_pipeline.delivery.report.words import Words
@@ -105,7 +105,7 @@ def _rates(company: pd.DataFrame, rows: pd.DataFrame, words: Words, *, of_owners
 
 def _standing(rows: pd.DataFrame, words: Words) -> DataTable:
     fmt = words.formats
-    names = ("owners_count", "open", "expected", "quota", "coverage", "closed", "win_rate")
+    names = ("owners_count", "open", "expected", "quota", "coverage", "forecast", "closed", "win_rate")
     return DataTable(
         words("team.pipeline"),
         [Column(words("team.who"), "text"), *(Column(words(f"team.{name}")) for name in names)],
@@ -117,6 +117,7 @@ def _standing(rows: pd.DataFrame, words: Words) -> DataTable:
                 fmt.money(row["expected_value"], row["currency"]),
                 fmt.money(row["quota"], row["currency"]),
                 fmt.number(row["coverage"], 1),
+                _forecast(row, words),
                 fmt.count(row["closed_count"]),
                 _rate(row, words),
             ]
@@ -125,6 +126,13 @@ def _standing(rows: pd.DataFrame, words: Words) -> DataTable:
         file=f"{TEAM}.csv",
         more=words("page.more", shown=TEAMS, all=len(rows)) if len(rows) > TEAMS else "",
     ).trimmed()
+
+
+def _forecast(row: dict[Any, Any], words: Words) -> Cell:
+    """The current quarter's forecast, and how much of the quota that is."""
+    expected, share = number_of(row["forecast_expected"]), number_of(row["forecast_attainment"])
+    note = words("team.forecast_quota", share=words.formats.percent(share)) if share is not None else ""
+    return Cell(words.formats.money(expected, row["currency"]), note=note)
 
 
 def _rate(row: dict[Any, Any], words: Words) -> Cell:

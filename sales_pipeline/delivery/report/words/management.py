@@ -122,6 +122,8 @@ MANAGEMENT: dict[str, tuple[str, str]] = {
     "team.open": ("open value", "未关闭金额"),
     "team.expected": ("expected", "预计价值"),
     "team.quota": ("quota", "配额"),
+    "team.forecast": ("forecast, quarter", "本季度预测"),
+    "team.forecast_quota": ("{share} of quota", "配额的 {share}"),
     "team.coverage": ("coverage", "覆盖倍数"),
     "team.win_rate": ("win rate, adjusted", "调整后赢单率"),
     "team.closed": ("closed in a year", "一年内关闭"),
