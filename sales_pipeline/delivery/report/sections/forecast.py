@@ -18,6 +18,8 @@ from sales_pipeline.delivery.svg import Look
 
 ID = "forecast"
 FORECAST = "revenue_forecast"
+LEAST_GAP = 0.01
+"""Share of the quota by which the forecast falls short at the least where that is called out."""
 
 
 def forecast_section(inputs: ReportInputs, words: Words) -> Section:
@@ -72,7 +74,7 @@ def forecast_worry(inputs: ReportInputs, words: Words) -> str:
     """Where the current quarter falls short of its quota; empty where it does not, or there is none."""
     company = _company(inputs.frame(FORECAST))
     row = current_period(company, inputs.day) if len(company) else None
-    if row is None or number_of(row["quota"]) is None or row["expected"] >= row["quota"]:
+    if row is None or number_of(row["quota"]) is None or row["expected"] >= (1 - LEAST_GAP) * row["quota"]:
         return ""
     fmt, currency, period = words.formats, row["currency"], shortened(row["period"], NAME)
     quota, high = fmt.money(row["quota"], currency), number_of(row["high"])
