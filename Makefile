@@ -15,6 +15,7 @@ OPPORTUNITIES ?= 5000
 SEED ?= 7
 SCORES ?= --peer-seconds 240
 FORECAST ?= --opportunities 2000 --dates 13
+POLICY ?= --opportunities 8000 --seeds 401:411
 REPLAY ?= --from 2025-01-01 --every 8w
 WEEK_BEFORE ?= 2026-06-23
 SLOW := spark or postgres or browser or slow
