@@ -63,7 +63,8 @@ def learn(
             _clear(folder / "weeks")
         text = json.dumps(model.to_dict(), sort_keys=True, indent=1)
         (folder / MODEL_FILE).write_text(text + "\n", encoding="utf-8")
-        return {"trained_through": model.trained_through, "method": model.method, "why": model.why}
+        facts = {"trained_through": model.trained_through, "method": model.method, "why": model.why}
+        return facts | {"format": effects.FORMAT}
 
     parts = (canonical.key, features.outcomes.sha256, as_of.isoformat(), params.model_dump(), effects.code_digest())
     key = digest_of(STAGE, *parts)
@@ -72,16 +73,21 @@ def learn(
 
 
 def newest_effect(lake: Lake, as_of: AsOf) -> str | None:
-    """The key of the model trained through the latest instant not after `as_of`; of several the last by key; None where there is none."""
+    """The key of the model trained through the latest instant not after `as_of`; of several the last by key; None where there is none.
+
+    Models written in another format are as if they were not there.
+    """
+    folder = lake.root / STAGE
+    if not folder.is_dir():
+        return None
+    from sales_pipeline.follow_up.effects import FORMAT
     from sales_pipeline.lake.layout import STEP_FILE
 
-    folder = lake.root / STAGE
     found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if (path / STEP_FILE).is_file():
-            trained_through = json.loads((path / STEP_FILE).read_text(encoding="utf-8"))["trained_through"]
-            if datetime.fromisoformat(trained_through) <= as_of.instant:
-                found.append((trained_through, path.name))
+    for path in sorted(folder.iterdir()):
+        facts = json.loads((path / STEP_FILE).read_text(encoding="utf-8")) if (path / STEP_FILE).is_file() else {}
+        if facts.get("format") == FORMAT and datetime.fromisoformat(facts["trained_through"]) <= as_of.instant:
+            found.append((facts["trained_through"], path.name))
     return max(found)[1] if found else None
 
 
