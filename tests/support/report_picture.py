@@ -24,7 +24,7 @@ WIDTH = 1200
 COLOURS = 256
 MARGIN = 28
 GROUNDS = {False: LIGHT["paper"], True: DARK["paper"]}
-PARTS = (("#summary", False, None), ("#queue", False, 330), ("#forecast", True, 545))
+PARTS = (("#summary", False, None), ("#queue", False, 330), ("#forecast", True, 600))
 """Element, whether in dark colours, and how much of it in pixels."""
 
 
