@@ -146,8 +146,9 @@ def shrink(found: Estimates, scale: float, needed: float = 2.0) -> tuple[Estimat
     """Differences drawn towards nil as far as the data do not speak against it.
 
     Empirical Bayes: they are normal about 0 with one variance, the one of greatest marginal likelihood, at most `scale` squared (Efron & Morris, 1975;
-    Morris, "Parametric empirical Bayes inference", 1983); 0 unless it gains `needed` in log-likelihood over none.
-    Returns the posterior and the standard deviation of the differences.
+    Morris, "Parametric empirical Bayes inference", 1983); 0 unless it gains `needed` in log-likelihood over none. Their covariance is the expected
+    squared error about them with every variance up to `scale` squared weighed by its likelihood: that none was found does not mean that there is
+    none (Gelman et al., "Bayesian Data Analysis", 3rd ed., section 5.4). Returns both, and the standard deviation found.
     """
     count = len(found.value)
     if not count or scale <= 0:
@@ -156,9 +157,19 @@ def shrink(found: Estimates, scale: float, needed: float = 2.0) -> tuple[Estimat
     likelihoods = [_log_likelihood(found, spread) for spread in spreads]
     best = int(np.argmax(likelihoods))
     spread = float(spreads[best]) if likelihoods[best] - likelihoods[0] > needed else 0.0
-    prior = spread**2 * np.eye(count)
+    point = _posterior(found, spread).value
+    weights = np.exp(np.array(likelihoods) - max(likelihoods))
+    covariance = np.zeros((count, count))
+    for weight, each in zip(weights / weights.sum(), spreads, strict=True):
+        one = _posterior(found, float(each))
+        covariance += weight * (one.covariance + np.outer(one.value - point, one.value - point))
+    return Estimates(point, covariance), spread
+
+
+def _posterior(found: Estimates, spread: float) -> Estimates:
+    prior = spread**2 * np.eye(len(found.value))
     gain = prior @ np.linalg.pinv(found.covariance + prior)
-    return Estimates(gain @ found.value, prior - gain @ prior), spread
+    return Estimates(gain @ found.value, prior - gain @ prior)
 
 
 def _log_likelihood(found: Estimates, spread: float) -> float:

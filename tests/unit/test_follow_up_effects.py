@@ -172,7 +172,10 @@ def test_residuals_leave_nothing_that_the_controls_say() -> None:
 
 def test_differences_are_shrunken_to_nil_unless_the_data_speak() -> None:
     noise = Estimates(np.array([0.1, -0.1, 0.05]), 0.01 * np.eye(3))
-    assert shrink(noise, 1.0)[0].value.tolist() == [0.0, 0.0, 0.0]
+    nothing, none = shrink(noise, 1.0)
+    assert (nothing.value.tolist(), none) == ([0.0, 0.0, 0.0], 0.0)
+    assert (nothing.error > 0).all(), "what was not found may still be there"
+    assert (nothing.error < noise.error).all()
     clear = Estimates(np.array([1.0, -1.0, 0.5]), 0.01 * np.eye(3))
     posterior, spread = shrink(clear, 1.0)
     assert spread > 0.3
