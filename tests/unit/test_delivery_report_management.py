@@ -82,7 +82,7 @@ def test_accounts_at_risk_are_told_with_what_to_do(told: str) -> None:
 
 
 def test_no_evidence_is_called_so(told: str) -> None:
-    assert "No evidence yet: no causal evidence yet: nothing has matured" in told
+    assert "No evidence yet: nothing has matured" in told
 
 
 def test_without_quotas_the_columns_go_and_a_sentence_says_why() -> None:

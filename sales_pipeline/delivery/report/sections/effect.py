@@ -14,6 +14,7 @@ from sales_pipeline.delivery.report.words import Words
 
 TABLE = "queue_effect"
 MONEY = "won_value"
+NO_EVIDENCE = "no causal evidence yet: "
 FIRST = "win_rate"
 """The figure whose want of evidence is told."""
 
@@ -28,7 +29,12 @@ def effect_blocks(inputs: ReportInputs, words: Words) -> list[Block]:
     if known.empty:
         measured = rows[rows["figure"] == FIRST]
         rows = measured if len(measured) else rows
-        return [heading, Missing(words("effect.none", detail=shortened(rows["detail"].iloc[0], TEXT)))]
+        return [
+            heading,
+            Missing(
+                words("effect.none", detail=shortened(str(rows["detail"].iloc[0]).removeprefix(NO_EVIDENCE), TEXT))
+            ),
+        ]
     fmt = words.formats
 
     def shown(value: float, row: dict[Any, Any]) -> str:

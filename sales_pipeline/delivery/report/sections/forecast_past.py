@@ -90,6 +90,11 @@ def history_block(inputs: ReportInputs, now: dict[Any, Any] | None, words: Words
     found = pd.DataFrame()
     if len(rows) and now is not None:
         found = rows[(rows["source"] == "run") & (rows["period"] == now["period"])]
+        if len(found) and (found["said_at"] != inputs.as_of.instant).all():
+            today = {"source": "run", "said_at": inputs.as_of.instant, "came": None}
+            found = pd.concat(
+                [found, pd.DataFrame([{**now, **today}], dtype=object)[found.columns.intersection([*now, *today])]]
+            )
     if len(found) < 2 and len(rows):
         replayed = rows[(rows["source"] == "replay") & (rows["period_kind"] == "quarter") & rows["came"].notna()]
         counts = replayed.groupby("period").size()
