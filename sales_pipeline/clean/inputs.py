@@ -16,6 +16,7 @@ import pyarrow as pa
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.engines.base import Source
+from sales_pipeline.lake.tables import only_value
 
 if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
@@ -45,12 +46,21 @@ class RawInputs:
 
 
 def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
-    """Collect the parts; a file that several exports share is read once and counts as seen in the last of them."""
+    """Collect the parts; a file that several exports share is read once and counts as seen in the last of them.
+
+    Parts name their file in `source_file`; those of several files (tables derived from others) are told apart by their bytes.
+    """
+    exports = sorted(exports, key=lambda export: export.export.exported_at)
     tables: dict[str, Source] = {}
     rows: dict[str, int] = {}
     holding: dict[str, tuple[datetime, ...]] = {}
     for name, contract in RAW_TABLES.items():
-        parts = {part.sha256: part for export in exports for part in export.tables.get(name, ()) if part.rows}
+        parts = {
+            only_value(part, "source_file") or part.sha256: part
+            for export in exports
+            for part in export.tables.get(name, ())
+            if part.rows
+        }
         holding[name] = tuple(sorted({e.export.exported_at for e in exports if e.tables.get(name)}))
         rows[name] = sum(part.rows for part in parts.values())
         tables[name] = [Path(part.path) for part in parts.values()] or arrow_schema(contract).empty_table()

@@ -85,3 +85,17 @@ def read_table(ref: TableRef | Path, columns: list[str] | None = None) -> pa.Tab
     """The whole table in memory; for tables known to be small."""
     path = Path(ref.path) if isinstance(ref, TableRef) else ref
     return pq.read_table(path, columns=columns)
+
+
+def only_value(ref: TableRef, column: str) -> str | None:
+    """The value of a text column that holds the same one in every row, by the file's statistics; None where values differ, are missing, or are not told of."""
+    groups = pq.read_metadata(ref.path)
+    place = next((i for i in range(groups.num_columns) if groups.schema.column(i).path == column), None)
+    if place is None:
+        return None
+    found: set[str | None] = set()
+    for number in range(groups.num_row_groups):
+        told = groups.row_group(number).column(place).statistics
+        is_one = told is not None and told.has_min_max and told.null_count == 0 and told.min == told.max
+        found.add(str(told.min) if is_one else None)
+    return found.pop() if len(found) == 1 else None

@@ -287,6 +287,38 @@ def test_two_full_exports_show_history_and_removals(tmp_path: Path, engine: Engi
         prepare(Lake(tmp_path / "lake"), exports, MAPPING, CleanParams(max_absent_share=0.05), engine)
 
 
+def test_a_file_that_two_exports_share_is_read_once(tmp_path: Path, engine: Engine) -> None:
+    """The next day's export often holds files that have not changed by a byte."""
+    tables = {
+        "opportunities": [_deal(1, "New"), _deal(2, "Won")],
+        "opportunity_attributes": [
+            {"source_record": 1, "opportunity_id": "o1", "attribute": "Region__c", "value": "North"},
+            {"source_record": 2, "opportunity_id": "o2", "attribute": "Region__c", "value": "South"},
+        ],
+    }
+    first, second = (
+        ingested(
+            tmp_path / "raw",
+            tables,
+            export_id=f"e{day}",
+            content="same",
+            exported_at=datetime(2026, 2, day, tzinfo=UTC),
+        )
+        for day in (1, 2)
+    )
+    alone = prepare(Lake(tmp_path / "one"), [first], MAPPING, CleanParams(), engine)
+    world = prepare(Lake(tmp_path / "lake"), [second, first], MAPPING, CleanParams(), engine)
+    for name in ("opportunities", "opportunity_attributes"):
+        assert world.tables[name].rows == alone.tables[name].rows == 2
+    assert [r["text_value"] for r in read_table(world.tables["opportunity_attributes"]).to_pylist()] == [
+        "North",
+        "South",
+    ]
+    assert _rows(world, "opportunities")["o1"]["removed_at"] is None
+    outcomes = [outcome for _, outcome, _ in _verdicts(world, "opportunities")]
+    assert {o: outcomes.count(o) for o in outcomes} == {"structural": 1, "accepted": 2}
+
+
 def test_an_outcome_column_closes_what_its_stage_leaves_open(tmp_path: Path, engine: Engine) -> None:
     mapping = MAPPING.model_copy(update={"outcome": OutcomeRule(column="outcome", won=("1",), lost=("0",))})
     deals = [_deal(1, "Offer", outcome="1"), _deal(2, "Offer", outcome="0"), _deal(3, "Offer")]

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from sales_pipeline.contracts.model import Column, Table
-from sales_pipeline.lake.tables import TableRef, conform, read_table, write_table
+from sales_pipeline.lake.tables import TableRef, conform, only_value, read_table, write_table
 
 CONTRACT = Table(
     "things",
@@ -52,3 +52,12 @@ def test_a_reference_survives_json_and_reads_its_table(tmp_path: Path) -> None:
     ref = write_table(things(), tmp_path / "deep" / "one.parquet", CONTRACT)
     assert TableRef.from_dict(ref.to_dict()) == ref
     assert read_table(ref, ["id"]).column("id").to_pylist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [(["a", "a"], "a"), (["a", "b"], None), (["a", None], None), ([None], None), ([], None)]
+)
+def test_the_only_value_of_a_column_is_told_by_its_statistics(values, told, tmp_path: Path) -> None:
+    ref = write_table(pa.table({"file": pa.array(values, pa.string())}), tmp_path / "t.parquet")
+    assert only_value(ref, "file") == told
+    assert only_value(ref, "another") is None
