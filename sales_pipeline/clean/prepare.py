@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
 
 STAGE = "canonical"
-VERSION = "1"
+VERSION = "2"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 _FIELDS = ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
