@@ -288,8 +288,8 @@ WIN_CANDIDATES: dict[str, Candidate] = {
     for candidate in (
         Candidate("base_rate", ({},), _base_rate),
         Candidate("stage_rate", ({},), _stage_rate),
-        Candidate("frequency_naive_bayes", ({"smoothing": 0.1},), _naive_bayes),
         Candidate("logistic_regression", ({"C": 0.001}, {"C": 0.01}, {"C": 0.1}), _logistic),
+        Candidate("frequency_naive_bayes", ({"smoothing": 0.1},), _naive_bayes),
         Candidate("decision_tree", _TREE_SETTINGS, _tree_classifier),
         Candidate("linear_svm", ({"C": 0.0003}, {"C": 0.002}), _machine(linear_classifier)),
         Candidate(

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 WinFamily = Literal[
     "base_rate",
     "stage_rate",
-    "frequency_naive_bayes",
     "logistic_regression",
+    "frequency_naive_bayes",
     "decision_tree",
     "linear_svm",
     "rbf_svm",
@@ -31,15 +31,16 @@ AmountFamily = Literal[
 WIN_FAMILIES: tuple[WinFamily, ...] = (
     "base_rate",
     "stage_rate",
-    "frequency_naive_bayes",
     "logistic_regression",
+    "frequency_naive_bayes",
     "decision_tree",
     "linear_svm",
     "rbf_svm",
     "gradient_boosting",
     "blend",
 )
-"""From the simplest to the least simple: among candidates that cannot be told apart the earlier one is chosen."""
+"""From the simplest to the least simple: among candidates that cannot be told apart the earlier one is chosen. A logistic regression has one number per matrix column, frequency
+tables have two per value."""
 
 AMOUNT_FAMILIES: tuple[AmountFamily, ...] = (
     "median",
