@@ -10,17 +10,10 @@ from __future__ import annotations
 
 from sales_pipeline.contracts.management import COMPANY, LEVELS, UNASSIGNED
 from sales_pipeline.contracts.model import Column, Table
+from sales_pipeline.contracts.shared import AS_OF, RUN
 
 C = Column
 
-_AS_OF = C(
-    "as_of",
-    "timestamp",
-    "the instant the row holds for; nothing from at or after it was used",
-    unit="UTC",
-    required=True,
-)
-_RUN = C("run_id", "string", "the run that wrote the row", required=True)
 
 PERIOD_KINDS = ("month", "quarter")
 FORECAST_METHODS = ("forecast", "stage_weighted", "last_period")
@@ -50,7 +43,7 @@ REVENUE_FORECAST = Table(
     "one row per level, key and period: what is won already and what is expected to be won in it",
     ("level", "key", "period"),
     (
-        _AS_OF,
+        AS_OF,
         _LEVEL,
         _KEY,
         _PERIOD,
@@ -69,7 +62,7 @@ REVENUE_FORECAST = Table(
             null_means="no quota, or it is reached",
             decimals=4,
         ),
-        _RUN,
+        RUN,
         _PERIOD_KIND,
         C("period_start", "date", "first day of the period, in the configured zone", required=True),
         C("period_end", "date", "day after the last day of the period", required=True),
@@ -95,7 +88,7 @@ FORECAST_CHANGES = Table(
     "one row per level, key and period of the forecast: the bridge from an earlier published forecast to this one",
     ("level", "key", "period"),
     (
-        _AS_OF,
+        AS_OF,
         _LEVEL,
         _KEY,
         _PERIOD,
@@ -115,7 +108,7 @@ FORECAST_CHANGES = Table(
         _amount("not_yet_created", "change of from_new", "as previous_expected"),
         _amount("restated", "difference the data now shows for the earlier date: corrected records, rates or settings", "as previous_expected"),
         _amount("expected", "expected now: previous_expected plus all parts"),
-        _RUN,
+        RUN,
         _PERIOD_KIND,
         C("note", "string", "why there is no bridge, or what to mind", null_means="nothing to say"),
     ),
@@ -126,7 +119,7 @@ FORECAST_HISTORY = Table(
     "one row per period of company and teams and date at which it was forecast, by published runs and by the replay: what was said, and what came",
     ("level", "key", "period", "source", "said_at"),
     (
-        _AS_OF,
+        AS_OF,
         _LEVEL,
         _KEY,
         _PERIOD,
@@ -141,7 +134,7 @@ FORECAST_HISTORY = Table(
         _amount("last_period", "won in the last period of the kind that was complete then", "as stage_weighted, or nothing that old"),
         _amount("came", "won in the period in the end", "the period has not ended yet"),
         C("is_inside", "boolean", "what came lies within low and high", null_means="not known yet, or no interval"),
-        _RUN,
+        RUN,
         _PERIOD_KIND,
         C("period_start", "date", "first day of the period", required=True),
         C("period_end", "date", "day after the last day of the period", required=True),
@@ -154,7 +147,7 @@ FORECAST_ACCURACY = Table(
     "one row per source, level, kind of period and method: how right past forecasts of periods that have ended were",
     ("source", "level", "period_kind", "periods_ahead", "method"),
     (
-        _AS_OF,
+        AS_OF,
         C("source", "string", "published runs, or the replay of past dates", required=True, allowed=("run", "replay")),
         C("level", "string", "company or team", required=True, allowed=("company", "team")),
         C("period_kind", "string", "month or quarter", required=True, allowed=PERIOD_KINDS),
@@ -167,7 +160,7 @@ FORECAST_ACCURACY = Table(
         C("mean_absolute_error", "amount", "mean distance from what came", unit="currency", null_means="nothing to judge", minimum=0),
         C("covered_share", "float64", "share of what came within the 80 % interval", null_means="no intervals", decimals=4, minimum=0, maximum=1),
         C("currency", "string", "ISO 4217 code of the amounts", required=True),
-        _RUN,
+        RUN,
         C("note", "string", "what to mind", null_means="nothing to say"),
     ),
 )  # fmt: skip

@@ -11,18 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from sales_pipeline.contracts.model import Column, Table
+from sales_pipeline.contracts.shared import AS_OF, PROBABILITY, RUN, SOURCE
 
 C = Column
-_SOURCE = C("source_system", "string", "the CRM instance the record comes from", required=True)
-_AS_OF = C(
-    "as_of",
-    "timestamp",
-    "the instant the row holds for; nothing from at or after it was used",
-    unit="UTC",
-    required=True,
-)
-_RUN = C("run_id", "string", "the run that wrote the row", required=True)
-_P: dict[str, Any] = {"unit": "0–1", "minimum": 0.0, "maximum": 1.0, "decimals": 6}
 _COUNT: dict[str, Any] = {"minimum": 0}
 _RATIO: dict[str, Any] = {"minimum": 0.0, "decimals": 4}
 
@@ -73,7 +64,7 @@ TEAM_PERFORMANCE = Table(
     (
         _LEVEL,
         _KEY,
-        _AS_OF,
+        AS_OF,
         C("team", "string", "team of the owner", null_means="not an owner's row, or no team recorded"),
         C("is_active", "boolean", "the owner still works here", null_means="not an owner's row, or not recorded"),
         C("owner_count", "int64", "owners with figures in the row", required=True, **_COUNT),
@@ -125,34 +116,34 @@ TEAM_PERFORMANCE = Table(
         ),
         C("closed_count", "int64", "closed in the year before as_of", required=True, **_COUNT),
         C("won_count", "int64", "of these won", required=True, **_COUNT),
-        C("win_rate", "float64", "won_count over closed_count", null_means="nothing closed", **_P),
+        C("win_rate", "float64", "won_count over closed_count", null_means="nothing closed", **PROBABILITY),
         C(
             "expected_win_rate",
             "float64",
             "win rate the same opportunities would have had at the company's level, by their mix",
             null_means="nothing closed",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "adjusted_win_rate",
             "float64",
             "win rate as on the company's mix of opportunities, shrunken towards the company's",
             null_means="nothing closed",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "adjusted_win_rate_low",
             "float64",
             "lower end of its 80 % interval",
             null_means="nothing closed",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "adjusted_win_rate_high",
             "float64",
             "upper end of its 80 % interval",
             null_means="nothing closed",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "win_rate_verdict",
@@ -220,7 +211,7 @@ TEAM_PERFORMANCE = Table(
             "float64",
             "slipped_count over open ones with a close date",
             null_means="no close dates",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "stale_count",
@@ -229,7 +220,13 @@ TEAM_PERFORMANCE = Table(
             null_means="neither activities nor changes are known",
             **_COUNT,
         ),
-        C("stale_share", "float64", "stale_count over open ones", null_means="nothing open, or as stale_count", **_P),
+        C(
+            "stale_share",
+            "float64",
+            "stale_count over open ones",
+            null_means="nothing open, or as stale_count",
+            **PROBABILITY,
+        ),
         C(
             "queue_count",
             "int64",
@@ -249,9 +246,9 @@ TEAM_PERFORMANCE = Table(
             "float64",
             "queue_worked_count over queue_count",
             null_means="as queue_worked_count, or no rows",
-            **_P,
+            **PROBABILITY,
         ),
-        _RUN,
+        RUN,
         C(
             "forecast_period",
             "string",
@@ -298,7 +295,7 @@ STAGE_TIMES = Table(
         _LEVEL,
         _KEY,
         C("stage", "string", "open stage, as the CRM writes it", required=True),
-        _AS_OF,
+        AS_OF,
         C(
             "median_days",
             "float64",
@@ -310,7 +307,7 @@ STAGE_TIMES = Table(
         ),
         C("stay_count", "int64", "stays begun in the two years before as_of", required=True, **_COUNT),
         C("left_count", "int64", "of these ended before as_of", required=True, **_COUNT),
-        _RUN,
+        RUN,
     ),
 )
 
@@ -324,9 +321,9 @@ ACCOUNT_INSIGHTS = Table(
     "one row per account with anything open or won before as_of",
     ("source_system", "account_id"),
     (
-        _SOURCE,
+        SOURCE,
         C("account_id", "string", "identifier of the account", required=True),
-        _AS_OF,
+        AS_OF,
         C(
             "owner_id",
             "string",
@@ -434,7 +431,7 @@ ACCOUNT_INSIGHTS = Table(
             "float64",
             "probability that the account still is a customer",
             null_means="nothing won, or repeat_basis is rules",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "expected_purchases_12m",
@@ -448,7 +445,7 @@ ACCOUNT_INSIGHTS = Table(
             "float64",
             "probability of no win in the next 12 months",
             null_means="nothing won, or repeat_basis is rules",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "silence_level",
@@ -479,7 +476,7 @@ ACCOUNT_INSIGHTS = Table(
             "float64",
             "share of the buyers of the one that bought the other too",
             null_means=_NO_PAIR,
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "next_product_lift",
@@ -499,7 +496,7 @@ ACCOUNT_INSIGHTS = Table(
         ),
         C("care_action", "string", "what to do for the account next, by rules", required=True, allowed=CARE_ACTIONS),
         C("care_reason", "string", "why, in one plain sentence", required=True),
-        _RUN,
+        RUN,
     ),
 )
 

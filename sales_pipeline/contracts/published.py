@@ -6,25 +6,14 @@ e-mail addresses, phone numbers or notes of people.
 
 from __future__ import annotations
 
-from typing import Any
-
 from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.management import MANAGEMENT_TABLES
 from sales_pipeline.contracts.model import Column, Table
+from sales_pipeline.contracts.shared import AS_OF, PROBABILITY, RUN, SOURCE
 
 CONTRACT_VERSION = 1
 C = Column
 
-_SOURCE = C("source_system", "string", "the CRM instance the record comes from", required=True)
-_AS_OF = C(
-    "as_of",
-    "timestamp",
-    "the instant the row holds for; nothing from at or after it was used",
-    unit="UTC",
-    required=True,
-)
-_RUN = C("run_id", "string", "the run that wrote the row", required=True)
-_P: dict[str, Any] = {"unit": "0–1", "minimum": 0.0, "maximum": 1.0, "decimals": 6}
 
 GRADES = ("A", "B", "C", "D")
 TRENDS = ("improving", "steady", "declining", "new")
@@ -55,40 +44,40 @@ SCORED_OPPORTUNITIES = Table(
     "one row per opportunity open at as_of",
     ("source_system", "opportunity_id"),
     (
-        _SOURCE,
+        SOURCE,
         C("opportunity_id", "string", "identifier of the opportunity", required=True),
         C("kind", "string", "opportunity or lead", required=True, allowed=("opportunity", "lead")),
         C("pipeline", "string", "sales process", null_means="only one pipeline"),
         C("account_id", "string", "account", null_means="no account"),
         C("owner_id", "string", "owner at as_of", null_means="no owner"),
-        _AS_OF,
+        AS_OF,
         C("stage", "string", "stage at as_of", null_means="the CRM has no stage for it"),
         C("currency", "string", "ISO 4217 code of all amounts in the row", required=True),
         C("amount", "amount", "the CRM's amount at as_of", unit="currency", null_means="not recorded"),
         C("crm_close_date", "date", "the CRM's close date at as_of", null_means="not recorded"),
-        C("crm_probability", "float64", "the CRM's own probability at as_of", null_means="not recorded", **_P),
+        C("crm_probability", "float64", "the CRM's own probability at as_of", null_means="not recorded", **PROBABILITY),
         C(
             "win_probability",
             "float64",
             "probability that it is ever won",
             null_means="abstained, see abstain_reason",
-            **_P,
+            **PROBABILITY,
         ),
-        C("win_probability_low", "float64", "lower end of the 80 % interval", null_means="abstained", **_P),
-        C("win_probability_high", "float64", "upper end of the 80 % interval", null_means="abstained", **_P),
+        C("win_probability_low", "float64", "lower end of the 80 % interval", null_means="abstained", **PROBABILITY),
+        C("win_probability_high", "float64", "upper end of the 80 % interval", null_means="abstained", **PROBABILITY),
         C(
             "win_probability_30d",
             "float64",
             "probability that it is won within 30 days of as_of",
             null_means="abstained, or no closing times known",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "win_probability_90d",
             "float64",
             "probability that it is won within 90 days of as_of",
             null_means="abstained, or no closing times known",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "score",
@@ -112,7 +101,7 @@ SCORED_OPPORTUNITIES = Table(
             "float64",
             "of the published run with the greatest earlier as-of",
             null_means="not scored then",
-            **_P,
+            **PROBABILITY,
         ),
         C(
             "expected_amount",
@@ -159,7 +148,7 @@ SCORED_OPPORTUNITIES = Table(
             "float64",
             "probability of being open past the CRM's close date",
             null_means="no CRM close date, or no closing times known",
-            **_P,
+            **PROBABILITY,
         ),
         C("reasons_up", "reasons", "up to three reasons that raise the probability, largest first", required=True),
         C("reasons_down", "reasons", "up to three reasons that lower it, largest first", required=True),
@@ -167,7 +156,7 @@ SCORED_OPPORTUNITIES = Table(
         C("abstain_reason", "string", "why no probability is given", null_means="a probability is given"),
         C("model_name", "string", "registered model", required=True),
         C("model_version", "string", "content digest of the model", required=True),
-        _RUN,
+        RUN,
     ),
 )
 
@@ -182,8 +171,8 @@ FOLLOW_UP_QUEUE = Table(
             "hash of source, opportunity, action and episode: stays the same until done, expired or overtaken",
             required=True,
         ),
-        _SOURCE,
-        _AS_OF,
+        SOURCE,
+        AS_OF,
         C("owner_id", "string", "who should do it", required=True),
         C("rank", "int64", "order within the owner's day, 1 first", required=True, minimum=1),
         C("opportunity_id", "string", "opportunity", required=True),
@@ -225,9 +214,15 @@ FOLLOW_UP_QUEUE = Table(
             required=True,
             minimum=1,
         ),
-        C("propensity", "float64", "probability with which this row was put in the queue", required=True, **_P),
+        C(
+            "propensity",
+            "float64",
+            "probability with which this row was put in the queue",
+            required=True,
+            **PROBABILITY,
+        ),
         C("policy", "string", "name and version of the policy", required=True),
-        _RUN,
+        RUN,
         C("stage", "string", "stage at as_of", null_means="the CRM has no stage for it"),
         C(
             "episode_id",
@@ -256,14 +251,14 @@ LEFT_OUT = Table(
     "one row per open opportunity that is not in the queue",
     ("source_system", "opportunity_id"),
     (
-        _SOURCE,
+        SOURCE,
         C("opportunity_id", "string", "opportunity", required=True),
         C("account_id", "string", "account", null_means="no account"),
         C("owner_id", "string", "owner", null_means="no owner"),
-        _AS_OF,
+        AS_OF,
         C("reason", "string", "why it was left out", required=True, allowed=LEFT_OUT_REASONS),
         C("detail", "string", "the figure or record behind the reason", required=True),
-        _RUN,
+        RUN,
     ),
 )
 
@@ -273,7 +268,7 @@ OWNER_WORKLOAD = Table(
     ("owner_id",),
     (
         C("owner_id", "string", "owner", required=True),
-        _AS_OF,
+        AS_OF,
         C("capacity_minutes", "int64", "selling time of the day", unit="minutes", required=True, minimum=0),
         C(
             "capacity_basis",
@@ -296,7 +291,7 @@ OWNER_WORKLOAD = Table(
         ),
         C("capacity_left_out_count", "int64", "of them left out for want of capacity", required=True, minimum=0),
         C("due_at", "timestamp", "end of the owner's next working day", unit="UTC", required=True),
-        _RUN,
+        RUN,
     ),
 )
 
@@ -358,8 +353,8 @@ QUEUE_EFFECT = Table(
         ),
         C("currency", "string", "ISO 4217 code of won_value", null_means="not a value, or several currencies by rate"),
         C("detail", "string", "what the figure rests on, or why there is none", required=True),
-        _AS_OF,
-        _RUN,
+        AS_OF,
+        RUN,
     ),
 )
 
@@ -381,7 +376,7 @@ ROW_LEDGER_SUMMARY = Table(
         ),
         C("reason", "string", "why; empty text for accepted", required=True),
         C("records", "int64", "physical records", required=True, minimum=0),
-        _RUN,
+        RUN,
     ),
 )
 
@@ -426,8 +421,8 @@ MODEL_MONITORING = Table(
         C("is_alert", "boolean", "the value lies outside its limits", required=True),
         C("rows", "int64", "rows behind the figure", required=True, minimum=0),
         C("detail", "string", "what it rests on, or why it could not be computed", required=True),
-        _AS_OF,
-        _RUN,
+        AS_OF,
+        RUN,
     ),
 )
 
