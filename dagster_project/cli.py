@@ -2,7 +2,8 @@
 
 Data goes to standard output, everything else to standard error. Heavy libraries are imported by the commands that need them,
 so that `--help` stays quick. Exit codes: 0 done, 1 run failed, 2 usage or configuration, 3 published with more
-quarantine than allowed, 4 audit blocked the publish, 5 input rejected, 6 environment, 7 another run holds the lock.
+quarantine than allowed, 4 audit blocked the publish, 5 input rejected, 6 environment, 7 another run holds the lock, 8 a
+target refused a delivery.
 """
 
 from __future__ import annotations

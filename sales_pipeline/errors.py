@@ -3,10 +3,13 @@
     SalesPipelineError            1   run failed
     ├── ConfigurationError        2   settings, mapping or usage are wrong
     ├── AuditBlocked              4   the outputs failed an audit; nothing was published
-    │   └── LedgerUnbalanced      4   records of a file are not all accounted for
+    │   ├── LedgerUnbalanced      4   records of a file are not all accounted for
+    │   └── DeliveryBlocked       4   a delivery would move more than it may; nothing was sent
     ├── InputRejected             5   an export cannot be read as the mapping says
     ├── EnvironmentProblem        6   a library, a system package or the lake's disk is missing or broken
-    └── LakeLocked                7   another run holds the lake's lock
+    ├── LakeLocked                7   another run holds the lake's lock
+    │   └── DeliveryUnderWay      7   another delivery to the same target is under way
+    └── DeliveryFailed            8   a target could not be reached or refused the delivery as a whole
 
 Exit code 3 (published, with more quarantine than allowed) is a result, not an error.
 
@@ -72,6 +75,10 @@ class LedgerUnbalanced(AuditBlocked):
     """The ledger's outcomes of a file do not add up to its physical records."""
 
 
+class DeliveryBlocked(AuditBlocked):
+    """A delivery would move more than the settings allow; nothing was sent, the kit can be looked at."""
+
+
 class InputRejected(SalesPipelineError):
     """An export file cannot be read under the mapping; nothing of it was taken."""
 
@@ -88,3 +95,13 @@ class LakeLocked(SalesPipelineError):
     """Another run holds the lake's lock."""
 
     exit_code = 7
+
+
+class DeliveryUnderWay(LakeLocked):
+    """Another delivery to the same target is under way."""
+
+
+class DeliveryFailed(SalesPipelineError):
+    """A target could not be reached, did not answer in time, or refused a delivery as a whole; the published tables still stand."""
+
+    exit_code = 8

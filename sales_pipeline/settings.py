@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from sales_pipeline import __version__
 from sales_pipeline.clean.params import CleanParams
+from sales_pipeline.delivery.params import DeliveryParams
 from sales_pipeline.domain.identifiers import digest_bytes, digest_of
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.features.params import FeatureParams
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     team: TeamParams = TeamParams()
     accounts: AccountParams = AccountParams()
     monitoring: MonitoringParams = MonitoringParams()
+    delivery: DeliveryParams = DeliveryParams()
     engine: EngineSettings = EngineSettings()
     tracking: TrackingSettings = TrackingSettings()
     alerts: AlertSettings = AlertSettings()
@@ -175,6 +177,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     base = found.resolve().parent
     for name in ("exports", "lake"):
         data[name] = str(base / str(data.get(name, name)))
+    _settle_delivery(data, base, found)
     tracking = {
         name: os.environ[variable]
         for name, variable in (("parent_run_id", "MLFLOW_RUN_ID"), ("uri", "MLFLOW_TRACKING_URI"))
@@ -199,6 +202,25 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
         raise ConfigurationError.all_of("the configuration is wrong", problems) from error
     settings._path = found.resolve()
     return settings
+
+
+def _settle_delivery(data: dict[str, Any], base: Path, found: Path) -> None:
+    """Paths of targets stand relative to the file; a secret may not stand in it."""
+    delivery = data.get("delivery")
+    targets = delivery.get("targets") if isinstance(delivery, dict) else None
+    for name, target in (targets or {}).items() if isinstance(targets, dict) else ():
+        channel = target.get("channel") if isinstance(target, dict) else None
+        if isinstance(channel, dict) and "token" in channel:
+            raise ConfigurationError(
+                "a secret stands in the configuration",
+                expected=f"SALES_PIPELINE_DELIVERY__TARGETS__{str(name).upper()}__CHANNEL__TOKEN in the environment, or token_file",
+                found=f"delivery.targets.{name}.channel.token",
+                where=str(found),
+                fix="take it out of the file, and out of every copy of it",
+            )
+        for part, key in ((target, "mapping"), (channel, "path"), (channel, "token_file")):
+            if isinstance(part, dict) and part.get(key):
+                part[key] = str(base / str(part[key]))
 
 
 @cache

@@ -10,6 +10,7 @@ CODES = {
     errors.InputRejected: 5,
     errors.EnvironmentProblem: 6,
     errors.LakeLocked: 7,
+    errors.DeliveryFailed: 8,
 }
 
 

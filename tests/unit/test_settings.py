@@ -69,3 +69,24 @@ def test_places_and_alerts_do_not_change_what_results_depend_on(tmp_path: Path) 
     two = load_settings(write(tmp_path, MINIMAL + "lake: elsewhere\nmax_staleness_days: 30\n"))
     three = load_settings(write(tmp_path, MINIMAL + "  currency: EUR\n"))
     assert one.result_digest() == two.result_digest() != three.result_digest()
+
+
+TARGETS = (
+    MINIMAL + "delivery: {targets: {salesforce: {channel: {kind: salesforce, url: 'https://x', token_file: t}}}}\n"
+)
+
+
+def test_a_secret_comes_from_the_environment_and_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALES_PIPELINE_DELIVERY__TARGETS__SALESFORCE__CHANNEL__TOKEN", "hush")
+    channel = load_settings(write(tmp_path, TARGETS)).delivery.targets["salesforce"].channel
+    assert channel.kind == "salesforce"
+    assert channel.token is not None
+    assert channel.token.get_secret_value() == "hush"
+    assert channel.token_file == tmp_path / "t"
+    assert "hush" not in repr(channel) + channel.model_dump_json()
+
+
+def test_a_secret_in_the_file_is_refused_without_being_repeated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="a secret stands in the configuration") as caught:
+        load_settings(write(tmp_path, TARGETS.replace("token_file: t", "token: hush")))
+    assert "hush" not in str(caught.value)

@@ -1,0 +1,1 @@
+"""The ways to a target, behind one Protocol (`base`)."""

@@ -1,0 +1,183 @@
+"""What a target wants: its objects, fields, notation and limits, declared in YAML beside this file.
+
+Belongs here: the declaration's vocabulary, and reading it. Does not belong here: rows (`kits`), the way there (`channels`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sales_pipeline.errors import ConfigurationError
+
+BUILT_IN = Path(__file__).parent
+
+As = Literal["text", "integer", "decimal", "date", "instant", "flag"]
+Operation = Literal["update", "upsert", "insert"]
+Blank = Literal["ignored", "clears", "unknown"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FieldSpec(_Frozen):
+    """One field of the target and the column it comes from.
+
+    Parameters
+    ----------
+    field
+        Its name there: an API name, or the label a target's importer goes by.
+    column
+        A column of the object's source (see `ObjectSpec.source`); or, instead, `constant`: the same text in every row.
+    notation
+        How the value is written: decimals with `decimals` places, dates `2026-06-30`, instants as the file's format says.
+    codes
+        The target's word for each of our codes; a code that is not named is a mistake of the mapping.
+    required
+        A row without a value here is not delivered.
+    is_compared
+        Whether a change of this field alone makes the row a changed one (a time stamp or a model's version does not).
+    is_sent_once
+        Set when the record is created and never again, because people change it afterwards (status, owner).
+    length
+        Longest text the field takes.
+    label, note
+        For the person who creates the field in the CRM.
+    """
+
+    field: str
+    column: str | None = None
+    constant: str | None = None
+    notation: As = "text"
+    decimals: int = Field(default=2, ge=0, le=9)
+    codes: dict[str, str] = Field(default_factory=dict)
+    required: bool = False
+    is_compared: bool = True
+    is_sent_once: bool = False
+    length: int | None = None
+    label: str = ""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.column is None) == (self.constant is None):
+            raise ValueError(f"{self.field}: give either `column` or `constant`")
+        return self
+
+
+class ObjectSpec(_Frozen):
+    """One kind of record of the target.
+
+    Parameters
+    ----------
+    name
+        File stem of the kit, unique in the target.
+    source
+        `scores` (scored_opportunities with `next_follow_up_on`, `reason_up`, `reason_down`, from the queue and the reasons), `follow_ups`
+        (follow_up_queue with `subject` and `due_on`), or the name of any published table.
+    where
+        Column to the values a row must have to belong here, such as kind to opportunity.
+    object
+        What the target calls it.
+    operation
+        update and upsert may be repeated; insert may not, so a sent-ledger keeps what was sent.
+    key
+        The field that tells records apart; `key_pattern` is a regular expression every key must match as a whole.
+    moves
+        The field whose moves are listed and limited.
+    withdrawn
+        Fields (constants) set on records whose row is gone from the table; without it they are left as they are.
+    owner
+        The field that holds an owner, where the target refuses unknown ones.
+    """
+
+    name: str
+    source: str
+    object: str
+    operation: Operation
+    key: FieldSpec
+    fields: tuple[FieldSpec, ...]
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    key_pattern: str | None = None
+    moves: str | None = None
+    withdrawn: dict[str, str] = Field(default_factory=dict)
+    owner: str | None = None
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [self.key.field, *(field.field for field in self.fields)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{self.name}: fields named twice: {', '.join(twice)}")
+        for name in (self.moves, self.owner, *self.withdrawn):
+            if name is not None and name not in names:
+                raise ValueError(f"{self.name}: {name} is no field of it")
+        return self
+
+
+class FileFormat(_Frozen):
+    """How files are written. `max_bytes` and `max_rows` bound one file, header included; more rows begin another file."""
+
+    kind: Literal["csv", "parquet"] = "csv"
+    has_bom: bool = False
+    line_end: Literal["\n", "\r\n"] = "\n"
+    delimiter: str = ","
+    instant: Literal["z", "space"] = "z"
+    max_bytes: int | None = None
+    max_rows: int | None = None
+
+
+class TargetSpec(_Frozen):
+    """A target: what it is called, how it takes files, what an empty cell does there, its objects in the order of import.
+
+    `blank`: an empty cell of an update is ignored, clears the field, or nobody knows; `clear` is the text that clears a field where a blank
+    does not. `sdl` says that Data Loader mapping files are wanted beside the CSV files.
+    """
+
+    name: str
+    title: str
+    format: FileFormat = FileFormat()
+    blank: Blank = "unknown"
+    clear: str | None = None
+    has_sdl: bool = False
+    objects: tuple[ObjectSpec, ...] = ()
+    set_up: tuple[str, ...] = ()
+    import_steps: tuple[str, ...] = ()
+    rollback_steps: tuple[str, ...] = ()
+
+
+def built_in_targets() -> tuple[str, ...]:
+    """Names of the targets that come with a mapping."""
+    return tuple(sorted(path.stem for path in BUILT_IN.glob("*.yaml")))
+
+
+def load_target(name: str, path: Path | None = None) -> TargetSpec:
+    """The mapping of a target: the built-in one, or the file given; ConfigurationError lists every problem at once."""
+    import yaml
+
+    source = path if path is not None else BUILT_IN / f"{name}.yaml"
+    if not source.is_file():
+        raise ConfigurationError(
+            "no mapping for this target",
+            expected="a YAML file" if path is not None else f"one of {', '.join(built_in_targets())}",
+            found=str(path) if path is not None else name,
+            fix="name a built-in mapping with `like`, or a file with `mapping`, under delivery.targets",
+        )
+    try:
+        return TargetSpec.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "the mapping is not readable YAML", found=str(error).replace("\n", " "), where=str(source)
+        ) from error
+    except ValidationError as error:
+        problems = [
+            ConfigurationError(
+                f"{'.'.join(str(part) for part in problem['loc']) or 'mapping'}: {problem['msg']}", where=str(source)
+            )
+            for problem in error.errors()
+        ]
+        raise ConfigurationError.all_of("the mapping is wrong", problems) from error
