@@ -111,7 +111,7 @@ def execute(
     lake = Lake(settings.lake)
     with ExitStack() as stack:
         stack.enter_context(lake_lock(lake.root))
-        remove_leftovers(lake.root)
+        remove_leftovers(lake.root, but=lake.deliveries)
         if day is None:
             say("collect: which day is the newest record of?")
             day = find_arrival(settings).day

@@ -100,13 +100,15 @@ def write_directory(final: Path, build: Callable[[Path], None]) -> bool:
     return True
 
 
-def remove_leftovers(root: Path) -> list[Path]:
+def remove_leftovers(root: Path, *, but: Path | None = None) -> list[Path]:
     """Remove what killed writers left below `root` (unfinished directories and files), and return what was removed.
 
-    Only safe while no other process writes below `root`: hold the lake's lock.
+    Only safe while no other process writes below `root`: hold its lock. `but` is a folder that has a lock of its own: nothing below it
+    is touched.
     """
     found: list[Path] = []
     for directory, names, files in os.walk(root):
+        names[:] = [name for name in names if Path(directory) / name != but]
         unfinished = [name for name in names if name.startswith(".") and name.endswith(_BUILDING)]
         names[:] = [name for name in names if name not in unfinished]
         temporary = [name for name in files if name.startswith(".") and name.endswith(_TEMPORARY)]

@@ -7,6 +7,7 @@
     features/<key>/               spines, feature families, leak ledger
     models/<model_version>/       model bundles by content digest
     runs/<run_id>/                published and unpublished runs; CURRENT names one of them
+    deliveries/<target>/          kits, journals and settlements of one target, under a lock of its own
     _dagster/ _mlflow/            the state of the two servers
 
 Belongs here: where things are. Does not belong here: what they mean.
@@ -50,6 +51,11 @@ class Lake:
     def models(self) -> Path:
         """Model bundles by version."""
         return self.root / "models"
+
+    @property
+    def deliveries(self) -> Path:
+        """Deliveries, one folder per target; each is written under its own lock, not the lake's."""
+        return self.root / "deliveries"
 
     @property
     def dagster_home(self) -> Path:

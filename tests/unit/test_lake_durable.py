@@ -61,6 +61,12 @@ def test_leftovers_are_removed_and_named(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path) == []
 
 
+def test_leftovers_below_a_folder_with_a_lock_of_its_own_stay(tmp_path: Path) -> None:
+    (tmp_path / "deliveries" / "salesforce" / ".kit.building").mkdir(parents=True)
+    assert remove_leftovers(tmp_path, but=tmp_path / "deliveries") == []
+    assert len(remove_leftovers(tmp_path)) == 1
+
+
 def test_a_full_disk_is_told_and_the_old_bytes_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bytes(tmp_path / "CURRENT", b"old")
 
