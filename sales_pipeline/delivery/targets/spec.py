@@ -14,7 +14,7 @@ from sales_pipeline.errors import ConfigurationError
 
 BUILT_IN = Path(__file__).parent
 
-As = Literal["text", "integer", "decimal", "date", "instant", "flag"]
+As = Literal["text", "integer", "decimal", "date", "instant", "flag", "salesforce_id", "guid"]
 Operation = Literal["update", "upsert", "insert"]
 Blank = Literal["ignored", "clears", "unknown"]
 

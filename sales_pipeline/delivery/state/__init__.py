@@ -1,0 +1,1 @@
+"""What a target is known to hold of ours, and how results move it."""
