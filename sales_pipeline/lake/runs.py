@@ -101,6 +101,11 @@ def _marker(runs: Path, run_id: str) -> Path:
     return runs / f"{run_id}.published"
 
 
+def is_published(folder: Path) -> bool:
+    """Whether the publication of the run in this folder was recorded."""
+    return _marker(folder.parent, folder.name).is_file()
+
+
 def publish_run(lake: Lake, run_id: str, *, make_current: bool = False) -> bool:
     """Record a run as published and move CURRENT to it when its as-of is not older than the current one's.
 

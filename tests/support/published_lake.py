@@ -1,0 +1,27 @@
+"""Published runs in a lake of their own, small, one per day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from sales_pipeline.delivery.publish import publish, write_and_audit
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.lake.layout import Lake
+from tests.support.published_run import run_tables
+from tests.support.scored_rows import AS_OF
+
+Change = Callable[[dict[str, pa.Table]], Mapping[str, pa.Table]]
+
+
+def published_folder(root: Path, run_id: str, day: int = 0, change: Change = dict) -> Path:
+    """The folder of a published run whose as-of is `day` days after the usual one."""
+    lake = Lake(root)
+    as_of = AsOf(AS_OF.instant + timedelta(days=day))
+    tables = change(run_tables(as_of, run_id))
+    folder = write_and_audit(lake, run_id, tables, {"as_of": as_of.isoformat()}, {})
+    publish(lake, run_id, log={})
+    return folder
