@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from sales_pipeline.contracts.delivery import DELIVERY_RESULTS
 from sales_pipeline.delivery.parcel import Part
-from sales_pipeline.lake.durable import make_directory, write_directory
+from sales_pipeline.lake.durable import disk_problems, make_directory, write_directory
 from sales_pipeline.lake.tables import read_table, write_table
 
 _NOTES = "notes.jsonl"
@@ -34,14 +34,15 @@ class Journal:
 
     def note(self, part: Part | None, event: str, **facts: Any) -> None:
         """Append a note about a part (or the whole delivery) and force it to the disk. Facts are JSON-able and hold no secret."""
-        make_directory(self._folder)
         path = self._folder / _NOTES
         line = json.dumps({"part": part.name if part else None, "event": event, **facts}, sort_keys=True)
-        is_cut = path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-        with path.open("a", encoding="utf-8") as handle:
-            handle.write(("\n" if is_cut else "") + line + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+        with disk_problems(path):
+            make_directory(self._folder)
+            is_cut = path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+            with path.open("a", encoding="utf-8") as handle:
+                handle.write(("\n" if is_cut else "") + line + "\n")
+                handle.flush()
+                os.fsync(handle.fileno())
 
     def notes(self, part: Part | None, event: str | None = None) -> list[dict[str, Any]]:
         """Notes about a part (or the whole delivery), oldest first; of one event where it is named."""

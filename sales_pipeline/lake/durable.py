@@ -59,7 +59,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     Raises EnvironmentProblem when the disk is full or refuses; the old bytes stand then.
     """
-    with _disk_problems(path):
+    with disk_problems(path):
         make_directory(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
         try:
@@ -84,7 +84,7 @@ def write_directory(final: Path, build: Callable[[Path], None]) -> bool:
     if final.exists():
         return False
     staging = final.with_name(f".{final.name}{_BUILDING}")
-    with _disk_problems(final):
+    with disk_problems(final):
         make_directory(final.parent)
         if staging.exists():
             shutil.rmtree(staging)
@@ -122,7 +122,8 @@ def remove_leftovers(root: Path, *, but: Path | None = None) -> list[Path]:
 
 
 @contextmanager
-def _disk_problems(path: Path) -> Iterator[None]:
+def disk_problems(path: Path) -> Iterator[None]:
+    """Turn a full disk, or one that refuses to be written at `path`, into EnvironmentProblem; other errors pass."""
     try:
         yield
     except OSError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sales_pipeline.delivery.channels.remote import NoAnswer, Remote
+from sales_pipeline.delivery.channels.remote import NoAnswer, Remote, json_of
 from sales_pipeline.errors import ConfigurationError, DeliveryFailed
 
 Answer = tuple[int, dict[str, str], bytes] | None  # None: close the connection without a word
@@ -209,3 +209,11 @@ def test_an_address_that_is_not_safe_is_refused_without_repeating_a_secret(url: 
 @pytest.mark.parametrize("url", ["https://crm.example/db/", "http://localhost:1", "http://[::1]:1", "http://127.9.9.9"])
 def test_https_and_this_machine_are_accepted(url: str) -> None:
     remote(url).close()
+
+
+def test_an_answer_that_is_no_json_says_so() -> None:
+    with peer((200, {"Content-Type": "text/html"}, b"<h1>Log in</h1>")) as there, remote(there.url) as client:
+        with pytest.raises(DeliveryFailed, match=r"(?s)cannot be read.*found: text/html"):
+            json_of(client.request("GET", "x", is_repeatable=True))
+        there.answers = [(200, {}, b'{"a": 1}')]
+        assert json_of(client.request("GET", "x", is_repeatable=True)) == {"a": 1}

@@ -161,6 +161,13 @@ class Remote:
 
         return self._retried(attempt, f"GET {path}", is_repeatable=True)
 
+    def readable(self, answer: httpx.Response) -> str:
+        """What the target said, on one line, without control characters and secrets, cut where it grows long."""
+        text = answer.text
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return " ".join("".join(c if c.isprintable() else " " for c in text[:_MESSAGE_LENGTH]).split())
+
     def _at(self, path: str) -> str:
         return f"{self._url}/{path.lstrip('/')}"
 
@@ -228,16 +235,24 @@ class Remote:
         raise DeliveryFailed(
             "the target refused a request",
             expected=f"status {', '.join(str(code) for code in accept)}",
-            found=f"status {status}: {self._readable(answer.text)}",
+            found=f"status {status}: {self.readable(answer)}",
             where=f"{answer.request.method} {answer.request.url.copy_with(query=None)}",
             fix=_fix(status),
         )
 
-    def _readable(self, text: str) -> str:
-        """What the target said, on one line, without control characters and secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return " ".join("".join(c if c.isprintable() else " " for c in text[:_MESSAGE_LENGTH]).split())
+
+def json_of(answer: httpx.Response) -> Any:
+    """The JSON of an answer; DeliveryFailed when it is none, as behind a proxy's login page."""
+    try:
+        return answer.json()
+    except ValueError:
+        raise DeliveryFailed(
+            "the target's answer cannot be read",
+            expected="JSON",
+            found=answer.headers.get("Content-Type", "no content type"),
+            where=str(answer.request.url.copy_with(query=None)),
+            fix="see whether the url is the target's own, and not that of a page to log in",
+        ) from None
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -16,7 +16,7 @@ from sales_pipeline.delivery.parcel import Part
 from sales_pipeline.domain.identifiers import to_sfid18
 
 _MESSAGE_LENGTH = 1000
-_CODED = re.compile(r"([A-Z][A-Z0-9_]{2,60})\s*:\s*(.*)", re.DOTALL)
+_CODED = re.compile(r"([A-Z][A-Z0-9_]{2,60}|[A-Z][A-Za-z]{2,60}(?= : ))\s*:\s*(.*)", re.DOTALL)
 
 
 class Mismatch(Exception):
