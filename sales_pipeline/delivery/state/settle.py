@@ -5,65 +5,251 @@ Belongs here: how answers move the state. Does not belong here: how answers are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from sales_pipeline.contracts.delivery import DELIVERY_RESULTS
+from sales_pipeline.delivery.channels.base import results_table
+from sales_pipeline.delivery.kits.facts import Kit, read_kit
+from sales_pipeline.delivery.kits.rows import NEW
+from sales_pipeline.delivery.state.store import HELD, DeliveredState, KitStatus, read_state, replace_state
+from sales_pipeline.errors import ConfigurationError, InputRejected
 from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import conform
 
+_RANK = ("unknown", "unprocessed", "failed", "succeeded")
+"""Outcomes by how much they say: what succeeded once has succeeded."""
 
-@dataclass(frozen=True)
-class KitStatus:
-    """What is known of one kit that was handed over: rows by outcome.
-
-    `order` numbers the hand-overs of a target; `unknown` rows have no answer yet. `is_discarded`: somebody threw the kit away before it was
-    imported.
-    """
-
-    delivery_id: str
-    order: int
-    run_id: str
-    as_of: str
-    rows: int
-    succeeded: int
-    failed: int
-    unprocessed: int
-    unknown: int
-    is_discarded: bool = False
-    is_rollback_of: str | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the end of every row is known."""
-        return self.is_discarded or self.unknown == 0
+_SUCCEEDED = _RANK.index("succeeded")
+_JOINT = "\x1f"
+_NAMED = 5
 
 
 def hand_over(lake: Lake, target: str, folder: Path) -> KitStatus:
     """Note that a kit leaves the house, before its first row does: rows that may be sent only once count as sent from now on. Repeatable."""
-    raise NotImplementedError
+    state, kit = read_state(lake, target), read_kit(folder)
+    known = state.kit(kit.parcel.delivery_id)
+    if known is not None:
+        return known
+    status = KitStatus(
+        delivery_id=kit.parcel.delivery_id,
+        order=len(state.kits) + 1,
+        run_id=kit.parcel.run_id,
+        as_of=kit.parcel.as_of,
+        rows=kit.rows,
+        unknown=kit.rows,
+        is_rollback_of=kit.is_rollback_of,
+    )
+    held = {}
+    for name in sorted({part.object_name for part in kit.parcel.parts if part.operation == "insert"}):
+        rows = _rows(folder, name)
+        held[name] = _held_after(
+            state.held(name), rows, status, pa.nulls(rows.num_rows, pa.string()), is_in_flight=True
+        )
+    replace_state(state, held=held, results={}, kits=(*state.kits, status))
+    return status
 
 
 def settle(lake: Lake, target: str, folder: Path, results: pa.Table) -> KitStatus:
     """Take DELIVERY_RESULTS of a kit, whole or in pieces, into the state. Repeatable; hands the kit over where that was not noted.
 
     Rows that succeeded are held by the target from now on; failed and unprocessed rows are not, and come again with the next kit. A row that
-    succeeded once has succeeded, whatever a later piece says. Raises InputRejected when results name parts or keys that
-    the kit has not.
+    succeeded once has succeeded, whatever a later piece says; what a later kit set is not overwritten by a late answer to an earlier one.
+    Raises InputRejected when results name parts or keys that the kit has not.
     """
-    raise NotImplementedError
+    hand_over(lake, target, folder)
+    state, kit = read_state(lake, target), read_kit(folder)
+    status = state.kit(kit.parcel.delivery_id)
+    assert status is not None
+    objects = {name: _rows(folder, name) for name in _sent_objects(kit)}
+    before = state.results_of(status.delivery_id)
+    merged = _merged(objects, before, results)
+    had_succeeded = _succeeded(before)
+    counts = {name: _count(merged, name) for name in ("succeeded", "failed", "unprocessed")}
+    status = replace(
+        status,
+        succeeded=counts["succeeded"],
+        failed=counts["failed"],
+        unprocessed=counts["unprocessed"],
+        unknown=status.rows - sum(counts.values()),
+        is_discarded=status.is_discarded and not counts["succeeded"],
+    )
+    held = {}
+    for name, rows in objects.items():
+        after = _advanced(state.held(name), rows, merged, had_succeeded, status)
+        if after is not None:
+            held[name] = after
+    kits = tuple(status if known.delivery_id == status.delivery_id else known for known in state.kits)
+    if not held and kits == state.kits and before is not None and merged.equals(before):
+        return status
+    replace_state(state, held=held, results={status.delivery_id: merged}, kits=kits)
+    return status
 
 
 def confirm_all(lake: Lake, target: str, folder: Path) -> KitStatus:
-    """Somebody says that the kit was imported whole: every row without an answer has succeeded."""
-    raise NotImplementedError
+    """Somebody says that the kit was imported whole: every row without a definite answer has succeeded; rows that failed stay failed."""
+    return _answer_rest(lake, target, folder, "succeeded")
 
 
 def discard(lake: Lake, target: str, folder: Path) -> KitStatus:
-    """Somebody says that the kit was thrown away: rows without an answer were never sent. Raises ConfigurationError when rows of it succeeded."""
-    raise NotImplementedError
+    """Somebody says that the kit was thrown away: nothing of it was imported. Raises ConfigurationError when rows of it succeeded."""
+    hand_over(lake, target, folder)
+    delivery_id = read_kit(folder).parcel.delivery_id
+    known = read_state(lake, target).kit(delivery_id)
+    assert known is not None
+    if known.succeeded:
+        raise ConfigurationError(
+            "this delivery cannot be thrown away: the target took rows of it",
+            expected="a kit of which nothing was imported",
+            found=f"{known.succeeded} of {known.rows} rows succeeded",
+            where=delivery_id,
+            fix="take it back with `sales-pipeline deliver rollback`",
+        )
+    _answer_rest(lake, target, folder, "unprocessed")
+    state = read_state(lake, target)
+    kits = tuple(replace(kit, is_discarded=True) if kit.delivery_id == delivery_id else kit for kit in state.kits)
+    found = replace_state(state, held={}, results={}, kits=kits).kit(delivery_id)
+    assert found is not None
+    return found
 
 
 def delivery_status(lake: Lake, target: str) -> tuple[KitStatus, ...]:
     """Kits that were handed over, the latest last."""
-    raise NotImplementedError
+    return read_state(lake, target).kits
+
+
+def succeeded_rows(state: DeliveredState, folder: Path, object_name: str) -> pa.Table:
+    """Rows of a kit's object that are known to have succeeded, as the kit keeps them."""
+    rows = _rows(folder, object_name)
+    results = state.results_of(read_kit(folder).parcel.delivery_id)
+    keys = _succeeded(results)
+    return rows.filter(pc.is_in(_joint(rows), value_set=keys))
+
+
+def _answer_rest(lake: Lake, target: str, folder: Path, outcome: str) -> KitStatus:
+    hand_over(lake, target, folder)
+    kit = read_kit(folder)
+    known = read_state(lake, target).results_of(kit.parcel.delivery_id)
+    answered = pa.array([], pa.string())
+    if known is not None:
+        answered = _joint(known.filter(pc.not_equal(known["outcome"], "unknown")))
+    pieces = [results_table(part, pa.array([], pa.string()), outcome) for part in kit.parcel.parts[:1]]
+    for name in _sent_objects(kit):
+        rows = _rows(folder, name)
+        rest = rows.filter(pc.invert(pc.is_in(_joint(rows), value_set=answered)))
+        for part in kit.parcel.parts:
+            keys = rest.filter(pc.equal(rest["part"], part.name))["key"]
+            pieces.append(results_table(part, keys, outcome))
+    if not pieces:
+        status = read_state(lake, target).kit(kit.parcel.delivery_id)
+        assert status is not None
+        return status
+    return settle(lake, target, folder, pa.concat_tables(pieces))
+
+
+def _sent_objects(kit: Kit) -> list[str]:
+    return sorted({part.object_name for part in kit.parcel.parts})
+
+
+def _rows(folder: Path, object_name: str) -> pa.Table:
+    """Rows of an object that stand in a file."""
+    return pq.read_table(folder / "rows" / f"{object_name}.parquet", filters=pc.field("part").is_valid())
+
+
+def _joint(rows: pa.Table) -> pa.Array:
+    return pc.binary_join_element_wise(rows["part"], rows["key"], _JOINT).combine_chunks()
+
+
+def _count(results: pa.Table, outcome: str) -> int:
+    return int(pc.sum(pc.equal(results["outcome"], outcome)).as_py() or 0)
+
+
+def _succeeded(results: pa.Table | None) -> pa.Array:
+    if results is None:
+        return pa.array([], pa.string())
+    return _joint(results.filter(pc.equal(results["outcome"], "succeeded")))
+
+
+def _merged(objects: dict[str, pa.Table], before: pa.Table | None, results: pa.Table) -> pa.Table:
+    """What is known of every row that has an answer: of several the one that says most; of equal ones the latest."""
+    known = pa.concat_tables([rows.select(["part", "key"]) for rows in objects.values()]) if objects else None
+    fresh = conform(results, DELIVERY_RESULTS)
+    place_of_fresh = _places(known, fresh)
+    if before is None:
+        everything, place = fresh, place_of_fresh
+    else:
+        everything = pa.concat_tables([before, fresh])
+        place = np.concatenate([_places(known, before), place_of_fresh])
+    rank = pc.index_in(everything["outcome"], value_set=pa.array(_RANK, pa.string())).to_numpy()
+    order = np.lexsort((np.arange(len(place)), rank, place))
+    is_last = np.append(place[order][1:] != place[order][:-1], True) if len(order) else np.zeros(0, dtype=bool)
+    return conform(everything.take(pa.array(order[is_last])), DELIVERY_RESULTS)
+
+
+def _places(known: pa.Table | None, results: pa.Table) -> npt.NDArray[np.int64]:
+    value_set = pa.array([], pa.string()) if known is None else _joint(known)
+    place = pc.index_in(_joint(results), value_set=value_set)
+    if place.null_count:
+        strange = results.filter(pc.is_null(place)).slice(0, _NAMED).to_pylist()
+        raise InputRejected(
+            f"{place.null_count} results are of rows that this delivery has not",
+            expected="keys and files of the kit",
+            found=", ".join(f"{row['key']} in {row['part']}" for row in strange),
+            fix="name the delivery the results belong to",
+        )
+    return np.asarray(place.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def _advanced(
+    held: pa.Table, rows: pa.Table, merged: pa.Table, had_succeeded: pa.Array, status: KitStatus
+) -> pa.Table | None:
+    """The object's records after results; None when nothing changes."""
+    joint = _joint(rows)
+    place = pc.index_in(joint, value_set=_joint(merged))
+    outcome = merged["outcome"].combine_chunks().take(place)
+    is_fresh = pc.and_(
+        pc.fill_null(pc.equal(outcome, "succeeded"), False), pc.invert(pc.is_in(joint, value_set=had_succeeded))
+    )
+    is_refused = pc.fill_null(pc.is_in(outcome, value_set=pa.array(["failed", "unprocessed"])), False)
+    refused = rows.filter(is_refused)["key"]
+    is_back = pc.and_(
+        pc.and_(held["is_in_flight"], pc.equal(held["order"], status.order)), pc.is_in(held["key"], value_set=refused)
+    )
+    has_back = bool(pc.any(is_back).as_py())
+    if not has_back and not pc.any(is_fresh).as_py():
+        return None
+    kept = held.filter(pc.invert(is_back)) if has_back else held
+    remote = merged["remote_id"].combine_chunks().take(place).filter(is_fresh)
+    return _held_after(kept, rows.filter(is_fresh), status, remote)
+
+
+def _held_after(
+    held: pa.Table, rows: pa.Table, status: KitStatus, remote: pa.Array, *, is_in_flight: bool = False
+) -> pa.Table:
+    """Records with those of a kit's rows put in their place; a record of which no field is set any more is not held."""
+    later = held.filter(pc.greater(held["order"], status.order))
+    is_due = pc.invert(pc.is_in(rows["key"], value_set=later["key"]))
+    rows, remote = rows.filter(is_due), remote.filter(is_due.combine_chunks())
+    fields = [name.removeprefix(NEW) for name in rows.column_names if name.startswith(NEW)]
+    count = rows.num_rows
+    place = pc.index_in(rows["key"], value_set=held["key"]).combine_chunks()
+    columns = {
+        "key": rows["key"].combine_chunks(),
+        "is_in_flight": pa.repeat(pa.scalar(is_in_flight), count),
+        "remote_id": pc.coalesce(remote, held["remote_id"].combine_chunks().take(place)),
+        "run_id": pa.repeat(pa.scalar(status.run_id), count),
+        "order": pa.repeat(pa.scalar(status.order, pa.int64()), count),
+    }
+    columns |= {HELD + name: rows[NEW + name].combine_chunks() for name in fields}
+    fresh = pa.table(columns)
+    if fields:
+        is_set = np.logical_or.reduce([pc.is_valid(fresh[HELD + name]).to_numpy() for name in fields])
+        fresh = fresh.filter(pa.array(is_set))
+    rest = held.filter(pc.invert(pc.is_in(held["key"], value_set=rows["key"])))
+    return pa.concat_tables([rest, fresh], promote_options="default")

@@ -1,0 +1,90 @@
+"""The last look at a kit's files, over the bytes written: what would erase, double or run code in the target is not handed out.
+
+Belongs here: reading the files back. Does not belong here: refusing single rows (`refusals`): what is found here is a mistake of ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from sales_pipeline.delivery.kits.refusals import starts_like_formula
+from sales_pipeline.delivery.parcel import Part
+from sales_pipeline.delivery.targets.spec import ObjectSpec, TargetSpec
+from sales_pipeline.errors import DeliveryBlocked
+from sales_pipeline.lake.tables import file_sha256
+
+
+def check_parts(folder: Path, parts: list[Part], target: TargetSpec, *, may_clear: bool = False) -> None:
+    """Read every part back; DeliveryBlocked lists everything that is wrong. `may_clear`: blanks that clear are meant (a rollback)."""
+    specs = {spec.name: spec for spec in target.objects}
+    problems = [
+        problem
+        for part in parts
+        for problem in _problems(folder / part.name, part, specs[part.object_name], target, may_clear)
+    ]
+    if problems:
+        raise DeliveryBlocked.all_of("the files of the kit failed their last check", problems)
+
+
+def _problems(path: Path, part: Part, spec: ObjectSpec, target: TargetSpec, may_clear: bool) -> list[DeliveryBlocked]:
+    found: list[DeliveryBlocked] = []
+
+    def problem(summary: str, expected: str, seen: object) -> None:
+        fix = "nothing was sent; report it with the mapping"
+        found.append(DeliveryBlocked(summary, expected=expected, found=str(seen), where=part.name, fix=fix))
+
+    if path.stat().st_size != part.bytes or file_sha256(path) != part.sha256:
+        problem("a file is not what was written", f"{part.bytes} bytes, sha256 {part.sha256}", path.stat().st_size)
+        return found
+    table = read_part(path, target)
+    if tuple(table.column_names) != part.fields or table.num_rows != part.rows:
+        problem("a file reads back differently", f"{part.rows} rows of {part.fields}", table.shape)
+        return found
+    keys = table[part.key_field]
+    if pc.count_distinct(keys).as_py() != part.rows:
+        problem("a key stands in a file twice", f"{part.rows} keys", pc.count_distinct(keys).as_py())
+    fields = {field.field: field for field in (spec.key, *spec.fields)}
+    for name in part.fields:
+        field, texts = fields[name], table[name]
+        blanks = pc.sum(_is_blank(texts)).as_py() or 0
+        must = name == part.key_field or target.blank == "unknown" or (field.required and not may_clear)
+        if must and blanks:
+            problem(
+                f"{name} is blank, and a blank would erase or nobody knows", "a value in every row", f"{blanks} blank"
+            )
+        if field.notation == "text" and pa.types.is_string(texts.type) and starts_like_formula(texts).any():
+            problem(f"{name} begins like a formula", "text that begins with a letter or digit", "a cell that does not")
+    return found
+
+
+def read_part(path: Path, target: TargetSpec) -> pa.Table:
+    """A part as it reads back: texts of a CSV file (blank: empty text), or the typed columns of a Parquet file."""
+    if target.format.kind == "parquet":
+        return pq.read_table(path)
+    head = path.open("rb").readline()
+    names = next(iter(_header(head, target.format.delimiter)))
+    return pacsv.read_csv(
+        path,
+        parse_options=pacsv.ParseOptions(delimiter=target.format.delimiter),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, null_values=[]
+        ),
+    )
+
+
+def _header(line: bytes, delimiter: str) -> list[list[str]]:
+    import csv
+    import io
+
+    return list(csv.reader(io.StringIO(line.decode("utf-8-sig")), delimiter=delimiter))
+
+
+def _is_blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_string(texts.type):
+        return pc.or_kleene(pc.is_null(texts), pc.equal(texts, ""))
+    return pc.is_null(texts)

@@ -1,0 +1,237 @@
+"""What becomes of each row of an object: new, changed, unchanged, withdrawn, or not delivered.
+
+A row is compared with what the target is known to hold, text by text. `new` is what the target holds once the row is in, `previous` what it held
+before; a cell of the file is the new text, or the target's word for taking a value away.
+
+Belongs here: that comparison. Does not belong here: files (`files`), the state itself (`state`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sales_pipeline.delivery.kits.cells import Mask, cells
+from sales_pipeline.delivery.kits.facts import Move, ObjectFacts
+from sales_pipeline.delivery.kits.refusals import Refusals, named, refuse_keys, refuse_owners, refuse_values
+from sales_pipeline.delivery.kits.source import ABSTAINED, SOURCE_KEY, published_table
+from sales_pipeline.delivery.params import MoveLimit
+from sales_pipeline.delivery.state.store import HELD
+from sales_pipeline.delivery.targets.spec import FieldSpec, ObjectSpec, TargetSpec
+
+NEW, PREVIOUS = "new.", "previous."
+_LISTED_MOVES = 20
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One object's rows. `rows`: key, source_key, change, `new.<field>`, `previous.<field>`, sorted by key; `not_delivered`: NOT_DELIVERED."""
+
+    rows: pa.Table
+    not_delivered: pa.Table
+    facts: ObjectFacts
+
+
+def judge(
+    source: pa.Table,
+    held: pa.Table,
+    target: TargetSpec,
+    spec: ObjectSpec,
+    *,
+    only_changed: bool,
+    moves: MoveLimit,
+    known_owners: Set[str] | None,
+) -> Judged:
+    """Compare an object's source rows with the state's (`key`, `is_in_flight`, `held.<field>`)."""
+    count = source.num_rows
+    keys = cells(_raw(source, spec.key), spec.key, target.format, count)
+    refusals = Refusals(count)
+    refuse_keys(refusals, keys, spec.key, spec.key_pattern)
+    if ABSTAINED in source.column_names:
+        has_abstained = pc.is_valid(source[ABSTAINED]).to_numpy()
+        refusals.refuse(
+            has_abstained, "abstained", "no score is given", source[ABSTAINED].combine_chunks().cast(pa.string())
+        )
+    place = pc.index_in(keys.text, value_set=held["key"].combine_chunks())
+    is_known = pc.is_valid(place).to_numpy(zero_copy_only=False) & _valid(keys.text)
+    if spec.operation == "insert":
+        refusals.refuse(is_known, "sent_before", "the target creates a record each time, and has this one already")
+    after, before, uncleared = {}, {}, {}
+    is_changed = np.zeros(count, dtype=bool)
+    for field in spec.fields:
+        now, was, kept = _values(field, source, held, place, is_known, target, spec, refusals, known_owners)
+        after[field.field], before[field.field] = now, was
+        if kept.any():
+            uncleared[field.field] = kept
+        if field.is_compared and not field.is_sent_once:
+            is_changed |= _differs(now, was)
+    for name, kept in uncleared.items():
+        uncleared[name] = kept & refusals.is_open
+    if uncleared and (rows := np.flatnonzero(np.logical_or.reduce(list(uncleared.values())))).size:
+        fields = named(list(uncleared), list(uncleared.values()), np.arange(count))
+        refusals.note(rows, "cannot_clear", "the target cannot be told to take a value away; clear it by hand", fields)
+        cannot_clear = len(rows)
+    else:
+        cannot_clear = 0
+    is_open = refusals.is_open
+    is_new, changed = is_open & ~is_known, is_open & is_known & is_changed
+    unchanged = is_open & is_known & ~is_changed
+    chosen = np.flatnonzero(is_new | changed | (unchanged if not only_changed else False))
+    change = np.where(is_new, "new", np.where(is_changed, "changed", "unchanged"))
+    keyed = {"key": keys.text, "source_key": source[SOURCE_KEY].combine_chunks(), "change": pa.array(change)}
+    news = {NEW + name: texts for name, texts in after.items()}
+    olds = {PREVIOUS + name: texts for name, texts in before.items()}
+    rows_of_source = pa.table({**keyed, **news, **olds}).take(pa.array(chosen))
+    leaving, gone = _leaving(held, keys.text, spec)
+    table = published_table(spec.source).name
+    known = is_open & is_known
+    moved, largest = _moved(spec, after, before, keys.text, known, is_changed, moves)
+    total = int(known.sum())
+    facts = ObjectFacts(
+        name=spec.name,
+        source_rows=count,
+        new=int(is_new.sum()),
+        changed=int(changed.sum()),
+        unchanged=int(unchanged.sum()),
+        withdrawn=leaving.num_rows,
+        gone=gone,
+        not_delivered=int((~is_open).sum()),
+        cannot_clear=cannot_clear,
+        known=total,
+        moved=moved,
+        is_over_limit=total >= moves.min_rows and moved > moves.max_share * total,
+        moves=largest,
+    )
+    rows = pa.concat_tables([rows_of_source, leaving], promote_options="default").combine_chunks()
+    if not _is_sorted(rows["key"]):
+        rows = rows.sort_by("key").combine_chunks()
+    return Judged(rows, refusals.table(spec.name, table, source[SOURCE_KEY].combine_chunks()), facts)
+
+
+def _values(
+    field: FieldSpec,
+    source: pa.Table,
+    held: pa.Table,
+    place: pa.Array,
+    is_known: Mask,
+    target: TargetSpec,
+    spec: ObjectSpec,
+    refusals: Refusals,
+    known_owners: Set[str] | None,
+) -> tuple[pa.Array, pa.Array, Mask]:
+    """What the target will hold, what it holds, and where a value stays although it should go."""
+    raw = _raw(source, field)
+    found = cells(raw, field, target.format, source.num_rows)
+    was = _held(held, field.field).take(place)
+    applies = ~is_known if field.is_sent_once else np.ones(source.num_rows, dtype=bool)
+    refuse_values(refusals, field, found, raw, applies)
+    if known_owners is not None and field.field == spec.owner:
+        refuse_owners(refusals, field.field, found.text, known_owners, applies)
+    if field.is_sent_once:
+        return pc.if_else(pa.array(is_known), was, found.text), was, np.zeros(source.num_rows, dtype=bool)
+    if target.blank == "clears" or target.clear is not None:
+        return found.text, was, np.zeros(source.num_rows, dtype=bool)
+    stays = ~_valid(found.text) & _valid(was)
+    return (pc.if_else(pa.array(stays), was, found.text) if stays.any() else found.text), was, stays
+
+
+def _raw(source: pa.Table, field: FieldSpec) -> pa.ChunkedArray | None:
+    return None if field.column is None else source[field.column]
+
+
+def _held(held: pa.Table, name: str) -> pa.Array:
+    if HELD + name not in held.column_names:
+        return pa.nulls(held.num_rows, pa.string())
+    return held[HELD + name].combine_chunks()
+
+
+def _leaving(held: pa.Table, keys: pa.Array, spec: ObjectSpec) -> tuple[pa.Table, int]:
+    """Records whose row left the source: those to be marked (with all their fields), and the count of the others."""
+    is_gone = ~pc.is_in(held["key"], value_set=keys).to_numpy()
+    fields = [field.field for field in spec.fields]
+    previous = {name: _held(held, name) for name in fields}
+    if not spec.withdrawn or spec.operation == "insert":
+        return _marked(held, previous, {}, np.flatnonzero(is_gone)[:0]), int(is_gone.sum())
+    is_marked = np.logical_and.reduce([_equal(previous[name], text) for name, text in spec.withdrawn.items()])
+    place = np.flatnonzero(is_gone & ~is_marked & ~held["is_in_flight"].to_numpy())
+    return _marked(held, previous, spec.withdrawn, place), int(is_gone.sum()) - len(place)
+
+
+def _marked(
+    held: pa.Table, previous: dict[str, pa.Array], marks: dict[str, str], place: npt.NDArray[np.int64]
+) -> pa.Table:
+    rows = pa.array(place)
+    count = len(place)
+    before = {name: texts.take(rows) for name, texts in previous.items()}
+    after = {
+        name: pa.repeat(pa.scalar(marks[name]), count) if name in marks else texts for name, texts in before.items()
+    }
+    columns: dict[str, Any] = {
+        "key": held["key"].combine_chunks().take(rows),
+        "source_key": pa.nulls(count, pa.string()),
+        "change": pa.repeat(pa.scalar("withdrawn"), count),
+    }
+    columns |= {NEW + name: texts for name, texts in after.items()}
+    columns |= {PREVIOUS + name: texts for name, texts in before.items()}
+    return pa.table(columns)
+
+
+def _moved(
+    spec: ObjectSpec,
+    after: dict[str, pa.Array],
+    before: dict[str, pa.Array],
+    keys: pa.Array,
+    known: Mask,
+    is_changed: Mask,
+    limit: MoveLimit,
+) -> tuple[int, tuple[Move, ...]]:
+    """Known rows that moved by the limit, and the largest moves. Without a main figure every change is a move."""
+    if spec.moves is None:
+        return int((known & is_changed).sum()), ()
+    new, old = _numbers(after[spec.moves]), _numbers(before[spec.moves])
+    size = np.where(known, np.abs(new - old), np.nan)
+    went = known & np.isnan(new) & ~np.isnan(old)
+    moved = int((np.nan_to_num(size) >= limit.at_least - 1e-9).sum() + went.sum())
+    candidates = np.flatnonzero(np.nan_to_num(size) > 0)
+    if len(candidates) > _LISTED_MOVES:
+        bound = np.partition(size[candidates], -_LISTED_MOVES)[-_LISTED_MOVES]
+        candidates = candidates[size[candidates] >= bound]
+    named_keys = keys.take(pa.array(candidates)).to_pylist()
+    listed = sorted(
+        (Move(key, float(old[row]), float(new[row])) for key, row in zip(named_keys, candidates, strict=True)),
+        key=lambda move: (-round(abs(move.new - move.previous), 9), move.key),
+    )
+    return moved, tuple(listed[:_LISTED_MOVES])
+
+
+def _numbers(texts: pa.Array) -> npt.NDArray[np.float64]:
+    """Texts of a figure as numbers; NaN where there is none, or none that is a number."""
+    is_number = pc.match_substring_regex(texts, r"^-?[0-9]+(\.[0-9]+)?$")
+    return np.asarray(
+        pc.if_else(is_number, texts, pa.scalar(None, pa.string())).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    )
+
+
+def _differs(left: pa.Array, right: pa.Array) -> Mask:
+    same = pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False)
+    both_none = ~_valid(left) & ~_valid(right)
+    return np.asarray(~(same | both_none))
+
+
+def _equal(texts: pa.Array, value: str) -> Mask:
+    return np.asarray(pc.fill_null(pc.equal(texts, value), False).to_numpy(zero_copy_only=False))
+
+
+def _valid(values: pa.Array) -> Mask:
+    return np.asarray(pc.is_valid(values).to_numpy(zero_copy_only=False))
+
+
+def _is_sorted(keys: pa.ChunkedArray) -> bool:
+    whole = keys.combine_chunks()
+    return bool(pc.all(pc.less_equal(whole[:-1], whole[1:])).as_py()) if len(whole) > 1 else True

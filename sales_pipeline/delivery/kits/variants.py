@@ -1,0 +1,116 @@
+"""Which rows go into which files, and what stands in their cells: no blank where a blank would erase, or where nobody knows what it does.
+
+Belongs here: that division. Does not belong here: bytes (`files`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sales_pipeline.delivery.kits.files import Names, Written, write_files
+from sales_pipeline.delivery.kits.rows import NEW, PREVIOUS
+from sales_pipeline.delivery.parcel import Part
+from sales_pipeline.delivery.targets.spec import FieldSpec, ObjectSpec, TargetSpec
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Rows of one object that share their fields: places in the rows table, file stem, fields, and whether blanks are meant."""
+
+    stem: str
+    place: npt.NDArray[np.int64]
+    fields: tuple[FieldSpec, ...]
+
+
+def variants(rows: pa.Table, spec: ObjectSpec) -> list[Variant]:
+    """Records that are created get every field; known ones none that is sent once; those that left the source only their marks."""
+    change = rows["change"].to_numpy()
+    is_new, is_leaving = change == "new", change == "withdrawn"
+    always = tuple(field for field in spec.fields if not field.is_sent_once)
+    marks = tuple(field for field in spec.fields if field.field in spec.withdrawn)
+    if len(always) == len(spec.fields):
+        found = [Variant(spec.name, np.flatnonzero(~is_leaving), spec.fields)]
+    else:
+        known = np.flatnonzero(~is_new & ~is_leaving)
+        found = [
+            Variant(f"{spec.name}_new", np.flatnonzero(is_new), spec.fields),
+            Variant(f"{spec.name}_changed", known, always),
+        ]
+    return [*found, Variant(f"{spec.name}_withdrawn", np.flatnonzero(is_leaving), marks)]
+
+
+def write_parts(folder: Path, rows: pa.Table, spec: ObjectSpec, target: TargetSpec) -> tuple[list[Part], pa.Array]:
+    """Write an object's files, and say for each row which of them it stands in."""
+    parts: list[Part] = []
+    stands_in = np.full(rows.num_rows, -1, dtype=np.int64)
+    for variant in variants(rows, spec):
+        names = Names(variant.stem, target.format.kind)
+        texts = variant_cells(rows, variant, target)
+        for fields, place in groups(variant.fields, texts, target):
+            places = variant.place[place]
+            taken = pa.array(place)
+            columns = {spec.key.field: rows["key"].combine_chunks().take(pa.array(places))}
+            columns |= {field.field: texts[field.field].take(taken) for field in fields}
+            start = 0
+            for file in write_files(folder, names, columns, (spec.key, *fields), target.format):
+                stands_in[places[start : start + file.rows]] = len(parts)
+                start += file.rows
+                parts.append(as_part(file, spec, tuple(columns)))
+    numbers = pa.array(stands_in, mask=stands_in < 0)
+    return parts, pa.array([part.name for part in parts], pa.string()).take(numbers)
+
+
+def as_part(file: Written, spec: ObjectSpec, header: tuple[str, ...]) -> Part:
+    """A file of rows to import as a part of the parcel."""
+    return Part(
+        name=file.name,
+        object_name=spec.name,
+        object=spec.object,
+        operation=spec.operation,
+        key_field=spec.key.field,
+        fields=header,
+        rows=file.rows,
+        bytes=file.bytes,
+        sha256=file.sha256,
+    )
+
+
+def variant_cells(
+    rows: pa.Table, variant: Variant, target: TargetSpec, *, new: str = NEW, previous: str = PREVIOUS
+) -> dict[str, pa.Array]:
+    """Cells by field: the new text, or, where a value goes, the target's word for that (a blank where a blank does it)."""
+    place = pa.array(variant.place)
+    found = {}
+    for field in variant.fields:
+        now = rows[new + field.field].combine_chunks().take(place)
+        if target.clear is not None and target.blank != "clears" and now.null_count:
+            was = rows[previous + field.field].combine_chunks().take(place)
+            goes = pc.and_(pc.is_null(now), pc.is_valid(was))
+            now = pc.if_else(goes, target.clear, now)
+        found[field.field] = now
+    return found
+
+
+def groups(
+    fields: Sequence[FieldSpec], texts: dict[str, pa.Array], target: TargetSpec
+) -> list[tuple[tuple[FieldSpec, ...], npt.NDArray[np.int64]]]:
+    """Where nobody knows what a blank does, rows by the fields they have a value of (fullest first); else all rows with all fields."""
+    count = len(next(iter(texts.values()))) if texts else 0
+    everything = np.arange(count, dtype=np.int64)
+    if target.blank != "unknown":
+        return [(tuple(fields), everything)]
+    pattern = np.zeros(count, dtype=np.int64)
+    for number, field in enumerate(fields):
+        pattern |= pc.is_null(texts[field.field]).to_numpy(zero_copy_only=False).astype(np.int64) << number
+    found = sorted(np.unique(pattern).tolist(), key=lambda bits: (bin(bits).count("1"), bits))
+    return [
+        (tuple(field for number, field in enumerate(fields) if not bits >> number & 1), np.flatnonzero(pattern == bits))
+        for bits in found
+    ]
