@@ -41,7 +41,7 @@ def _problems(path: Path, part: Part, spec: ObjectSpec, target: TargetSpec, may_
     if path.stat().st_size != part.bytes or file_sha256(path) != part.sha256:
         problem("a file is not what was written", f"{part.bytes} bytes, sha256 {part.sha256}", path.stat().st_size)
         return found
-    table = read_part(path, target)
+    table = read_part(path, part, target)
     if tuple(table.column_names) != part.fields or table.num_rows != part.rows:
         problem("a file reads back differently", f"{part.rows} rows of {part.fields}", table.shape)
         return found
@@ -62,26 +62,17 @@ def _problems(path: Path, part: Part, spec: ObjectSpec, target: TargetSpec, may_
     return found
 
 
-def read_part(path: Path, target: TargetSpec) -> pa.Table:
+def read_part(path: Path, part: Part, target: TargetSpec) -> pa.Table:
     """A part as it reads back: texts of a CSV file (blank: empty text), or the typed columns of a Parquet file."""
     if target.format.kind == "parquet":
         return pq.read_table(path)
-    head = path.open("rb").readline()
-    names = next(iter(_header(head, target.format.delimiter)))
     return pacsv.read_csv(
         path,
         parse_options=pacsv.ParseOptions(delimiter=target.format.delimiter),
         convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, null_values=[]
+            column_types=dict.fromkeys(part.fields, pa.string()), strings_can_be_null=False, null_values=[]
         ),
     )
-
-
-def _header(line: bytes, delimiter: str) -> list[list[str]]:
-    import csv
-    import io
-
-    return list(csv.reader(io.StringIO(line.decode("utf-8-sig")), delimiter=delimiter))
 
 
 def _is_blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -108,7 +108,7 @@ class DeliveredState:
 
 def target_folder(lake: Lake, target: str) -> Path:
     """Everything of the deliveries to a target."""
-    return lake.root / "deliveries" / target
+    return lake.deliveries / target
 
 
 def kits_folder(lake: Lake, target: str) -> Path:
