@@ -18,7 +18,7 @@ FORECAST ?= --opportunities 2000 --dates 13
 POLICY ?= --opportunities 8000 --seeds 401:411
 REPLAY ?= --from 2025-01-01 --every 8w
 WEEK_BEFORE ?= 2026-06-23
-SLOW := spark or postgres or browser or slow
+SLOW := spark or postgres or tryton or browser or slow
 
 .PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-forecast bench-queue bench-peers scores-page report-picture sample format clean
 
@@ -43,7 +43,12 @@ setup: .venv/.ready ## the environment alone
 	$(SPARK_BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-setup-slow: .venv/.ready .venv-spark/.ready ## what the slow tests need on top
+.venv-tryton/.ready: requirements-tryton.lock
+	$(PYTHON) -m venv .venv-tryton
+	.venv-tryton/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-tryton.lock
+	@touch $@
+
+setup-slow: .venv/.ready .venv-spark/.ready .venv-tryton/.ready ## what the slow tests need on top
 
 data/landing/.ready: .venv/.ready
 	$(BIN)/sales-pipeline simulate data/landing --opportunities $(OPPORTUNITIES) --seed $(SEED)
@@ -55,7 +60,7 @@ run: data/landing/.ready ## the main job on the sample export
 test: .venv/.ready ## all tests but the slow tiers
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ($(SLOW))"
 
-test-all: setup-slow ## the slow tiers too: Spark, browser, long runs
+test-all: setup-slow ## the slow tiers too: Spark, PostgreSQL, Tryton, browser, long runs
 	$(BIN)/python -m pytest -m "($(SLOW)) and not spark"
 	$(SPARK_BIN)/python -m pytest -m spark
 

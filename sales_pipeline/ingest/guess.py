@@ -25,7 +25,7 @@ from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.ingest.profile import FileProfile, profile_file
 from sales_pipeline.lake.tables import file_sha256
 
-_CRM = ("salesforce", "hubspot", "pipedrive")
+_CRM = ("salesforce", "hubspot", "pipedrive", "tryton")
 
 
 def guess_mapping(landing: Path) -> GuessedMapping:

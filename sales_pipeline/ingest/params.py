@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sales_pipeline.contracts.raw import RAW_TABLES
 
-Dialect = Literal["salesforce", "hubspot", "pipedrive", "table"]
+Dialect = Literal["salesforce", "hubspot", "pipedrive", "tryton", "table"]
 
 
 REPAIR_REASON = "quarantine_reason"

@@ -15,7 +15,7 @@ from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest.columns import Columns, Constant, Past, Rule, Take, Translate, Words, fold, squash
 from sales_pipeline.ingest.params import REPAIR_REASON, SourceMapping, TableMapping
 
-_PREFIX = re.compile(r"^(sf|sfdc|salesforce|hubspot|hs|pipedrive)[-_ ]+(crm[-_ ]exports[-_ ])?(all[-_ ])?")
+_PREFIX = re.compile(r"^(sf|sfdc|salesforce|hubspot|hs|pipedrive|tryton)[-_ ]+(crm[-_ ]exports[-_ ])?(all[-_ ])?")
 _SUFFIX = re.compile(r"([-_ ](data|export|extract|part|repair(?:_[0-9a-f]{8})?|\d+|\d{4}-\d{2}-\d{2}.*))+$")
 _PRIVATE = re.compile(
     r"e-?mail|phone|mobile|telefon|\bfax\b|street|first.?name|last.?name|full.?name|birth|passport|\bssn\b|linkedin|photo|\burl\b"
@@ -99,6 +99,10 @@ def built_in(dialect: str) -> DialectSpec:
         from sales_pipeline.ingest.dialects.pipedrive import PIPEDRIVE
 
         return PIPEDRIVE
+    if dialect == "tryton":
+        from sales_pipeline.ingest.dialects.tryton import TRYTON
+
+        return TRYTON
     return DialectSpec(())
 
 
