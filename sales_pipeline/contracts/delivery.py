@@ -8,7 +8,8 @@ from __future__ import annotations
 from sales_pipeline.contracts.model import Column, Table
 
 OUTCOMES = ("succeeded", "failed", "unprocessed", "unknown")
-CHANGES = ("new", "changed", "withdrawn", "unchanged")
+CHANGES = ("new", "changed", "returned", "withdrawn", "unchanged")
+"""`returned`: marked as withdrawn before, and in the table again."""
 
 DELIVERY_RESULTS = Table(
     "delivery_results",

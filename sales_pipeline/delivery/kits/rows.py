@@ -62,14 +62,17 @@ def judge(
     is_known = pc.is_valid(place).to_numpy(zero_copy_only=False) & _valid(keys.text)
     if spec.operation == "insert":
         refusals.refuse(is_known, "sent_before", "the target creates a record each time, and has this one already")
+    is_returned = is_known & _returned(held, place, spec)
     after, before, uncleared = {}, {}, {}
     is_changed = np.zeros(count, dtype=bool)
     for field in spec.fields:
-        now, was, kept = _values(field, source, held, place, is_known, target, spec, refusals, known_owners)
+        now, was, kept = _values(
+            field, source, held, place, is_known, is_returned, target, spec, refusals, known_owners
+        )
         after[field.field], before[field.field] = now, was
         if kept.any():
             uncleared[field.field] = kept
-        if field.is_compared and not field.is_sent_once:
+        if field.is_compared and (not field.is_sent_once or field.field in spec.withdrawn):
             is_changed |= _differs(now, was)
     for name, kept in uncleared.items():
         uncleared[name] = kept & refusals.is_open
@@ -83,7 +86,8 @@ def judge(
     is_new, changed = is_open & ~is_known, is_open & is_known & is_changed
     unchanged = is_open & is_known & ~is_changed
     chosen = np.flatnonzero(is_new | changed | (unchanged if not only_changed else False))
-    change = np.where(is_new, "new", np.where(is_changed, "changed", "unchanged"))
+    words = (is_new, "new"), (is_returned, "returned"), (is_changed, "changed")
+    change = np.select([mask for mask, _ in words], [word for _, word in words], "unchanged")
     keyed = {"key": keys.text, "source_key": source[SOURCE_KEY].combine_chunks(), "change": pa.array(change)}
     news = {NEW + name: texts for name, texts in after.items()}
     olds = {PREVIOUS + name: texts for name, texts in before.items()}
@@ -120,6 +124,7 @@ def _values(
     held: pa.Table,
     place: pa.Array,
     is_known: Mask,
+    is_returned: Mask,
     target: TargetSpec,
     spec: ObjectSpec,
     refusals: Refusals,
@@ -129,12 +134,14 @@ def _values(
     raw = _raw(source, field)
     found = cells(raw, field, target.format, source.num_rows)
     was = _held(held, field.field).take(place)
-    applies = ~is_known if field.is_sent_once else np.ones(source.num_rows, dtype=bool)
+    applies = np.ones(source.num_rows, dtype=bool)
+    if field.is_sent_once:
+        applies = ~is_known | (is_returned if field.field in spec.withdrawn else False)
     refuse_values(refusals, field, found, raw, applies)
     if known_owners is not None and field.field == spec.owner:
         refuse_owners(refusals, field.field, found.text, known_owners, applies)
     if field.is_sent_once:
-        return pc.if_else(pa.array(is_known), was, found.text), was, np.zeros(source.num_rows, dtype=bool)
+        return pc.if_else(pa.array(applies), found.text, was), was, np.zeros(source.num_rows, dtype=bool)
     if target.blank == "clears" or target.clear is not None:
         return found.text, was, np.zeros(source.num_rows, dtype=bool)
     stays = ~_valid(found.text) & _valid(was)
@@ -149,6 +156,18 @@ def _held(held: pa.Table, name: str) -> pa.Array:
     if HELD + name not in held.column_names:
         return pa.nulls(held.num_rows, pa.string())
     return held[HELD + name].combine_chunks()
+
+
+def _returned(held: pa.Table, place: pa.Array, spec: ObjectSpec) -> Mask:
+    """Records that were marked as withdrawn by a field that is else sent once: it has to be sent again."""
+    marks = {field.field for field in spec.fields if field.is_sent_once} & set(spec.withdrawn)
+    if not marks:
+        return np.zeros(len(place), dtype=bool)
+    return np.asarray(
+        np.logical_and.reduce(
+            [_equal(_held(held, name).take(place), text) for name, text in sorted(spec.withdrawn.items())]
+        )
+    )
 
 
 def _leaving(held: pa.Table, keys: pa.Array, spec: ObjectSpec) -> tuple[pa.Table, int]:

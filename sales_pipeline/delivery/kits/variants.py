@@ -30,18 +30,21 @@ class Variant:
 
 
 def variants(rows: pa.Table, spec: ObjectSpec) -> list[Variant]:
-    """Records that are created get every field; known ones none that is sent once; those that left the source only their marks."""
+    """Records that are created get every field; known ones none that is sent once (but their marks where they come
+    back); those that left the source only their marks."""
     change = rows["change"].to_numpy()
-    is_new, is_leaving = change == "new", change == "withdrawn"
+    is_new, is_leaving, is_returned = change == "new", change == "withdrawn", change == "returned"
     always = tuple(field for field in spec.fields if not field.is_sent_once)
     marks = tuple(field for field in spec.fields if field.field in spec.withdrawn)
     if len(always) == len(spec.fields):
         found = [Variant(spec.name, np.flatnonzero(~is_leaving), spec.fields)]
     else:
-        known = np.flatnonzero(~is_new & ~is_leaving)
+        known = np.flatnonzero(~is_new & ~is_leaving & ~is_returned)
+        again = tuple(field for field in spec.fields if not field.is_sent_once or field.field in spec.withdrawn)
         found = [
             Variant(f"{spec.name}_new", np.flatnonzero(is_new), spec.fields),
             Variant(f"{spec.name}_changed", known, always),
+            Variant(f"{spec.name}_returned", np.flatnonzero(is_returned), again),
         ]
     return [*found, Variant(f"{spec.name}_withdrawn", np.flatnonzero(is_leaving), marks)]
 

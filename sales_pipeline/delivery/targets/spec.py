@@ -33,7 +33,8 @@ class FieldSpec(_Frozen):
     column
         A column of the object's source (see `ObjectSpec.source`); or, instead, `constant`: the same text in every row.
     notation
-        How the value is written: decimals with `decimals` places, dates `2026-06-30`, instants as the file's format says.
+        How the value is written: decimals with `decimals` places, dates `2026-06-30`, instants as the file's format says, `salesforce_id` with 18
+        characters, `guid` in lower case without braces.
     codes
         The target's word for each of our codes; a code that is not named is a mistake of the mapping.
     required
@@ -92,6 +93,8 @@ class ObjectSpec(_Frozen):
         Fields (constants) set on records whose row is gone from the table; without it they are left as they are.
     owner
         The field that holds an owner, where the target refuses unknown ones.
+    is_off
+        Declared, but left out of kits until the mapping says otherwise.
     """
 
     name: str
@@ -105,6 +108,7 @@ class ObjectSpec(_Frozen):
     moves: str | None = None
     withdrawn: dict[str, str] = Field(default_factory=dict)
     owner: str | None = None
+    is_off: bool = False
     note: str = ""
 
     @model_validator(mode="after")
