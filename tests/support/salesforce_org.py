@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sales_pipeline.delivery.targets.spec import TargetSpec
 from sales_pipeline.domain.identifiers import to_sfid18
 
 Kind = Literal["text", "number", "date", "instant", "flag", "user", "any"]  # user, any: the id of a record
@@ -39,12 +40,36 @@ TASK: Fields = {
     "OwnerId": "user",
     "Description": "text",
 }
+LEAD: Fields = {"LastName": "text", "Company": "text", "Status": "text", "Email": "text", "OwnerId": "user"}
 PREFIXES = {"Account": "001", "Contact": "003", "User": "005", "Opportunity": "006", "Lead": "00Q", "Task": "00T"}
 
 _DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _INSTANT = re.compile(_DATE.pattern + r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{3})?(Z|\+00:00|\+0000)")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _FLAGS = {"true", "false", "1", "0"}
+
+
+_KINDS: dict[str, Kind] = {
+    "decimal": "number",
+    "integer": "number",
+    "date": "date",
+    "instant": "instant",
+    "flag": "flag",
+}
+
+
+def org_for(spec: TargetSpec) -> Org:
+    """An org whose administrator created the custom fields a mapping asks for, and no other; empty but for that."""
+    objects: dict[str, Fields] = {"Opportunity": {**OPPORTUNITY}, "Lead": {**LEAD}, "Task": {**TASK}}
+    objects |= {"User": {}, "Account": {}, "Contact": {}}
+    external = {}
+    for wanted in spec.objects:
+        for one in wanted.fields:
+            if one.field.endswith("__c"):
+                objects[wanted.object][one.field] = _KINDS.get(one.notation, "text")
+        if wanted.operation == "upsert":
+            external[wanted.object] = wanted.key.field
+    return Org(objects, external)
 
 
 class JobFailure(Exception):
@@ -56,12 +81,14 @@ class Faults:
     """What else goes wrong while rows are processed.
 
     refuse_half: every second row. errors: error text by key (a record that changed or went since the export). stop_after: rows after which the
-    job is aborted. forget: keys that stand in no result.
+    job ends as `stop_as` says, with `stop_message`. forget: keys that stand in no result.
     """
 
     refuse_half: bool = False
     errors: dict[str, str] = field(default_factory=dict)
     stop_after: int | None = None
+    stop_as: Literal["Aborted", "Failed"] = "Aborted"
+    stop_message: str = ""
     forget: set[str] = field(default_factory=set)
 
 

@@ -203,7 +203,10 @@ class SalesforceStub:
         try:
             name, operation = asked["object"], asked["operation"]
             job.outcome = self.org.process(name, operation, key, job.uploads[0], self.faults, asked)
-            job.state = "Aborted" if job.outcome.is_stopped else "JobComplete"
+            if job.outcome.is_stopped:
+                job.state, job.error = self.faults.stop_as, self.faults.stop_message
+            else:
+                job.state = "JobComplete"
         except JobFailure as failure:
             job.state, job.error = "Failed", str(failure)
 
@@ -227,7 +230,7 @@ _RESULTS = {
     "successfulResults": lambda job: _csv(["sf__Id", "sf__Created", *job.outcome.header], job.outcome.successful),
     "failedResults": lambda job: _csv(["sf__Id", "sf__Error", *job.outcome.header], job.outcome.failed),
     "unprocessedrecords": lambda job: (
-        job.uploads[0] if job.error else _csv(job.outcome.header, job.outcome.unprocessed)
+        job.uploads[0] if job.error and not job.outcome.header else _csv(job.outcome.header, job.outcome.unprocessed)
     ),
 }
 

@@ -209,6 +209,16 @@ def test_a_job_stopped_in_the_middle_leaves_rows_unprocessed(tmp_path: Path) -> 
     assert Counter(outcomes(table).values()) == {"succeeded": 8, "unprocessed": 4}
 
 
+def test_a_job_that_fails_in_the_middle_tells_why_the_rest_was_not_processed(tmp_path: Path) -> None:
+    there = Setting(tmp_path)
+    words = "TooManyRetries : A batch failed 20 times"
+    with stub(there, faults=Faults(stop_after=4, stop_as="Failed", stop_message=words)) as server:
+        table = channel(server.url).send(there.parcel(), there.journal())
+    assert Counter(outcomes(table).values()) == {"succeeded": 8, "unprocessed": 4}
+    assert set(messages(table).values()) == {("TooManyRetries", "A batch failed 20 times")}
+    assert set(messages(table)) == {*there.ids[4:], *there.keys[4:]}
+
+
 def test_a_row_no_result_speaks_of_is_unknown(tmp_path: Path) -> None:
     there = Setting(tmp_path)
     with stub(there, faults=Faults(forget={there.ids[3]})) as server:

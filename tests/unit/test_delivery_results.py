@@ -115,6 +115,16 @@ def test_data_loaders_status_is_told_from_a_tasks_status(tmp_path: Path, parcel:
         read_results(kit, parcel)
 
 
+def test_a_kits_file_with_one_column_more_is_not_taken_for_a_success_file(tmp_path: Path) -> None:
+    folder = tmp_path / "kit"
+    changed = a_part(
+        folder, "t.csv", [{"Key__c": "k", "Subject": "Call"}], fields=("Key__c", "Subject"), key_field="Key__c"
+    )
+    path = result_file(tmp_path, "new.csv", ("Key__c", "Subject", "Status"), ("k", "Call", "Not Started"))
+    with pytest.raises(InputRejected, match="fits no part"):
+        read_results(path, a_parcel(folder, changed))
+
+
 def test_ids_a_spreadsheet_folded_and_short_ones_are_known_again(tmp_path: Path, parcel: Parcel) -> None:
     header = ("ID", *SCORES[1:], "STATUS")
     path = result_file(

@@ -178,14 +178,15 @@ class Salesforce:
         """What became of the rows. A job that failed before its first row failed for all of them, in its own words."""
         error = str(info.get("errorMessage") or "")
         is_whole = info["state"] == "Failed" and info.get("numberRecordsProcessed") == 0
+        if is_whole and error:
+            return ends.table("failed", error=error)
         count = 0
         with tempfile.TemporaryDirectory() as folder, disk_problems(Path(folder) / "results"):
             for kind, outcome in _OUTCOMES.items():
                 path = Path(folder) / kind
                 if jobs.results(job, kind, path):
-                    is_refused = is_whole and outcome == "unprocessed" and error
-                    count += _settle(path, ends, "failed" if is_refused else outcome, error, parcel.delimiter, job)
-        if is_whole and not error and count == 0:
+                    count += _settle(path, ends, outcome, error, parcel.delimiter, job)
+        if is_whole and count == 0:
             journal.note(ends.part, "given_up", job=job)
             raise DeliveryFailed(
                 "a job failed as a whole, and Salesforce does not say why",
@@ -194,7 +195,7 @@ class Salesforce:
                 where=f"{ends.part.name}, job {job}",
                 fix="look at the job under Setup, Bulk Data Load Jobs; delivering again makes a new one",
             )
-        return ends.table("failed" if is_whole and error else "unknown", error=error)
+        return ends.table("unknown", error=error)
 
 
 _OUTCOMES = {"successfulResults": "succeeded", "failedResults": "failed", "unprocessedrecords": "unprocessed"}

@@ -24,7 +24,7 @@ from typing import Literal
 Outcome = Literal["succeeded", "failed", "unprocessed", "unknown"]
 
 _IDS = frozenset({"id", "sf__id"})
-_SUCCESS = frozenset({"status", "sf__created"})
+_SUCCESS = frozenset({"STATUS", "sf__Created"})  # spelt so: a task's own field is called Status
 _SALESFORCE_ERROR = frozenset({"error", "sf__error"})
 ERROR_COLUMNS = frozenset(
     {
@@ -91,7 +91,7 @@ def form_of(header: Sequence[str], fields: Sequence[str], key_field: str, *, is_
     if key is None or not (len(echoed) > 1 or len(fields) == 1):
         return None
     names = set(more) - _IDS
-    if len(names) == 1 and names <= _SUCCESS:
+    if len(names) == 1 and header[more[next(iter(names))]] in _SUCCESS:
         return Form("Salesforce success file", "succeeded", key, remote_id)
     if len(names) == 1 and names <= _SALESFORCE_ERROR:
         return Form("error file", "failed", key, remote_id, more[names.pop()])
