@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
 
 STAGE = "canonical"
-VERSION = "2"
+VERSION = "3"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 _FIELDS = ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
@@ -61,6 +61,8 @@ _STAGED = {
     "opportunity_products": "opportunity_products", "quotas": "quotas", "cases": "cases", "exchange_rates": "exchange_rates",
 }  # fmt: skip
 """Raw table (without `raw_`) to the canonical table it feeds, in the order of staging."""
+_ID_STYLES = {"salesforce": "salesforce", "dynamics": "guid"}
+"""How `parse_id` reads the ids of a dialect; others are text."""
 _WITH_DELETED_FLAG = ("accounts", "contacts", "owners", "products", "opportunities")
 
 
@@ -132,7 +134,7 @@ class _Build:
         self._inputs: dict[str, Source] = {"sightings": raw.sightings, "files": raw.files, **raw.tables}
         self._parameters: dict[str, Scalar] = {
             "source_system": mapping.source_system,
-            "id_style": "salesforce" if mapping.dialect == "salesforce" else "text",
+            "id_style": _ID_STYLES.get(mapping.dialect, "text"),
             "date_order": mapping.date_order,
             "decimal_sign": mapping.decimal,
             "zone": mapping.time_zone,
@@ -189,7 +191,7 @@ class _Build:
         columns = RAW_TABLES[raw].column_names[4:] if self._raw.has(raw) else ()
         self._inputs["spellings"] = spellings(name, self._raw.tables[raw], self._mapping, columns, self._engine)
         ids = [column for column in columns if column.endswith("_id") and column != "change_id"]
-        if ids and self._parameters["id_style"] != "text":
+        if ids and self._mapping.dialect == "salesforce":
             is_folded = ids_are_folded(self._raw.tables[raw], ids, self._engine)
             self._parameters["id_style"] = "salesforce_folded" if is_folded else "salesforce"
         ref = self._model(f"staged_{name}", self._work / f"staged_{name}.parquet")

@@ -20,11 +20,12 @@ from sales_pipeline.lake.tables import TableRef
 
 TOUCHED: dict[str, str] = {
     "spelling": "category brought to its most frequent spelling, or respelled by mapping.synonyms",
-    "id": "identifier trimmed, or brought to 18 characters",
+    "id": "identifier trimmed, or brought to its usual form (18 characters, a GUID in lower case)",
     "blanks": "outer blanks removed and inner ones folded",
     "stage_label": "stage named by id or in another case brought to its label",
     "no_stage": "no stage and nothing else says won or lost: taken as open",
     "amount": "money read from a notation other than plain digits",
+    "amount_unit": "money written in a Chinese unit (万, 亿, 千万) multiplied out",
     "close_before_creation": "close date lies before the creation: counted, left as it is",
 }
 """Rules that leave a value, by the rest of the column's name after `touched_`."""

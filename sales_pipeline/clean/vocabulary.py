@@ -85,9 +85,16 @@ def stage_map(raw_stages: Source, raw_opportunities: Source, mapping: SourceMapp
 
 
 def outcome_map(mapping: SourceMapping) -> pa.Table:
-    """Values of the outcome column that close an opportunity."""
+    """Values of the outcome column that close an opportunity: the mapping's, else the very words won and lost.
+
+    Dialects whose CRM keeps the outcome apart from the stage give it in these words.
+    """
     rule = mapping.outcome
-    pairs = {} if rule is None else {fold(v): "lost" for v in rule.lost} | {fold(v): "won" for v in rule.won}
+    pairs = (
+        {"won": "won", "lost": "lost"}
+        if rule is None
+        else {fold(v): "lost" for v in rule.lost} | {fold(v): "won" for v in rule.won}
+    )
     return pa.table([list(pairs), list(pairs.values())], schema=_OUTCOME_SCHEMA)
 
 

@@ -20,7 +20,18 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import InputRejected
-from sales_pipeline.ingest.columns import Columns, Lookup, LookupTable, Rule, clean, evaluate, missing_tokens, squash
+from sales_pipeline.ingest.columns import (
+    Columns,
+    Lookup,
+    LookupTable,
+    Rule,
+    When,
+    clean,
+    evaluate,
+    fold,
+    missing_tokens,
+    squash,
+)
 from sales_pipeline.ingest.columns import FirstOf as _FirstOf
 from sales_pipeline.ingest.dialects.spec import (
     DialectSpec,
@@ -85,7 +96,7 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
         header = read_header(file.path, encoding, label=file.name, sheet=sheet)
     except InputRejected:
         is_text = file.path.suffix.lower() in TEXT_SUFFIXES
-        if is_lookup or not is_text or any(spec.is_named_like(file.base_name) for spec in specs.tables):
+        if is_lookup or not is_text or any(spec.may_be(file.base_name) for spec in specs.tables):
             raise
         encoding, header = Encoding("latin-1", "only counted: the encoding is not known and the file is not used"), ()
     chosen = choose(specs, file.base_name, header)
@@ -97,7 +108,7 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
         sheet=sheet,
         engine=strict_reader(engine),
         folder=folder,
-        wanted=(lambda found: _wanted(chosen, found, is_lookup)) if chosen or is_lookup else None,
+        wanted=(lambda found: _wanted(chosen, found, is_lookup, specs)) if chosen or is_lookup else None,
     )
     one = ReadFile(file, chosen, is_lookup, reading)
     one.facts = {"warnings": sorted(set(warnings)), "header": list(reading.header)}
@@ -117,11 +128,15 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
     return one
 
 
-def _wanted(specs: Sequence[TableSpec], header: tuple[str, ...], is_lookup: bool) -> set[int]:
+def _wanted(chosen: Sequence[TableSpec], header: tuple[str, ...], is_lookup: bool, specs: DialectSpec) -> set[int]:
     if is_lookup:
         return set(range(len(header)))
     wanted: set[int] = set()
-    for spec in specs:
+    for rule in _lookup_rules(rule for spec in specs.tables for rule in spec.columns.values()):
+        if any(spec.table == rule.object for spec in chosen):
+            names = {squash(name) for name in (*rule.key, *rule.value)}
+            wanted |= {position for position, cell in enumerate(header) if squash(cell) in names}
+    for spec in chosen:
         used = used_positions(spec, Columns(positions(spec, header), spec.is_squashed, {}))
         wanted |= used | set(attribute_positions(spec, header, used)[0].values())
     return wanted
@@ -268,37 +283,46 @@ def _lookup_rules(rules: Iterable[Rule]) -> list[Lookup]:
             found.append(rule)
         elif isinstance(rule, _FirstOf):
             found += _lookup_rules(rule.rules)
+        elif isinstance(rule, When):
+            found += _lookup_rules((rule.rule,))
     return found
 
 
 def _lookups(read: Sequence[ReadFile]) -> dict[Lookup, LookupTable]:
-    """Keys and values of every lookup the files' specs need, from the files of the object named."""
+    """Keys and values of every lookup the files' specs need, from the files of the object or raw table named."""
     needed = {rule for one in read for spec in one.specs for rule in _lookup_rules(spec.columns.values())}
     tables: dict[Lookup, LookupTable] = {}
-    empty = missing_tokens(())
     for rule in needed:
-        pieces = []
-        for one in read:
-            if object_name(one.file.base_name) != rule.object or one.reading.staged is None:
-                continue
-            places = {squash(cell): position for position, cell in reversed(list(enumerate(one.reading.header)))}
-            key = next((places[squash(name)] for name in rule.key if squash(name) in places), None)
-            value = next((places[squash(name)] for name in rule.value if squash(name) in places), None)
-            if key is not None and value is not None:
-                staged = pq.read_table(one.reading.staged, columns=list({column_name(key), column_name(value)}))
-                pieces.append(
-                    pa.table(
-                        {
-                            "key": clean(staged.column(column_name(key)).combine_chunks(), empty),
-                            "value": clean(staged.column(column_name(value)).combine_chunks(), empty),
-                        }
-                    )
-                )
+        pieces = [piece for one in read if (piece := _lookup_piece(one, rule)) is not None]
         if pieces:
-            smallest = pa.concat_tables(pieces).group_by("key").aggregate([("value", "min")]).sort_by("key")
-            smallest = smallest.filter(pc.is_valid(smallest.column("key")))
-            tables[rule] = (smallest.column("key").combine_chunks(), smallest.column("value_min").combine_chunks())
+            found = pa.concat_tables(pieces).group_by("key").aggregate([("value", "min"), ("value", "max")])
+            found = found.filter(pc.is_valid(found.column("key"))).sort_by("key")
+            if rule.is_unique:
+                found = found.filter(pc.equal(found.column("value_min"), found.column("value_max")))
+            tables[rule] = (found.column("key").combine_chunks(), found.column("value_min").combine_chunks())
     return tables
+
+
+def _lookup_piece(one: ReadFile, rule: Lookup) -> pa.Table | None:
+    """Keys and values that one file holds for a lookup; None where it is of another object or lacks the columns."""
+    is_meant = object_name(one.file.base_name) == rule.object or any(spec.table == rule.object for spec in one.specs)
+    if not is_meant or one.reading.staged is None:
+        return None
+    # The words of a CRM's own dialect tell `id` from `.id`; elsewhere all spellings of a header are one.
+    form = fold if one.specs and not all(spec.is_squashed for spec in one.specs) else squash
+    places = {form(cell): position for position, cell in reversed(list(enumerate(one.reading.header)))}
+    key = next((places[form(name)] for name in rule.key if form(name) in places), None)
+    value = next((places[form(name)] for name in rule.value if form(name) in places), None)
+    if key is None or value is None:
+        return None
+    staged = pq.read_table(one.reading.staged, columns=list({column_name(key), column_name(value)}))
+    empty = missing_tokens(())
+    return pa.table(
+        {
+            "key": clean(staged.column(column_name(key)).combine_chunks(), empty),
+            "value": clean(staged.column(column_name(value)).combine_chunks(), empty),
+        }
+    )
 
 
 def drop_staged(work: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -49,12 +49,17 @@ class Translate:
 
 @dataclass(frozen=True)
 class Lookup:
-    """The value another object's record of that key holds; of several the smallest, so that it does not depend on order."""
+    """The value another object's record of that key holds; of several the smallest, so that it does not depend on order.
+
+    `object` is the name of a file's object or a raw table whose files are looked up in. With `is_unique` a key that several values
+    bear gives nothing: where the key is a display name, the record meant is not known.
+    """
 
     by: tuple[str, ...]
     object: str
     key: tuple[str, ...]
     value: tuple[str, ...]
+    is_unique: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,14 +70,51 @@ class Past:
 
 
 @dataclass(frozen=True)
+class WithUnit:
+    """As `Take`, with a unit behind texts that end in a digit: for columns whose header alone says it, such as `金额(万元)`."""
+
+    headers: tuple[str, ...]
+    unit: str
+
+
+@dataclass(frozen=True)
+class When:
+    """The rule's value in rows where the first filled one of these columns matches; NULL elsewhere, and where the file has none of them."""
+
+    headers: tuple[str, ...]
+    pattern: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
 class FirstOf:
     """Row by row the first rule that gives a value."""
 
     rules: tuple[Rule, ...]
 
 
-Rule: TypeAlias = Take | Constant | Words | Translate | Lookup | Past | FirstOf
+Rule: TypeAlias = Take | Constant | Words | Translate | Lookup | Past | WithUnit | When | FirstOf
 LookupTable: TypeAlias = tuple[pa.Array, pa.Array]
+
+
+def parts(rule: Rule) -> Iterator[Rule]:
+    """The rules that a rule is made of, in their order; itself where it is simple."""
+    if isinstance(rule, FirstOf):
+        for part in rule.rules:
+            yield from parts(part)
+    elif isinstance(rule, When):
+        yield from parts(rule.rule)
+    else:
+        yield rule
+
+
+def headers_of(rule: Rule) -> tuple[str, ...]:
+    """Every header whose column can give the rule its value."""
+    found: list[str] = []
+    for part in parts(rule):
+        if not isinstance(part, Constant | FirstOf | When):
+            found += part.by if isinstance(part, Lookup) else part.headers
+    return tuple(found)
 
 
 def fold(header: str) -> str:
@@ -104,6 +146,9 @@ class Columns:
             return []
         if isinstance(rule, FirstOf):
             return [position for part in rule.rules for position in self.used(part)]
+        if isinstance(rule, When):
+            tested = [position for header in rule.headers if (position := self.position(header)) is not None]
+            return [*tested, *self.used(rule.rule)] if tested else []
         headers = rule.by if isinstance(rule, Lookup) else rule.headers
         return [position for header in headers if (position := self.position(header)) is not None]
 
@@ -120,6 +165,16 @@ def evaluate(rule: Rule, columns: Columns, values: Mapping[int, Any], count: int
     if isinstance(rule, Words):
         return _words(rule, columns, values, count)
     taken = _first(rule.headers, columns, values, count)
+    if isinstance(rule, When):
+        return pc.if_else(
+            pc.fill_null(pc.match_substring_regex(taken, rule.pattern, ignore_case=True), False),
+            evaluate(rule.rule, columns, values, count) if columns.used(rule) else pa.nulls(count, pa.string()),
+            pa.scalar(None, pa.string()),
+        )
+    if isinstance(rule, WithUnit):
+        trimmed = pc.utf8_trim_whitespace(taken)
+        is_bare = pc.match_substring_regex(trimmed, r"\d$")
+        return pc.if_else(is_bare, pc.binary_join_element_wise(trimmed, rule.unit, ""), taken)
     if isinstance(rule, Translate):
         place = pc.index_in(
             pc.utf8_lower(taken), value_set=pa.array([old.lower() for old, _ in rule.table], pa.string())
@@ -151,12 +206,13 @@ def _words(rule: Words, columns: Columns, values: Mapping[int, Any], count: int)
         # Few distinct texts stand in such columns: the patterns are tried on the dictionary.
         coded = pc.dictionary_encode(values[position])
         texts = coded.dictionary.to_pylist()
-        words = pa.array([_word(text, rule.patterns) for text in texts], pa.string())
+        words = pa.array([word(text, rule.patterns) for text in texts], pa.string())
         result = pc.coalesce(result, words.take(coded.indices))
     return result if rule.otherwise is None else pc.fill_null(result, rule.otherwise)
 
 
-def _word(text: str, patterns: tuple[tuple[str, str], ...]) -> str | None:
+def word(text: str, patterns: tuple[tuple[str, str], ...]) -> str | None:
+    """The word of the first pattern found in a text."""
     return next((word for pattern, word in patterns if re.search(pattern, text, re.IGNORECASE)), None)
 
 

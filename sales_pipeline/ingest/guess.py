@@ -1,7 +1,8 @@
 """A first mapping from the files themselves: recognised dialect, columns, outcome, dates, each guess with its reason.
 
 What cannot be answered from the files is asked as a question. Nothing is decided from the clock or from outside the files.
-Belongs here: recognising a CRM, and rendering as YAML. Does not belong here: how a plain table is guessed (`guess_table`).
+Belongs here: recognising a CRM, and rendering as YAML. Does not belong here: how a plain table is guessed
+(`guess_table`), what a recognised CRM's files leave open (`guess_crm`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from typing import Any
 
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import InputRejected
-from sales_pipeline.ingest.columns import Constant, fold, squash
+from sales_pipeline.ingest.columns import fold
 from sales_pipeline.ingest.dialects.spec import DialectSpec, TableSpec, built_in, choose
-from sales_pipeline.ingest.guess_table import GuessedMapping, guess_after_closings, guess_stages, guess_tables
+from sales_pipeline.ingest.guess_crm import guess_details
+from sales_pipeline.ingest.guess_table import GuessedMapping, guess_after_closings, guess_tables
 from sales_pipeline.ingest.landing import landed_exports, unpacked
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.ingest.profile import FileProfile, profile_file
 from sales_pipeline.lake.tables import file_sha256
 
-_CRM = ("salesforce", "hubspot", "pipedrive", "tryton")
+_CRM = ("salesforce", "hubspot", "pipedrive", "dynamics", "odoo", "tryton", "chinese")
 
 
 def guess_mapping(landing: Path) -> GuessedMapping:
@@ -141,12 +143,7 @@ def _dialect(files: Sequence[FileProfile]) -> str:
 
 
 def _has_required(spec: TableSpec, file: FileProfile) -> bool:
-    present = {squash(cell) for cell in file.header}
-    return all(
-        any(squash(header) in present for header in getattr(spec.columns[column], "headers", ()))
-        or not hasattr(spec.columns[column], "headers")
-        for column in spec.required_columns
-    )
+    return all(spec.has(column, file.header) for column in spec.required_columns)
 
 
 def _guess_crm(files: Sequence[FileProfile], dialect: str, guessed: GuessedMapping) -> None:
@@ -154,27 +151,7 @@ def _guess_crm(files: Sequence[FileProfile], dialect: str, guessed: GuessedMappi
     tables = {file.name: [chosen.table for chosen in choose(spec, file.name, file.header)] for file in files}
     read = ", ".join(f"{name} ({', '.join(found)})" for name, found in sorted(tables.items()) if found)
     guessed.comments["dialect"] = f"recognised by file names and headers: {read}"[:600]
-    for file in files:
-        for chosen in choose(spec, file.name, file.header):
-            if chosen.table == "stages" and _header_of(chosen, "is_won", file):
-                guessed.comments["dialect"] += (
-                    "\nwhich stages are won or lost is taken from the export's own list of stages"
-                )
-                return
-    for file in files:
-        for chosen in choose(spec, file.name, file.header):
-            if chosen.table != "opportunities" or chosen.columns.get("kind") == Constant("lead"):
-                continue
-            won, stage = _header_of(chosen, "is_won", file), _header_of(chosen, "stage", file)
-            if won is not None:
-                guessed.comments["dialect"] += f"\nwhat is won is told by {won!r} of {file.name}"
-            elif stage is not None:
-                guess_stages(file, stage, guessed)
-
-
-def _header_of(spec: TableSpec, column: str, file: FileProfile) -> str | None:
-    wanted = {squash(name) for name in getattr(spec.columns.get(column), "headers", ())}
-    return next((header for header in file.header if squash(header) in wanted), None)
+    guess_details(files, dialect, guessed)
 
 
 def _guess_encoding(files: Sequence[FileProfile], guessed: GuessedMapping) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sales_pipeline.contracts.raw import RAW_TABLES
 
-Dialect = Literal["salesforce", "hubspot", "pipedrive", "tryton", "table"]
+Dialect = Literal["salesforce", "hubspot", "pipedrive", "dynamics", "odoo", "tryton", "chinese", "table"]
 
 
 REPAIR_REASON = "quarantine_reason"
@@ -81,6 +81,9 @@ class SourceMapping(_Frozen):
         Per table: `full` (a record that is absent was removed) or `delta`. Full where nothing is said.
     synonyms
         By raw column: value as found to value as meant.
+    header_synonyms
+        For a CRM's dialect, by raw column (`stage`, or `accounts.owner_id` for one table alone): headers that mean it besides the built-in
+        ones. Where a file has one of them it comes first. Tables mapped under `tables` name their headers themselves.
     time_zone
         IANA name: instants without an offset are read in it, and days end in it. Close dates are days without a zone, taken as written (of an instant
         the day it is written with); features and models count days in UTC, so that a record means the same in every season. In zones west of
@@ -97,6 +100,7 @@ class SourceMapping(_Frozen):
     outcome: OutcomeRule | None = None
     missing: tuple[str, ...] = ()
     synonyms: dict[str, dict[str, str]] = Field(default_factory=dict)
+    header_synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     date_order: Literal["ymd", "mdy", "dmy"] = "ymd"
     decimal: Literal[".", ","] = "."
     currency: str = "USD"
@@ -133,5 +137,36 @@ class SourceMapping(_Frozen):
                     if column not in table.column_names[4:]:
                         raise ValueError(
                             f"{name} has no column {column!r}; its columns are {', '.join(table.column_names[4:])}"
+                        )
+        return value
+
+    @field_validator("header_synonyms", mode="before")
+    @classmethod
+    def _one_header_is_a_list(cls, value: object) -> object:
+        """A column with a single header may be written without the list around it."""
+        if isinstance(value, dict):
+            return {name: (headers,) if isinstance(headers, str) else headers for name, headers in value.items()}
+        return value
+
+    @field_validator("header_synonyms")
+    @classmethod
+    def _known_columns_and_one_meaning(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        meant: dict[tuple[str, str], str] = {}
+        for name, headers in value.items():
+            table, _, column = name.rpartition(".")
+            tables = [key for key, one in RAW_TABLES.items() if column in one.column_names[4:]]
+            tables = [key for key in tables if not table or key == f"raw_{table}"]
+            if not tables:
+                raise ValueError(
+                    f"there is no column {name!r}: write a raw column such as stage, or table.column such as accounts.owner_id"
+                )
+            for header in headers:
+                if not header.strip():
+                    raise ValueError(f"an empty header cannot mean {name}")
+                for key in tables:
+                    other = meant.setdefault((key, header.strip().casefold()), column)
+                    if other != column:
+                        raise ValueError(
+                            f"the header {header!r} means two columns of {key.removeprefix('raw_')}: {other} and {column}"
                         )
         return value

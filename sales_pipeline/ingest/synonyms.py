@@ -5,6 +5,8 @@ Belongs here: word lists for `guess`. Does not belong here: what a CRM's own exp
 
 from __future__ import annotations
 
+from sales_pipeline.ingest.dialects import chinese
+
 FILE_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("", ("dictionary", "readme", "glossary", "codebook")),
     ("owners", ("team", "user", "owner", "agent", "rep", "seller", "employee")),
@@ -92,8 +94,11 @@ NUMBERS = ("amount", "annual_revenue", "employees", "list_price", "crm_probabili
 OUTCOME_HEADERS = (
     "opportunity result", "result", "outcome", "opportunity status", "deal status", "lead status", "status", "converted", "is won", "won", "closed won", "target", "win",
 )  # fmt: skip
-WON = r"^(closed[ -]*)?(won|win|converted|sold|success(ful)?)$|^closed[ -]*won\b"
-LOST = r"^(closed[ -]*)?(lost|loss|lose|dead|disqualified|abandoned|rejected|cancel+ed|not converted)$|^closed[ -]*(lost|not converted)\b"
+WON = r"^(closed[ -]*)?(won|win|converted|sold|success(ful)?)$|^closed[ -]*won\b|" + chinese.WON
+LOST = (
+    r"^(closed[ -]*)?(lost|loss|lose|dead|disqualified|abandoned|rejected|cancel+ed|not converted)$|^closed[ -]*(lost|not converted)\b|"
+    + chinese.LOST
+)
 YES, NO = ("1", "true", "yes", "y"), ("0", "false", "no", "n")
 PLACEHOLDERS = (
     "select",
@@ -116,5 +121,5 @@ CURRENCIES = (
     ("EUR", r"\beur\b|€"),
     ("GBP", r"\bgbp\b|£"),
     ("CHF", r"\bchf\b"),
-    ("CNY", r"\bcny\b|\brmb\b|¥"),
+    ("CNY", r"\bcny\b|\brmb\b|¥|人民币|\d\s*[百千]?[万萬亿億]|\d\s*元|[(（][百千]?[万亿]?元[)）]"),
 )

@@ -69,6 +69,7 @@ SELECT source_file, source_record, exported_at, opportunity_id, kind, pipeline, 
   touched_spelling, opportunity_id <> opportunity_id_text AS touched_id, stage_text <> stage_raw AS touched_blanks,
   stage <> stage_text AS touched_stage_label, (stage_key IS NULL AND outcome_key IS NULL AND state = 'open') AS touched_no_stage,
   (amount IS NOT NULL AND NOT is_plain_number(amount_raw, '.')) AS touched_amount,
+  CASE WHEN amount IS NOT NULL AND NOT is_plain_number(amount_raw, '.') THEN cjk_exponent(bare_number(amount_raw)) <> 'e0' END AS touched_amount_unit,
   crm_close_date < CAST(created_at AS DATE) AS touched_close_before_creation,
   ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
 FROM judged

@@ -27,9 +27,13 @@ CREATE MACRO day_text(x, date_order) AS CASE
   WHEN REGEXP_MATCHES(x, '^[0-9]{1,2}[-/.][0-9]{1,2}[-/.](19[7-9][0-9]|20[0-9][0-9])([T ,]|$)') THEN REGEXP_EXTRACT(x, '^[0-9]+[-/.][0-9]+[-/.]([0-9]{4})', 1) || '-'
     || CASE WHEN is_month_first(x, date_order) THEN day_part(x, 1) || '-' || day_part(x, 2) ELSE day_part(x, 2) || '-' || day_part(x, 1) END
 END;
+-- 2026年6月30日, with a time or without: the parts of it (1 year, 2 month, 3 day, 5 hour, 6 minute, 8 second), and the day
+CREATE MACRO cjk_part(x, n) AS REGEXP_EXTRACT(x, '^\s*(19[7-9][0-9]|20[0-9][0-9])年\s*([0-9]{1,2})月\s*([0-9]{1,2})[日号]\s*(([01]?[0-9]|2[0-3])[:时点]([0-5][0-9])([:分]([0-5][0-9])?秒?)?)?\s*$', n);
+CREATE MACRO cjk_day(x) AS cjk_part(x, 1) || '-' || LPAD(cjk_part(x, 2), 2, '0') || '-' || LPAD(cjk_part(x, 3), 2, '0');
 -- a day as written; of an instant the day it is written with
 CREATE MACRO parse_day(x, date_order) AS TRY_CAST(CASE
-  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]$') THEN x ELSE day_text(TRIM(x), date_order)
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]$') THEN x
+  WHEN x LIKE '%年%' THEN cjk_day(x) ELSE day_text(TRIM(x), date_order)
 END AS DATE);
 CREATE MACRO time_part(x, n) AS REGEXP_EXTRACT(x, '^[0-9./-]{8,10}[T ,]+([01]?[0-9]|2[0-3]):([0-5][0-9])(:([0-5][0-9])([.][0-9]+)?)? ?([AaPp][Mm])? ?(Z|z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])?$', n);
 CREATE MACRO hour_text(x) AS LPAD(CASE
@@ -47,6 +51,7 @@ CREATE MACRO parse_instant(x, date_order, zone) AS TRY_CAST(CASE
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?(Z|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])$') THEN x
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?$') THEN x || ' ' || zone
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]$') THEN x || ' 00:00:00 ' || zone
+  WHEN x LIKE '%年%' THEN cjk_day(x) || ' ' || LPAD(cjk_part(x, 5), 2, '0') || ':' || LPAD(cjk_part(x, 6), 2, '0') || ':' || LPAD(cjk_part(x, 8), 2, '0') || ' ' || zone
   ELSE instant_text(TRIM(x), date_order, zone)
 END AS TIMESTAMPTZ);
 
@@ -72,13 +77,22 @@ CREATE MACRO amount_digits(b) AS CASE
 END;
 CREATE MACRO signed_number(b, decimal_sign) AS CASE WHEN REGEXP_MATCHES(b, '[(-]') THEN '-' ELSE '' END || plain_number(amount_digits(b), decimal_sign);
 CREATE MACRO is_plain_number(x, decimal_sign) AS REGEXP_MATCHES(x, '^-?[0-9]+$') OR (decimal_sign = '.' AND REGEXP_MATCHES(x, '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]{1,2})?$'));
+-- Chinese amounts, as 12.5万元, ￥1,200万, 3千万 and 1.2亿: whether a bare amount is one, its power of ten, and its number; NULL for a unit that is
+-- none. An amount of two units (1亿2000万) and one that is about (约5万) are no such amount.
+CREATE MACRO is_cjk_amount(b) AS REGEXP_MATCHES(b, '^[(]?[-+]?(人民币|[A-Z]{0,3}\p{Sc}|CNY|RMB)?[-+]?[0-9][0-9.,]*[十百千万萬亿億]{0,2}(元|圆|人民币)?(整|CNY|RMB|人民币)?[)]?$') AND REGEXP_MATCHES(b, '[十百千万萬亿億元圆币]');
+CREATE MACRO cjk_exponent(b) AS CASE REGEXP_EXTRACT(b, '([十百千万萬亿億]*)(元|圆|整|人民币|CNY|RMB)*[)]?$', 1)
+  WHEN '' THEN 'e0' WHEN '百' THEN 'e2' WHEN '千' THEN 'e3' WHEN '万' THEN 'e4' WHEN '萬' THEN 'e4' WHEN '十万' THEN 'e5' WHEN '百万' THEN 'e6' WHEN '百萬' THEN 'e6'
+  WHEN '千万' THEN 'e7' WHEN '千萬' THEN 'e7' WHEN '亿' THEN 'e8' WHEN '億' THEN 'e8' WHEN '十亿' THEN 'e9' WHEN '百亿' THEN 'e10' WHEN '千亿' THEN 'e11' WHEN '万亿' THEN 'e12'
+END;
+CREATE MACRO cjk_number(b, decimal_sign) AS signed_number(REGEXP_REPLACE(b, '人民币|CNY|RMB|[十百千万萬亿億元圆整]', '', 'g'), decimal_sign) || cjk_exponent(b);
+CREATE MACRO any_number(b, decimal_sign) AS CASE WHEN is_cjk_amount(b) THEN cjk_number(b, decimal_sign) ELSE signed_number(b, decimal_sign) END;
 -- money: currency sign or code before or after, thousands by , . ' or blank, brackets or a trailing minus for negatives
 CREATE MACRO parse_amount(x, decimal_sign) AS TRY_CAST(CASE
-  WHEN is_plain_number(x, decimal_sign) THEN x ELSE signed_number(bare_number(x), decimal_sign)
+  WHEN is_plain_number(x, decimal_sign) THEN x ELSE any_number(bare_number(x), decimal_sign)
 END AS DECIMAL(18, 2));
 -- a number in the same notations, as a double
 CREATE MACRO parse_number(x, decimal_sign) AS TRY_CAST(CASE
-  WHEN is_plain_number(x, decimal_sign) THEN x ELSE signed_number(bare_number(x), decimal_sign)
+  WHEN is_plain_number(x, decimal_sign) THEN x ELSE any_number(bare_number(x), decimal_sign)
 END AS DOUBLE);
 -- a yes or no
 CREATE MACRO parse_flag(x) AS CASE
@@ -101,9 +115,12 @@ CREATE MACRO sfid18(x) AS CASE
   ELSE x
 END;
 CREATE MACRO sfid18_of_15(x) AS CASE WHEN LENGTH(x) = 15 AND REGEXP_MATCHES(x, '^[A-Za-z0-9]{15}$') THEN x || sf_checks(x) ELSE x END;
+-- a GUID in lower case without braces; other text (a display name) as it is
+CREATE MACRO guid(x) AS CASE WHEN REGEXP_MATCHES(x, '^[{]?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}[}]?$') THEN LOWER(REGEXP_REPLACE(x, '[{}]', '', 'g')) ELSE x END;
 -- an identifier: trimmed, and where `id_style` is 'salesforce' to 18 characters ('salesforce_folded': also with its case repaired, which is
--- slow); NULL when empty
+-- slow), where it is 'guid' GUIDs to one spelling; NULL when empty
 CREATE MACRO parse_id(x, id_style) AS CASE
+  WHEN id_style = 'guid' THEN guid(clean_text(x))
   WHEN id_style = 'salesforce' THEN sfid18_of_15(trimmed(x)) WHEN id_style = 'salesforce_folded' THEN sfid18(trimmed(x)) ELSE clean_text(x)
 END;
 
