@@ -18,7 +18,7 @@ from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import SalesPipelineError
 from sales_pipeline.ingest.assemble import ReadFile, read_one
-from sales_pipeline.ingest.columns import Columns, Take, clean, missing_tokens
+from sales_pipeline.ingest.columns import Columns, FirstOf, Take, clean, missing_tokens
 from sales_pipeline.ingest.dialects.spec import DialectSpec, TableSpec, positions, resolve
 from sales_pipeline.ingest.exports import hold_export, state_instant
 from sales_pipeline.ingest.landing import LandedExport, SourceFile, landed_exports, unpacked
@@ -149,7 +149,7 @@ def _of_stages(read: Sequence[ReadFile], mapping: SourceMapping) -> list[Finding
 
 def _values(one: ReadFile, spec: TableSpec, columns: Columns) -> list[str]:
     rule = spec.columns.get("stage")
-    used = columns.used(rule) if isinstance(rule, Take) else []
+    used = columns.used(rule) if isinstance(rule, Take | FirstOf) else []
     if not used or one.reading.staged is None:
         return []
     column = pq.read_table(one.reading.staged, columns=[column_name(used[0])]).column(0).combine_chunks()

@@ -13,7 +13,7 @@ from sqlglot import exp
 from sales_pipeline.domain.time import zone
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.compiler import DIALECT
-from sales_pipeline.ingest.columns import Columns, Take
+from sales_pipeline.ingest.columns import Columns, FirstOf, Take
 from sales_pipeline.ingest.dialects.spec import TableSpec
 from sales_pipeline.ingest.reader import column_name
 
@@ -30,7 +30,7 @@ def recorded_positions(spec: TableSpec, columns: Columns) -> list[int]:
 
     Where a table of activities records nothing else, when they happened counts: they are done, unless the file says which are.
     """
-    rules = [rule for name in RECORDED if isinstance(rule := spec.columns.get(name), Take)]
+    rules = [rule for name in RECORDED if isinstance(rule := spec.columns.get(name), Take | FirstOf)]
     found = [position for rule in rules for position in columns.used(rule)]
     if not found and spec.table == "activities" and "is_done" not in spec.columns:
         found = columns.used(spec.columns["occurred_at"]) if "occurred_at" in spec.columns else []

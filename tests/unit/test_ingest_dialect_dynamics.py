@@ -215,9 +215,9 @@ def test_names_for_ids_are_asked_where_no_table_holds_the_ids(tmp_path: Path) ->
 
 
 def test_single_kinds_of_activities_are_known_by_their_key_column(tmp_path: Path, engine: Engine) -> None:
-    from tests.support.crm_files import raw_rows
     from sales_pipeline.ingest.exports import collect
     from sales_pipeline.lake.layout import Lake
+    from tests.support.crm_files import raw_rows
 
     landing = tmp_path / "exports"
     write_csv(landing / "Deals.csv", OPPORTUNITIES)
