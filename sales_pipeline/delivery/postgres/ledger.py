@@ -35,24 +35,17 @@ _SET_UP = (
         shown_since timestamptz NOT NULL DEFAULT clock_timestamp()
     )
     """,
-    # Which run is shown, by the reader's own snapshot. What the snapshot shows may be gone or of another shape by now: then nothing
-    # true could be shown, and the transaction has to begin again.
+    # What the reader's snapshot says is shown may be gone by now, of another shape, or not in the plan that was made just before the
+    # snapshot. Then nothing true can be shown: the reader has to begin again, which drivers do for this SQLSTATE.
     """
-    CREATE OR REPLACE FUNCTION runs.shown_run(of_table text, of_shape text) RETURNS integer
-    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-    DECLARE
-        run record;
+    CREATE OR REPLACE FUNCTION runs.require_shown(run_id text, view_name text, is_there boolean) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $body$
     BEGIN
-        SELECT l.run_number, l.run_id, l.tables -> $1 ->> 'shape' AS shape, l.tables -> $1 ->> 'name' AS name INTO run
-        FROM runs.current_run AS c JOIN runs.ledger AS l ON l.run_number = c.run_number;
-        IF NOT FOUND THEN
-            RETURN NULL;
-        END IF;
-        IF run.shape IS DISTINCT FROM $2 OR to_regclass(format('runs.%I', run.name)) IS NULL THEN
-            RAISE EXCEPTION 'published.% does not show run % any more', $1, run.run_id
+        IF is_there IS NOT TRUE THEN
+            RAISE EXCEPTION 'published.% cannot show run % to this transaction', view_name, run_id
                 USING ERRCODE = 'serialization_failure', HINT = 'Begin the transaction again.';
         END IF;
-        RETURN run.run_number;
+        RETURN true;
     END
     $body$
     """,

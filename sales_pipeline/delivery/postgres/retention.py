@@ -50,7 +50,7 @@ def drop_old_runs(connection: Connection[Any], keep_runs: int) -> Retention:
             because = because or reason
         _drop_empty_shapes(connection)
     except psycopg.Error as error:
-        because = because or f"{error.diag.message_primary or type(error).__name__} ({error.sqlstate})"
+        because = because or _said(error)
     return Retention(tuple(dropped), tuple(postponed), because)
 
 
@@ -85,6 +85,8 @@ def _drop_run(connection: Connection[Any], run: ledger.LedgerRow) -> str | None:
                     connection.execute(tables.drop_table(name))
         except errors.LockNotAvailable:
             reason = "readers, or another publisher, hold what should be dropped"
+        except psycopg.Error as error:
+            reason = _said(error)
     return reason
 
 
@@ -106,3 +108,7 @@ def _names(run: ledger.LedgerRow) -> list[str]:
 def _is_there(connection: Connection[Any], name: str) -> bool:
     asked = [tables.in_runs(name).as_string(connection)]
     return connection.execute("SELECT to_regclass(%s) IS NOT NULL", asked).fetchone() == (True,)
+
+
+def _said(error: psycopg.Error) -> str:
+    return f"{error.diag.message_primary or type(error).__name__} ({error.sqlstate})"

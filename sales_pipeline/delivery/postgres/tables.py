@@ -71,6 +71,13 @@ def analyze(name: str) -> sql.Composed:
     return sql.SQL("ANALYZE {}").format(in_runs(name))
 
 
+def lock_alone(names: Sequence[str]) -> sql.Composed:
+    """Keep readers out of tables of shapes (not of the runs in them) until the transaction ends."""
+    return sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(
+        sql.SQL(", ").join(sql.SQL("ONLY {}").format(in_runs(name)) for name in names)
+    )
+
+
 def drop_table(name: str) -> sql.Composed:
     """Drop a table of schema `runs`; fails where something stands on it."""
     return sql.SQL("DROP TABLE IF EXISTS {}").format(in_runs(name))
