@@ -51,3 +51,8 @@ def results_table(
         "message": pa.array(messages if messages is not None else [None] * count, pa.string()),
     }
     return pa.table(columns, schema=arrow_schema(DELIVERY_RESULTS))
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """DELIVERY_RESULTS of several parts as one table; of none, an empty one."""
+    return pa.concat_tables([arrow_schema(DELIVERY_RESULTS).empty_table(), *tables])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from sales_pipeline.delivery.channels.base import results_table
+from sales_pipeline.delivery.channels.base import joined, results_table
 from sales_pipeline.delivery.journal import Journal
 from sales_pipeline.delivery.parcel import MANIFEST, Parcel
 from sales_pipeline.delivery.results.sent import sent_keys
@@ -38,7 +38,7 @@ def kit_files(parcel: Parcel) -> dict[str, str]:
 def kept_results(parcel: Parcel, journal: Journal) -> pa.Table | None:
     """DELIVERY_RESULTS of a parcel that is delivered already, else None."""
     tables = [journal.results(part) for part in parcel.parts]
-    return None if any(table is None for table in tables) or not tables else pa.concat_tables(tables)
+    return None if any(table is None for table in tables) or not tables else joined(tables)
 
 
 def parcel_keys(parcel: Parcel) -> dict[str, list[str]]:
@@ -49,4 +49,4 @@ def parcel_keys(parcel: Parcel) -> dict[str, list[str]]:
 def all_succeeded(parcel: Parcel, keys: dict[str, list[str]], journal: Journal) -> pa.Table:
     """The whole kit arrived: so did every row."""
     tables = [journal.finish(part, results_table(part, keys[part.name], "succeeded")) for part in parcel.parts]
-    return pa.concat_tables(tables) if tables else pa.table([])
+    return joined(tables)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sales_pipeline.delivery.channels.base import joined
 from sales_pipeline.delivery.channels.credentials import secret_of
 from sales_pipeline.delivery.channels.remote import NoAnswer, Remote
 from sales_pipeline.delivery.channels.salesforce_jobs import DELIMITERS, ENDED, LINE_ENDS, Info, Jobs
@@ -79,7 +80,7 @@ class Salesforce:
                     results = self._part_results(jobs, parcel, part, journal, keys[part.name])
                     done = journal.finish(part, results)
                 tables.append(done)
-        return pa.concat_tables(tables)
+        return joined(tables)
 
     def _part_results(self, jobs: Jobs, parcel: Parcel, part: Part, journal: Journal, keys: list[str]) -> pa.Table:
         ends = Ends(part, keys)

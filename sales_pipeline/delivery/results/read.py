@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sales_pipeline.contracts.delivery import OUTCOMES
+from sales_pipeline.delivery.channels.base import joined
 from sales_pipeline.delivery.parcel import Parcel, Part
 from sales_pipeline.delivery.results.ends import Ends, Mismatch, coded
 from sales_pipeline.delivery.results.files import result_rows
@@ -66,7 +67,7 @@ def gathered(parcel: Parcel, pieces: Sequence[pa.Table]) -> pa.Table:
                 settled.add(row["key"])
                 ends.settle(row["key"], row["outcome"], row["remote_id"], code=row["code"], message=row["message"])
         tables.append(ends.table())
-    return pa.concat_tables(tables)
+    return joined(tables)
 
 
 def _refuse_own_file(path: Path, parcel: Parcel) -> None:
