@@ -64,7 +64,7 @@ def build_kit(
         Owners' ids the target knows, as the kit writes them; None where nobody says.
 
     Nothing is sent, and the state is not touched. The caller holds the target's lock. Raises ConfigurationError when the mapping names a
-    column that is not there, EnvironmentProblem when a published file was changed, and DeliveryBlocked when the bytes written fail the last check. Moves
+    column that is not there, EnvironmentProblem when a published file was changed or lost, and DeliveryBlocked when the bytes written fail the last check. Moves
     above the limit are facts of the kit: the caller stops the delivery.
     """
     state = read_state(lake, target)
@@ -193,13 +193,16 @@ def _none_left_out() -> pa.Table:
 def _verify(run: PublishedRun, item: ObjectSpec) -> None:
     """The published file is the one its run wrote."""
     name = f"{published_table(item.source).name}.parquet"
-    told = run.manifest.get("files", {}).get(name)
-    if told is not None and file_sha256(run.path / name) != told["sha256"]:
+    told, path = run.manifest.get("files", {}).get(name), run.path / name
+    if told is None:
+        return
+    found = file_sha256(path) if path.is_file() else None
+    if found != told["sha256"]:
         raise EnvironmentProblem(
-            "a published file was changed",
+            "a published file was changed or lost",
             expected=f"sha256 {told['sha256']}",
-            found="other bytes",
-            where=str(run.path / name),
+            found="no such file" if found is None else f"sha256 {found}",
+            where=str(path),
             fix="restore the file from a backup, or run that day again into a new lake",
         )
 
