@@ -111,6 +111,10 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
         wanted=(lambda found: _wanted(chosen, found, is_lookup, specs)) if chosen or is_lookup else None,
     )
     one = ReadFile(file, chosen, is_lookup, reading)
+    if chosen and (others := reading.facts.get("sheets_not_read")):
+        warnings.append(
+            f"the workbook has other sheets, which are not read: {', '.join(others)}; save each as a file of its own"
+        )
     one.facts = {"warnings": sorted(set(warnings)), "header": list(reading.header)}
     if chosen and reading.facts["records"] > 20 and reading.facts["accepted"] * 2 < reading.facts["records"]:
         raise _unreadable(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -43,6 +44,19 @@ def workbook_rows(path: Path, sheet: str | None, *, label: str) -> Iterator[list
         yield [cell_text(cell) for cell in row]
 
 
+def unread_sheets(path: Path, sheet: str | None) -> list[str]:
+    """The visible sheets of a workbook beside the one that is read, which may hold tables of their own."""
+    import python_calamine
+
+    with contextlib.suppress(python_calamine.CalamineError, OSError, ValueError):
+        sheets = python_calamine.load_workbook(str(path)).sheets_metadata
+        read = sheet or (sheets[0].name if sheets else None)
+        return [
+            one.name for one in sheets if one.name != read and one.visible == python_calamine.SheetVisibleEnum.Visible
+        ]
+    return []
+
+
 def cell_text(value: Any) -> str:
     """A workbook's cell as text: whole numbers without a point, ISO days and instants, true and false."""
     if isinstance(value, bool):
@@ -72,7 +86,7 @@ def workbook_header(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]
 def read_workbook(path: Path, sheet: str | None, *, label: str, folder: Path) -> FileReading:
     """A sheet as `reader.read_file` would give it. The header is the first row that fills more than half as many cells as rows do."""
     rows = list(workbook_rows(path, sheet, label=label))
-    facts: dict[str, Any] = {"lane": "workbook", "records": len(rows)}
+    facts: dict[str, Any] = {"lane": "workbook", "records": len(rows), "sheets_not_read": unread_sheets(path, sheet)}
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
     if not any(filled):
         blanks = dict.fromkeys(range(len(rows)), ("structural", rec.BLANK, None))

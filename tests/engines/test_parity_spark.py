@@ -9,7 +9,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import sqlglot
 
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import Canonical, prepare
@@ -162,6 +164,25 @@ def test_cleaning_and_features_agree(seed: int, size: int, tmp_path: Path, duck:
         assert one.absent == other.absent
         for part in ("spine", "features", "attributes", "outcomes"):
             _compare(getattr(one, part), getattr(other, part))
+
+
+PARSED = (
+    "12.5万元", "¥1,200万", "3千万", "1.2亿", "约5万", "1亿2000万", "人民币 5 万元整", "-3萬", "5百千", "2026年6月30日", "2026年06月30日 10:30", "2026年1月2日3时04分",
+    "2026年2月31日", "2026年6月", "{0AB1C2D3-0000-4000-8000-00000000ABCD}", "Ada Owner", "1,234.56", "", None,
+)  # fmt: skip
+
+
+def test_chinese_notations_and_guids_are_read_alike(duck: Engine, spark: Engine) -> None:
+    model = sqlglot.parse_one(
+        "SELECT n, parse_amount(x, '.') AS amount, parse_day(x, 'ymd') AS day, CAST(parse_instant(x, 'ymd', 'UTC') AS VARCHAR) AS instant,"
+        " parse_id(x, 'guid') AS id, cjk_exponent(bare_number(x)) AS exponent FROM t ORDER BY n",
+        read="duckdb",
+    )
+    texts = pa.table({"n": range(len(PARSED)), "x": pa.array(PARSED, pa.string())})
+    left, right = (engine.query(model, {"t": texts}).to_pylist() for engine in (duck, spark))  # type: ignore[arg-type]
+    for row in (*left, *right):
+        row["instant"] = row["instant"] and row["instant"][:19]
+    assert left == right
 
 
 def test_an_export_of_a_single_open_deal_agrees(tmp_path: Path, duck: Engine, spark: Engine) -> None:

@@ -48,6 +48,14 @@ INSTANTS: dict[str, datetime | None] = {
     "15.07.2009 14:05": _utc(2009, 7, 15, 12, 5),
     "20240102": _utc(2024, 1, 1, 23),
     " 2024-01-02 ": _utc(2024, 1, 1, 23),
+    "2024年7月2日": _utc(2024, 7, 1, 22),
+    "2024年01月02日 03:04": _utc(2024, 1, 2, 2, 4),
+    "2024年1月2日3时04分05秒": _utc(2024, 1, 2, 2, 4, 5),
+    " 2024年1月2号 ": _utc(2024, 1, 1, 23),
+    "2024年1月": None,
+    "2024年2月31日": None,
+    "2024年1月2日 25:00": None,
+    "24年1月2日": None,
     "2024-13-01": None,
     "2024-02-31": None,
     "31/02/2024": None,
@@ -77,6 +85,9 @@ def test_instants(engine: Engine) -> None:
         ("13/04/2024", "dmy", date(2024, 4, 13)),
         ("2024/4/3", "dmy", date(2024, 4, 3)),
         ("2024-04-03T23:30:00-08:00", "ymd", date(2024, 4, 3)),
+        ("2024年4月3日", "dmy", date(2024, 4, 3)),
+        ("2024年12月03日 23:30", "ymd", date(2024, 12, 3)),
+        ("2024年13月3日", "ymd", None),
     ],
 )
 def test_days(engine: Engine, text: str, order: str, day: date | None) -> None:
@@ -105,6 +116,26 @@ AMOUNTS: dict[str, tuple[str | None, str | None]] = {
     "(5": (None, None),
     "--5": (None, None),
     "99999999999999999999": (None, None),
+    "12.5万元": ("125000", "125000"),
+    "¥1,200万": ("12000000", "12000"),
+    "3千万": ("30000000", "30000000"),
+    "1.2亿": ("120000000", "120000000"),
+    "2万亿": ("2000000000000", "2000000000000"),
+    "人民币 5 万元整": ("50000", "50000"),
+    "2.675万": ("26750", "26750000"),
+    "5,000元": ("5000", "5"),
+    "-3萬": ("-30000", "-30000"),
+    "5万CNY": ("50000", "50000"),
+    "约5万": (None, None),
+    "5-10万": (None, None),
+    "5万以上": (None, None),
+    "1亿2000万": (None, None),
+    "3万5": (None, None),
+    "5万美元": (None, None),
+    "5百千": (None, None),
+    "5千百": (None, None),
+    "三万": (None, None),
+    "9999999999万亿": (None, None),
 }
 
 
@@ -140,3 +171,11 @@ def test_short_salesforce_ids_are_lengthened_without_looking_for_folded_ones(eng
 
 def test_the_text_none_is_a_value(engine: Engine) -> None:
     assert _read(engine, "clean_text(x)", ["None", "  a \t b ", "\u3000", ""]) == ["None", "a b", None, None]
+
+
+def test_guids_have_one_spelling_and_other_text_stays(engine: Engine) -> None:
+    guid = "0AB1C2D3-0000-4000-8000-00000000ABCD"
+    found = _read(
+        engine, "parse_id(x, 'guid')", [guid, f" {{{guid}}} ", guid.lower(), "Ada  Owner", guid[:-1], "", None]
+    )
+    assert found == [guid.lower(), guid.lower(), guid.lower(), "Ada Owner", guid[:-1], None, None]

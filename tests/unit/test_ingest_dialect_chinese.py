@@ -222,6 +222,20 @@ def test_two_headers_for_one_column_are_an_error_until_the_user_names_one(tmp_pa
     assert not _errors(tmp_path, header_synonyms={"stage": "商机阶段"}, exported_at="newest")
 
 
+def test_other_sheets_of_a_workbook_are_told(tmp_path: Path) -> None:
+    from openpyxl import load_workbook
+
+    write_xlsx(tmp_path / "商机.xlsx", DEALS, sheet="商机")
+    book = load_workbook(tmp_path / "商机.xlsx")
+    book.create_sheet("客户").append(["客户编号"])
+    book.create_sheet("hiddenSheet").sheet_state = "veryHidden"
+    book.save(tmp_path / "商机.xlsx")
+    [told] = [
+        finding.message for finding in check(tmp_path, SourceMapping(dialect="chinese")) if "sheets" in finding.message
+    ]
+    assert "the workbook has other sheets, which are not read: 客户; save each as a file of its own" in told
+
+
 def test_a_plain_table_with_a_unit_in_its_header_is_read_in_it(tmp_path: Path, engine: Engine) -> None:
     write_csv(tmp_path / "in" / "a.csv", (("号", "金额（万元）"), [("1", "12.5"), ("2", "8千")]))
     mapping = SourceMapping(

@@ -5,11 +5,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from sales_pipeline.clean.params import CleanParams
+from sales_pipeline.clean.prepare import prepare
 from sales_pipeline.engines.duckdb import DuckDBEngine
-from sales_pipeline.ingest.dialects.spec import built_in, object_name
+from sales_pipeline.ingest.dialects.spec import attribute_positions, built_in, object_name
 from sales_pipeline.ingest.exports import IngestedExport, collect
 from sales_pipeline.ingest.params import SourceMapping, TableMapping
 from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import read_table
 
 OPPORTUNITY = (
     "ID,STAGENAME,AMOUNT,CLOSEDATE,ISWON,ISCLOSED,CREATEDDATE,OWNERID,NAME,FISCALYEAR,REGION__C,LASTACTIVITYDATE\n"
@@ -236,3 +239,51 @@ def test_pipedrive_deals_are_what_their_log_says_last(ingest) -> None:
     assert (second["owner_id"], second["is_closed"], second["source_record"]) == ("55", "false", 7)
     assert len(rows(one, "raw_field_history")) == len(log)
     assert rows(one, "raw_activities")[0]["kind"] == "call"
+
+
+@pytest.mark.parametrize("name", ["salesforce", "hubspot", "pipedrive", "dynamics", "odoo", "tryton"])
+def test_what_our_deliveries_write_does_not_come_back_as_evidence(name: str) -> None:
+    from sales_pipeline.delivery.targets.spec import load_target
+
+    target = load_target(name)
+    fields = [f.field for one in target.objects if one.source == "scores" and not one.is_off for f in one.fields]
+    spec = next(spec for spec in built_in(name).tables if spec.table == "opportunities")
+    taken, left = attribute_positions(spec, fields, set())
+    assert fields and not taken
+    assert set(left) == set(fields)
+
+
+@pytest.mark.parametrize("name", ["salesforce", "hubspot", "pipedrive", "dynamics"])
+def test_a_delivered_task_is_known_again_by_its_key(name: str) -> None:
+    from sales_pipeline.delivery.targets.spec import load_target
+
+    target = load_target(name)
+    keys = [one.key.field for one in target.objects if one.source == "follow_ups" and not one.is_off]
+    specs = [spec for spec in built_in(name).tables if spec.table == "activities"]
+    assert keys and all(spec.has("queue_id", (key,)) for spec in specs for key in keys if "Events" not in spec.objects)
+
+
+def test_labels_that_users_renamed_are_learned(ingest) -> None:
+    one = ingest(
+        "hubspot",
+        {"deals.csv": "Record ID,Phase,Create Date,Worth\n7,Won,2024-07-01,10\n"},
+        header_synonyms={"stage": ["Phase"], "amount": "Worth", "accounts.owner_id": ["Worth"]},
+    )
+    [deal] = rows(one, "raw_opportunities")
+    assert (deal["stage"], deal["amount"]) == ("Won", "10")
+
+
+def test_a_status_goes_before_an_open_stage(ingest, engine, tmp_path: Path) -> None:
+    mapping = SourceMapping(dialect="pipedrive", stages={"open": ["Talks"]})
+    one = ingest(
+        "pipedrive",
+        {
+            "deals.csv": "Deal - ID,Deal - Stage,Deal - Status,Deal - Deal created,Deal - Win Probability\n"
+            "1,Talks,Open,2024-01-01,0.4\n2,Talks,Lost,2024-01-01,0.2\n3,Talks,Won,2024-01-01,0.3\n"
+        },
+        stages={"open": ["Talks"]},
+    )
+    canonical = prepare(Lake(tmp_path / "lake"), [one], mapping, CleanParams(), engine)
+    states = {row["opportunity_id"]: row["state"] for row in read_table(canonical.tables["opportunities"]).to_pylist()}
+    assert states == {"1": "open", "2": "lost", "3": "won"}
+    assert "raw_opportunity_attributes" not in one.tables

@@ -156,7 +156,7 @@ def _activity(own: tuple[str, ...], kind: Rule) -> dict[str, Rule]:
             ("Activity Status", "Status Reason", "Status"),
             ((r"^\s*(completed|closed|sent|received|made|held)", "true"), (r"\S", "false")),
         ),
-        "queue_id": Take(("Queue Id", "Follow Up Id")),
+        "queue_id": Take(("Follow-Up Key", "Queue Id", "Follow Up Id")),
         "modified_at": _MODIFIED,
         "is_deleted": Words(("Activity Status", "Status Reason", "Status"), ((r"^\s*cancell?ed", "true"),)),
     }

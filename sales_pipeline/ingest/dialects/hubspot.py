@@ -101,6 +101,7 @@ def _engagement(kind: str | None, is_done: Rule) -> dict[str, Rule]:
         "due_at": Take(("Due date", "property_hs_timestamp", "start_time")),
         "logged_at": Take(_CREATED),
         "is_done": is_done,
+        "queue_id": Take(("Follow-Up Key", "property_follow_up_key", "follow_up_key")),
         "modified_at": _MODIFIED,
         "is_deleted": _DELETED,
     }

@@ -127,6 +127,7 @@ _TABLES = (
             "is_done": Words(
                 ("done", "Activity - Done", "status"), ((r"^\s*(true|1|yes|done)", "true"), (r"\S", "false"))
             ),
+            "queue_id": Take(("Activity - Follow-Up Key", "Follow-Up Key", "follow_up_key")),
             "modified_at": Take(("update_time", "Activity - Update time")),
         },
         objects=("activity", "activities"),

@@ -116,7 +116,7 @@ _ACTIVITY: dict[str, Rule] = {
     "owner_id": Take(("OwnerId",)),
     "direction": Words(("CallType", "TaskSubtype", "Subject"), DIRECTION),
     "logged_at": Take(("CreatedDate",)),
-    "queue_id": Take(("Queue_Id__c", "QueueId__c", "Follow_Up_Id__c")),
+    "queue_id": Take(("Follow_Up_Key__c", "Queue_Id__c", "QueueId__c", "Follow_Up_Id__c")),
     "modified_at": _MODIFIED,
     "is_deleted": _DELETED,
 }

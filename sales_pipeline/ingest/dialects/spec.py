@@ -35,6 +35,12 @@ _PRIVATE = re.compile(
     r"|电话|手机|邮箱|邮件|传真|姓名|联系人|地址|微信|身份证|生日|备注|描述|说明|网址"
 )
 
+_DELIVERED = re.compile(
+    r"^(deal|x|new)?(winprobability|scoreband|expectedamount|expectedvalue|predictedclosedate|nextfollowup|reasonfor|reasonagainst"
+    r"|(score)?reason(up|down)|scoremodel|scoredat)c?$"
+)
+"""Fields that our own deliveries write, as a CRM's export heads them: they must not come back as evidence."""
+
 
 @dataclass(frozen=True)
 class TableSpec:
@@ -349,6 +355,8 @@ def attribute_positions(
             left[cell] = "written by `quarantine`"
         elif form in spec.system or form.startswith("fivetran"):
             left[cell] = "system column, as of the export"
+        elif not spec.globs and _DELIVERED.match(form):
+            left[cell] = "written by our own deliveries"
         elif form in spec.private or _PRIVATE.search(cell.lower().replace("_", " ")):
             left[cell] = "about people, or free text"
         else:
