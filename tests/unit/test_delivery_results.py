@@ -1,9 +1,12 @@
 import hashlib
+import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -52,6 +55,13 @@ def result_file(folder: Path, name: str, header: Sequence[str], *rows: Sequence[
     body = data.removeprefix(bom).split(form.get("line_end", "\n").encode(), 1)[1]
     path.write_bytes(first + body)
     return path
+
+
+def _zipped(name: str, text: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, text)
+    return buffer.getvalue()
 
 
 def ends(table: pa.Table) -> dict[str, tuple[str, str | None, str | None, str | None]]:
@@ -133,24 +143,75 @@ def test_ids_a_spreadsheet_folded_and_short_ones_are_known_again(tmp_path: Path,
     assert set(ends(read_results(path, parcel))) == set(IDS[:2])
 
 
-@pytest.mark.parametrize("header", ["Error", "Error message", "Import error"])
-def test_an_error_file_of_another_crm_is_known_by_its_error_column(tmp_path: Path, header: str) -> None:
-    folder = tmp_path / "kit"
-    part = a_part(
+DEALS = ("Record ID", "Win probability")
+TODO = ("Follow-Up Key", "Task Title")
+
+
+@pytest.fixture
+def hubspot(tmp_path: Path) -> Parcel:
+    folder = tmp_path / "hubspot"
+    deals = [{"Record ID": key, "Win probability": "0.5"} for key in ("7", "8")]
+    todo = [{"Follow-Up Key": key, "Task Title": "Call"} for key in ("k0", "k1")]
+    return a_parcel(
         folder,
-        "deals.csv",
-        [{"Record ID": "7", "Win probability": "0.5"}, {"Record ID": "8", "Win probability": "0.6"}],
-        fields=("Record ID", "Win probability"),
-        key_field="Record ID",
+        a_part(folder, "deals.csv", deals, fields=DEALS, key_field="Record ID"),
+        a_part(folder, "tasks.csv", todo, fields=TODO, key_field="Follow-Up Key", operation="insert"),
     )
-    parcel = a_parcel(folder, part)
-    path = result_file(
-        tmp_path,
-        "errors.csv",
-        ("Row number", "Record ID", "Win probability", header, "Error code"),
-        ("2", "8", "0.6", "No such deal", "X1"),
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Error", "Error code"),
+        ("Reason", "Error Code"),
+        ("Error message", "Error type"),
+        ("Import error", "Error code"),
+    ],
+)
+def test_an_error_file_of_another_crm_is_known_by_its_error_column(
+    tmp_path: Path, hubspot: Parcel, header: tuple[str, str]
+) -> None:
+    columns = ("Row number", "Object type", header[1], header[0], *DEALS)
+    path = result_file(tmp_path, "f.csv", columns, ("2", "Deal", "INVALID_NUMBER", "No number", "8", "0.6"))
+    assert ends(read_results(path, hubspot)) == {"8": ("failed", None, "INVALID_NUMBER", "No number")}
+    bare = result_file(tmp_path, "f.csv", (*DEALS, "Error code"), ("8", "0.6", "INVALID_NUMBER"))
+    assert ends(read_results(bare, hubspot)) == {"8": ("failed", None, "INVALID_NUMBER", "INVALID_NUMBER")}
+
+
+def test_several_errors_of_one_row_are_all_told(tmp_path: Path, hubspot: Parcel) -> None:
+    path = result_file(tmp_path, "f.csv", (*DEALS, "Error"), ("8", "1", "one"), ("8", "1", "two"), ("8", "1", "two"))
+    assert ends(read_results(path, hubspot))["8"][3] == "one; two"
+
+
+def test_a_row_that_may_be_sent_only_once_is_not_taken_for_failed_where_a_crm_imports_some_rows_with_errors(
+    tmp_path: Path, hubspot: Parcel
+) -> None:
+    path = result_file(tmp_path, "f.csv", (*TODO, "Error"), ("k1", "Call", "no such owner"))
+    assert ends(read_results(path, hubspot)) == {"k1": ("unknown", None, None, "no such owner")}
+    path = result_file(tmp_path, "f.csv", (*TODO, "Skip reason"), ("k1", "Call", "no such owner"))
+    assert ends(read_results(path, hubspot)) == {"k1": ("failed", None, None, "no such owner")}
+
+
+def test_a_workbook_is_read_as_well(tmp_path: Path, hubspot: Parcel) -> None:
+    book = openpyxl.Workbook()
+    for row in (("Skip reason", *DEALS), ("Deal not found", 8, 0.5), (None, None, None), ("Deal not found", 7, 0.5)):
+        book.active.append(row)
+    book.save(tmp_path / "skip.xlsx")
+    assert ends(read_results(tmp_path / "skip.xlsx", hubspot)) == dict.fromkeys(
+        ("7", "8"), ("failed", None, None, "Deal not found")
     )
-    assert ends(read_results(path, parcel)) == {"8": ("failed", None, "X1", "No such deal")}
+
+
+def test_a_mere_list_of_rows_says_by_its_name_what_became_of_them(tmp_path: Path, hubspot: Parcel) -> None:
+    for name, outcome in (
+        ("Unprocessed.csv", "unprocessed"),
+        ("deals-failed.csv", "failed"),
+        ("ErrorRows.csv", "failed"),
+    ):
+        path = result_file(tmp_path, name, DEALS, ("8", "0.7"))
+        assert ends(read_results(path, hubspot)) == {"8": (outcome, None, None, None)}
+    with pytest.raises(InputRejected, match="a mere list of rows"):
+        read_results(result_file(tmp_path, "deals.csv", DEALS, ("8", "0.7")), hubspot)
 
 
 def test_the_plain_form_takes_what_any_system_can_write(tmp_path: Path, parcel: Parcel) -> None:
@@ -231,7 +292,8 @@ def test_the_kits_own_file_is_not_taken_for_an_answer(tmp_path: Path, parcel: Pa
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"PK\x03\x04rest", "is a workbook"),
+        (b"PK\x03\x04rest", "workbook cannot be opened"),
+        (_zipped("errors.csv", "Id"), "is a ZIP archive"),
         (b"", "has no header"),
         (b"key,outcome\nk0,failed,more\n", r"another number of cells(?s:.)*f.csv:2"),
         (b"key,outcome\nk0,\xff\n", r"not UTF-8 text(?s:.)*f.csv:2"),

@@ -163,7 +163,13 @@ class Remote:
 
     def readable(self, answer: httpx.Response) -> str:
         """What the target said, on one line, without control characters and secrets, cut where it grows long."""
-        text = answer.text
+        return self._clean(answer.text)
+
+    def _named(self, error: Exception) -> str:
+        text = self._clean(str(error))
+        return type(error).__name__ + (f" ({text})" if text else "")
+
+    def _clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return " ".join("".join(c if c.isprintable() else " " for c in text[:_MESSAGE_LENGTH]).split())
@@ -177,9 +183,9 @@ class Remote:
             try:
                 return attempt()
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-                raise _Again(type(error).__name__, may_be_done=False) from error
+                raise _Again(self._named(error), may_be_done=False) from error
             except (httpx.TransportError, httpx.DecodingError) as error:
-                raise _Again(type(error).__name__, may_be_done=True) from error
+                raise _Again(self._named(error), may_be_done=True) from error
 
         retrying = tenacity.Retrying(
             sleep=self._sleep,

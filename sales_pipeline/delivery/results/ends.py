@@ -55,7 +55,8 @@ class Ends:
     ) -> None:
         """Say what became of one row.
 
-        Raises Mismatch when the key was not sent, or when something was said of it before (with `may_repeat`: something else).
+        Raises Mismatch when the key was not sent, or when something was said of it before (with `may_repeat`: another
+        outcome; further messages are added).
         """
         place = self._find(key)
         if place is None:
@@ -67,7 +68,12 @@ class Ends:
             )
         self._outcome[place] = outcome
         self._remote_id[place] = remote_id if remote_id not in ("", self._keys[place]) else None
-        self._code[place], self._message[place] = code or None, message
+        said = self._message[place]
+        self._code[place] = self._code[place] or code or None
+        if said is None:
+            self._message[place] = message
+        elif message is not None and message not in said.split("; "):
+            self._message[place] = f"{said}; {message}"[:_MESSAGE_LENGTH]
 
     def table(self, rest: str = "unknown", *, error: str = "", only_settled: bool = False) -> pa.Table:
         """DELIVERY_RESULTS of the part's rows in the order sent; rows nothing was said about end as `rest` with that error, or are left out."""

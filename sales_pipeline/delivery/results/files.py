@@ -1,4 +1,4 @@
-"""Rows of a result file as a CRM or a spreadsheet wrote it: with or without BOM, LF or CRLF, quoted line breaks, comma, semicolon or tab.
+"""Rows of a result file as a CRM or a spreadsheet wrote it: with or without BOM, LF or CRLF, quoted line breaks, comma, semicolon or tab; or a workbook.
 
 Belongs here: from bytes to rows with the line they begin at. Does not belong here: what the columns mean (`forms`).
 """
@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile, is_zipfile
 
 from sales_pipeline.errors import InputRejected
+from sales_pipeline.ingest.tabular import workbook_rows
 
 _DELIMITERS = (",", ";", "\t", "|", "^", "`")
 _WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
@@ -19,7 +21,7 @@ _WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 @dataclass(frozen=True)
 class ResultRows:
-    """A file's header, and its rows with the line each ends at (empty lines are left out)."""
+    """A file's header, and its rows with the line (of a workbook: the row) each ends at; empty ones are left out."""
 
     header: tuple[str, ...]
     rows: Iterator[tuple[int, list[str]]]
@@ -29,15 +31,17 @@ class ResultRows:
 def result_rows(path: Path, delimiter: str = ",") -> Iterator[ResultRows]:
     """The rows of a result file, read as they are asked for. `delimiter` is tried first.
 
-    Raises InputRejected, when opened or while rows are read, for a file that is no CSV text in UTF-8, and for a row with more or fewer cells
-    than the header, with its line.
+    Raises InputRejected, when opened or while rows are read, for a file that is neither CSV text in UTF-8 nor a workbook, and for a row with more
+    or fewer cells than the header, with its line.
     """
     try:
         with path.open("rb") as raw:
-            if raw.read(4) in _WORKBOOK:
-                raise _rejected(path, 1, "the result file is a workbook", "save it as CSV UTF-8 and read that")
+            is_workbook = raw.read(4) in _WORKBOOK
     except OSError as error:
         raise InputRejected("the result file cannot be read", found=str(error.strerror), where=str(path)) from error
+    if is_workbook:
+        yield _begun(path, _filled(path))
+        return
     with path.open(encoding="utf-8-sig", newline="") as handle:
         try:
             first = handle.readline()
@@ -46,11 +50,25 @@ def result_rows(path: Path, delimiter: str = ",") -> Iterator[ResultRows]:
         handle.seek(0)
         used = next((found for found in (delimiter, *_DELIMITERS) if found in first), delimiter)
         reader = csv.reader(handle, delimiter=used, strict=True)
-        rows = _checked(path, reader)
-        _, header = next(rows, (0, []))
-        if not any(header):
-            raise _rejected(path, 1, "the result file has no header", "give the file as the CRM wrote it")
-        yield ResultRows(tuple(header), _even(path, len(header), rows))
+        yield _begun(path, _checked(path, reader))
+
+
+def _begun(path: Path, rows: Iterator[tuple[int, list[str]]]) -> ResultRows:
+    _, header = next(rows, (0, []))
+    if not any(header):
+        raise _rejected(path, 1, "the result file has no header", "give the file as the CRM wrote it")
+    return ResultRows(tuple(header), _even(path, len(header), rows))
+
+
+def _filled(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a workbook's first sheet."""
+    if is_zipfile(path):
+        with ZipFile(path) as archive:
+            if not any(name.startswith("xl/") for name in archive.namelist()):
+                raise _rejected(path, 1, "the result file is a ZIP archive", "unpack it, and give the file in it")
+    for number, row in enumerate(workbook_rows(path, None, label=str(path)), start=1):
+        if any(cell.strip() for cell in row):
+            yield number, row
 
 
 def _checked(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:

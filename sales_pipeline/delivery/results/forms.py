@@ -4,13 +4,16 @@
     Data Loader error      ID, ERROR, the columns sent
     Bulk 2.0 successful    sf__Id, sf__Created, the columns sent (Data Loader on Bulk 2.0 writes ID for sf__Id)
     Bulk 2.0 failed        sf__Id, sf__Error, the columns sent
-    Bulk 2.0 unprocessed   the columns sent, in a file that has `unprocessed` in its name
-    error file             the columns sent, and one with the error, as HubSpot and others give it back
+    Pipedrive skip file    Skip reason, the columns sent
+    error file             the columns sent, and one with the error, as HubSpot gives it back (Error code, Object type, Reason)
+    rows only              the columns sent, in a file that has `unprocessed`, `failed` or `error` in its name (Bulk 2.0's unprocessed records; the error
+                           rows Dynamics 365 exports)
     plain                  key and outcome; message, code and remote_id where known
 
 Sources: forcedotcom/dataloader (success and error files), developer.salesforce.com "Get Job Successful/Failed/Unprocessed Record Results",
-knowledge.hubspot.com on import errors. The forms of Dynamics 365 and Pipedrive are not documented; what they give back fits "error file" or is
-brought into the plain form.
+support.pipedrive.com "Importing: errors and skip files", knowledge.hubspot.com "Troubleshoot import errors" (read in translations, so the English
+names of its columns are taken in several forms), learn.microsoft.com "Import data" (failed rows can be exported). Nothing but Salesforce's forms was
+seen in a vendor's code.
 
 Belongs here: recognising a header. Does not belong here: reading rows (`files`), matching them to what was sent (`read`).
 """
@@ -24,8 +27,9 @@ from typing import Literal
 Outcome = Literal["succeeded", "failed", "unprocessed", "unknown"]
 
 _IDS = frozenset({"id", "sf__id"})
-_SUCCESS = frozenset({"STATUS", "sf__Created"})  # spelt so: a task's own field is called Status
-_SALESFORCE_ERROR = frozenset({"error", "sf__error"})
+# Spelt so: a task's own field is called Status, and an Error is HubSpot's.
+_SUCCESS = frozenset({"STATUS", "sf__Created"})
+_SALESFORCE_ERROR = frozenset({"ERROR", "sf__Error"})
 ERROR_COLUMNS = frozenset(
     {
         "error",
@@ -38,17 +42,22 @@ ERROR_COLUMNS = frozenset(
         "import error",
         "import errors",
         "reason",
+        "cause",
         "failure reason",
     }
 )
 _ERROR_CODES = frozenset({"error code", "error type"})
-_ROW_NUMBERS = frozenset({"row", "row number", "line", "line number", "original row number"})
+_SKIP_REASON = "skip reason"
+_ASIDE = frozenset({"object type", "row", "row number", "line", "line number", "original row number"})
 _PLAIN = frozenset({"key", "outcome", "message", "code", "remote_id"})
 
 
 @dataclass(frozen=True)
 class Form:
-    """Where things stand in a file's rows, by position. Where `told` is given, the outcome stands in that column."""
+    """Where things stand in a file's rows, by position. Where `told` is given, the outcome stands in that column.
+
+    `is_certain`: a row with an error was not imported. HubSpot imports some of those, so a row that may be sent only once ends as unknown.
+    """
 
     name: str
     outcome: Outcome
@@ -57,6 +66,7 @@ class Form:
     error: int | None = None
     code: int | None = None
     told: int | None = None
+    is_certain: bool = True
 
 
 def plain_form(header: Sequence[str]) -> Form | None:
@@ -68,7 +78,7 @@ def plain_form(header: Sequence[str]) -> Form | None:
     return Form("plain", "unknown", at["key"], at.get("remote_id"), at.get("message"), at.get("code"), at["outcome"])
 
 
-def form_of(header: Sequence[str], fields: Sequence[str], key_field: str, *, is_unprocessed: bool) -> Form | None:
+def form_of(file_name: str, header: Sequence[str], fields: Sequence[str], key_field: str) -> Form | None:
     """The form of a file that gives back rows of these fields, or None where it gives back other rows or says nothing of them.
 
     Fields are found whatever their case, an exact match first: a task has a field `Status` beside Data Loader's `STATUS`. Not all fields need be there,
@@ -91,14 +101,20 @@ def form_of(header: Sequence[str], fields: Sequence[str], key_field: str, *, is_
     if key is None or not (len(echoed) > 1 or len(fields) == 1):
         return None
     names = set(more) - _IDS
-    if len(names) == 1 and header[more[next(iter(names))]] in _SUCCESS:
+    only = header[more[next(iter(names))]] if len(names) == 1 else ""
+    if only in _SUCCESS:
         return Form("Salesforce success file", "succeeded", key, remote_id)
-    if len(names) == 1 and names <= _SALESFORCE_ERROR:
+    if only in _SALESFORCE_ERROR:
         return Form("error file", "failed", key, remote_id, more[names.pop()])
-    errors = names & ERROR_COLUMNS
-    if len(errors) == 1 and not names - errors - _ERROR_CODES - _ROW_NUMBERS:
-        code = next((more[name] for name in sorted(names & _ERROR_CODES)), None)
-        return Form("error file", "failed", key, None, more[errors.pop()], code)
-    if not more and len(echoed) == len(fields) and is_unprocessed:
-        return Form("unprocessed rows", "unprocessed", key)
+    if names == {_SKIP_REASON}:
+        return Form("skip file", "failed", key, None, more[_SKIP_REASON])
+    errors, codes = sorted(names & ERROR_COLUMNS), sorted(names & _ERROR_CODES)
+    if len(errors) <= 1 and len(codes) <= 1 and (errors or codes) and names <= {*errors, *codes, *_ASIDE}:
+        error, code = more[(errors or codes)[0]], more[codes[0]] if codes else None
+        return Form("error file", "failed", key, None, error, code, is_certain=False)
+    if not more and len(echoed) == len(fields):
+        if "unprocessed" in file_name.lower():
+            return Form("rows only", "unprocessed", key)
+        if "failed" in file_name.lower() or "error" in file_name.lower():
+            return Form("rows only", "failed", key)
     return None

@@ -91,20 +91,19 @@ def _candidates(path: Path, header: Sequence[str], parcel: Parcel, hint: str | N
         known = sorted({name for part in parcel.parts for name in (part.name, part.object_name, part.object)})
         raise InputRejected("the kit has no such part", expected=", ".join(known), found=str(hint))
     plain = plain_form(header)
-    is_unprocessed = "unprocessed" in path.name.lower()
     found = []
     for part in parts:
-        form = plain or form_of(header, part.fields, part.key_field, is_unprocessed=is_unprocessed)
+        form = plain or form_of(path.name, header, part.fields, part.key_field)
         if form is not None:
             found.append((part, form))
     if not found:
         sent = "; ".join(f"{part.name}: {', '.join(part.fields)}" for part in parts)
         raise InputRejected(
             "the result file fits no part of the kit",
-            expected=f"the columns of a part, and STATUS, ERROR, sf__Created, sf__Error or Error ({sent}); or key, outcome, message",
+            expected=f"the columns of a part, and STATUS, ERROR, sf__Created, sf__Error, Skip reason or Error ({sent}); or key, outcome, message",
             found=", ".join(header),
             where=f"{path}:1",
-            fix="see whether it belongs to another kit; a list of rows the CRM never came to has `unprocessed` in its name",
+            fix="see whether it belongs to another kit; a mere list of rows has `unprocessed`, `failed` or `error` in its name",
         )
     return found
 
@@ -123,10 +122,12 @@ def _take(row: Sequence[str], ends: Sequence[tuple[Form, Ends]]) -> tuple[str, s
     if outcome not in OUTCOMES:
         return f"an outcome that is none of {', '.join(OUTCOMES)}", outcome
     code, message = coded(row[form.error] if form.error is not None else "")
-    if form.outcome == "failed" and message is None:
-        return "a row of an error file without an error", key
     if form.code is not None:
         code = row[form.code].strip() or code
+    if form.outcome == "failed" and form.error is not None and message is None and code is None:
+        return "a row of an error file without an error", key
+    if not form.is_certain and one.part.operation == "insert":
+        outcome = "unknown"
     remote_id = row[form.remote_id] if form.remote_id is not None else None
     try:
         one.settle(key, outcome, remote_id, code=code, message=message, may_repeat=True)
