@@ -75,6 +75,24 @@ def test_scores_go_into_the_records_their_numbers_name(crm, tmp_path) -> None:
     assert [place for (_, place) in crm.revisions] == [5, 6]
 
 
+def test_keys_under_id_are_names_even_where_they_are_digits(crm, tmp_path) -> None:
+    crm.records[OPPORTUNITY] = {5: {"number": "7", "reference": "9"}, 7: {"number": "5"}, 9: {"number": "12"}}
+    rows = [{"id": key, "score_band": band} for key, band in (("7", "A"), ("5", "B"), ("9", "A"))]
+    (tmp_path / "kit").mkdir()
+    part = a_part(tmp_path / "kit", "s.csv", rows, fields=("id", "score_band"), object=OPPORTUNITY, key_field="id")
+    results = send(crm, a_parcel(tmp_path / "kit", part), tmp_path / "j")
+    assert {row["key"]: (row["outcome"], row["remote_id"]) for row in results.to_pylist()} == {
+        "7": ("succeeded", "5"),
+        "5": ("succeeded", "7"),
+        "9": ("failed", None),
+    }
+    assert {place: record.get("score_band") for place, record in crm.records[OPPORTUNITY].items()} == {
+        5: "A",
+        7: "B",
+        9: None,
+    }
+
+
 def test_follow_ups_are_created_once_and_changed_afterwards(crm, tmp_path) -> None:
     first = send(crm, follow_ups(tmp_path / "a", [follow_up(1), follow_up(2)]), tmp_path / "ja")
     again = send(crm, follow_ups(tmp_path / "b", [follow_up(1), follow_up(2, "Ask for a date")]), tmp_path / "jb")

@@ -2,7 +2,8 @@
 
 What `import_data` of 8.2 does, and what is done about it:
 
-- An `id` cell of digits is a database id, whatever the record's number is. So keys are looked up first, and database ids are sent.
+- An `id` cell is a record's name (an opportunity's number), but one of digits is a database id, whatever record has that number. So keys are looked
+  up first, under `id` as names, and database ids are sent.
 - A blank `id` creates a record. So a file with a blank key is refused, and in an update a row with an unknown key.
 - A call is one transaction: one bad row refuses all, and only the first error is told. So cells are held against the model's fields first; what is
   refused all the same is halved until the rows that are refused stand alone, with the server's own words.
@@ -132,13 +133,13 @@ class _Batch:
                 self._ends[place] = _End(records[0]["id"])
             elif records:
                 updates.append((place, str(records[0]["id"])))
-            elif self._part.operation == "update":
+            elif self._part.operation == "update" or self._part.key_field == "id":
                 self._ends[place] = _End(None, "unknown_key", "no record has this key")
             else:
                 creations.append((place, ""))
-        for place, record in self._import(["id", *self._names], updates):
+        for place, record in self._import(updates):
             self._ends[place] = _End(int(record))
-        created = [place for place, _ in self._import(["id", self._part.key_field, *self._names], creations)]
+        created = [place for place, _ in self._import(creations, key=(self._part.key_field,))]
         if created:
             there = self._look(created)
             for place in created:
@@ -154,28 +155,30 @@ class _Batch:
 
     def _look(self, places: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
         """The records the rows' keys name, by key, with the values they have now."""
-        field = self._part.key_field
+        field = "rec_name" if self._part.key_field == "id" else self._part.key_field
         keys = [self._rows[place].key for place in places]
         columns = [field, *(one.column for one in self._fields)]
         method = f"model.{self._part.object}.search_read"
         found = self._session.read(method, [[field, "in", keys]], 0, None, None, columns)
         there: dict[str, list[dict[str, Any]]] = {}
         for record in found:
-            there.setdefault(str(record[field]), []).append(record)
+            # The name of an opportunity is its number, followed by its reference in brackets.
+            name = str(record[field]).partition(" [")[0] if field == "rec_name" else str(record[field])
+            there.setdefault(name, []).append(record)
         return there
 
     def _holds(self, record: Mapping[str, Any], row: _Row) -> bool:
         return all(field.holds(record, value) for field, value in zip(self._fields, row.values, strict=True))
 
-    def _import(self, columns: list[str], places: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-        """Import rows, halving what is refused; yields those that went in, and keeps the server's words for those that did not."""
+    def _import(self, places: list[tuple[int, str]], *, key: tuple[str, ...] = ()) -> Iterator[tuple[int, str]]:
+        """Import rows (place, id), with their `key` field where they are new; what is refused is halved. Yields those that went in."""
         if not places:
             return
-        has_key = self._part.key_field in columns
-        rows = [
-            [record, *([self._rows[place].key] if has_key else []), *self._rows[place].values]
-            for place, record in places
-        ]
+        columns = ["id", *key, *self._names]
+        rows = []
+        for place, record in places:
+            row = self._rows[place]
+            rows.append([record, *([row.key] if key else []), *row.values])
         try:
             self._session.write(f"model.{self._part.object}.import_data", columns, rows)
         except Refusal as refusal:
@@ -183,8 +186,8 @@ class _Batch:
                 self._ends[places[0][0]] = _End(None, refusal.code, refusal.message)
                 return
             middle = len(places) // 2
-            yield from self._import(columns, places[:middle])
-            yield from self._import(columns, places[middle:])
+            yield from self._import(places[:middle], key=key)
+            yield from self._import(places[middle:], key=key)
         else:
             yield from places
 

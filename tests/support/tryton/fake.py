@@ -150,6 +150,24 @@ class FakeTryton:
     def _search_read(self, model: str, domain: list[Any], *rest: Any) -> dict[str, Any]:
         (field_name, operator, keys) = domain[0]
         assert operator == "in"
+        if field_name == "rec_name":
+            # A name is searched in numbers and in references, and told as both together.
+            found = [
+                (place, record)
+                for place, record in self.records[model].items()
+                if {record.get("number"), record.get("reference")} & set(keys)
+            ]
+            shown = {
+                place: record["number"] + (f" [{record['reference']}]" if "reference" in record else "")
+                for place, record in found
+            }
+            names = rest[-1]
+            return {
+                "result": [
+                    {"id": place, **{name: self._shown(record, name) for name in names}, "rec_name": shown[place]}
+                    for place, record in found
+                ]
+            }
         names = [name.removesuffix(".rec_name") + ("." if "." in name else "") for name in rest[-1]]
         found = [
             {"id": place, **{name: self._shown(record, name) for name in names}}
