@@ -25,6 +25,7 @@ from sales_pipeline.models.evaluation import (
     choose,
     clusters,
     fit,
+    is_possible,
     prepare,
     search,
     setting_text,
@@ -246,7 +247,7 @@ def _tree_rules(
 ) -> list[dict[str, Any]]:
     """The decision tree's best setting, fitted before the test window, as rules that the test window confirms or not."""
     trees = [result for result in choice.best_of if result.candidate.name == "decision_tree"] if choice else []
-    if not trees or windows is None:
+    if not trees or windows is None or not is_possible(trees[0].candidate, windows.before_test.sample):
         return []
     taught = windows.before_test
     tree = fit(trees[0].candidate, trees[0].setting, taught.sample, params)

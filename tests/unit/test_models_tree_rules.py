@@ -176,3 +176,18 @@ def test_a_leaf_without_closed_opportunities_has_no_nan(matrix: Matrix) -> None:
     assert empty["win_rate"] == pytest.approx(0.5)
     assert empty["win_rate_low"] < 0.05
     assert empty["is_stable"] is None
+
+
+def test_a_last_window_whose_rows_no_column_tells_apart_gives_no_rules() -> None:
+    """The search may find a tree over all windows while the last one is left without a column."""
+    from types import SimpleNamespace
+
+    from sales_pipeline.models.evaluation import candidates_of
+    from sales_pipeline.models.params import TrainingParams
+    from sales_pipeline.models.win import _tree_rules
+
+    [tree] = candidates_of("win", ["decision_tree"])
+    choice = SimpleNamespace(best_of=[SimpleNamespace(candidate=tree, setting={})])
+    windows = SimpleNamespace(before_test=SimpleNamespace(sample=SimpleNamespace(x=np.empty((419, 0)))))
+    plan = SimpleNamespace(before_test=np.arange(5), test=np.arange(5))
+    assert _tree_rules(_matrix(), plan, TrainingParams(), choice, windows) == []

@@ -5,6 +5,7 @@ The server and the two scripts run in `.venv-tryton`; this module runs with the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -72,9 +73,7 @@ class TrytonCrm:
         self.folder = folder
         self.password = secrets.token_urlsafe(12)
         self._server: subprocess.Popen[bytes] | None = None
-        self._http = httpx.Client(
-            base_url=f"{self.url}", auth=(USER, self.password), timeout=60, headers={"Connection": "close"}
-        )
+        self._http = httpx.Client(base_url=f"{self.url}", auth=(USER, self.password), timeout=60)
 
     @property
     def url(self) -> str:
@@ -113,9 +112,9 @@ class TrytonCrm:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             assert self._server.poll() is None, (self.folder / "server.log").read_text()[-4_000:]
-            with socket.socket() as probe:
-                probe.settimeout(1)
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+            # The port opens, and addresses are unknown, while the modules are still being loaded.
+            with contextlib.suppress(httpx.TransportError):
+                if self._http.get("r/base/data/ir.lang", params={"f": "code"}).status_code == 200:
                     return self
             time.sleep(0.3)
         self.__exit__()
