@@ -1,8 +1,9 @@
 """Tryton: CSV exports of its own (`/r/base/data/<model>`, or the client's export), headed by field labels or by field names.
 
 Fields after Tryton 8.2's `sale_opportunity` and `party` modules. A path through records is one header (`Party/Code`). An opportunity is known by its
-number, a party by its code; a seller by the code of the employee's party or, where no code was exported, by the name in `Employee`. A lead becomes an opportunity by changing its state, so that both are one kind here, and the state is the stage: lead, opportunity, converted (to a
-quotation), won, lost, cancelled. `End Date` is the expected closing day until the closing sets it to the day itself.
+number, a party by its code; a seller by the code of the employee's party or, where no code was exported, by the name in `Employee`. A lead becomes an
+opportunity by changing its state, so that both are one kind here, and the state is the stage: lead, opportunity, converted (to a quotation), won, lost,
+cancelled. `End Date` is the expected closing day until the closing sets it to the day itself.
 
 Tryton keeps the history of opportunities and shows it through exports as of an instant (context `_datetime`). Several such exports in one file named
 `…history` are read as states since their last edit.
@@ -91,7 +92,8 @@ def _opportunities(created: tuple[str, ...], requires: tuple[str, ...] = ()) -> 
             "is_closed": Words(_STATE, ((r"^\s*(won|lost|cancelled)", "true"), (r"\S", "false"))),
             "currency": Take(("Currency/Code", "currency/code")),
             "created_at": Take(created),
-            "modified_at": Take(_EDITED),
+            # A record that was never edited holds its first state: the instant of that is when it was made.
+            "modified_at": Take((*_EDITED, *_CREATED)),
         },
         objects=("saleopportunity", "saleopportunities", "opportunity", "opportunities", "leadsandopportunities"),
         requires=requires,
