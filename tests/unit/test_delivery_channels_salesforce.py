@@ -140,6 +140,8 @@ def test_sending_again_asks_nothing_of_the_target(tmp_path: Path) -> None:
         again = channel(server.url).send(there.parcel(), there.journal())
         assert len(server.requests) == asked
     assert again.equals(first)
+    without_secret = Salesforce(SalesforceChannel(url="https://x.example"))
+    assert without_secret.send(there.parcel(), there.journal()).equals(first)
 
 
 @pytest.mark.parametrize("form", [{"line_end": "\r\n"}, {"delimiter": ";"}, {"delimiter": "\t"}], ids=str)
@@ -340,6 +342,7 @@ def test_a_job_that_does_not_end_is_waited_for_again_and_not_sent_again(tmp_path
             with pytest.raises(DeliveryFailed, match=r"(?s)end within 60 s.*state InProgress, 0 rows"):
                 sender.send(there.parcel(), there.journal())
         assert len(server.jobs) == 1
+        assert [method for method, _ in server.requests].count("PATCH") == 1
         server.weather.stuck = False
         assert_all_once(there, sender.send(there.parcel(), there.journal()))
 

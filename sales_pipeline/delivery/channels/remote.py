@@ -12,7 +12,6 @@ Belongs here: HTTP. Does not belong here: what any target means by it.
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,8 @@ from typing import IO, Any, Self
 import httpx
 import tenacity
 
-from sales_pipeline.errors import ConfigurationError, DeliveryFailed
+from sales_pipeline.delivery.channels.address import is_loopback, safe_address
+from sales_pipeline.errors import DeliveryFailed
 
 LONGEST_WAIT_SECONDS = 300.0
 _FIRST_WAIT_SECONDS = 0.5
@@ -80,7 +80,7 @@ class Remote:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = _checked(url)
+        self._url = safe_address(url)
         address = httpx.URL(self._url)
         self._attempts = attempts
         self._gap = 1.0 / requests_per_second
@@ -93,7 +93,7 @@ class Remote:
             timeout=timeout_seconds,
             follow_redirects=False,
             verify=address.scheme == "https",  # without TLS there is no certificate to look at, and none is loaded
-            trust_env=not _is_loopback(
+            trust_env=not is_loopback(
                 address.host
             ),  # a proxy is the machine's business, but never on the way to itself
         )
@@ -297,28 +297,3 @@ def _opened(content: bytes | Path | None) -> Iterator[bytes | IO[bytes] | None]:
             yield handle
     else:
         yield content
-
-
-def _checked(url: str) -> str:
-    """The address without a slash at its end; ConfigurationError where a secret could leak."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
-    is_safe = parsed.scheme == "https" or (parsed.scheme == "http" and _is_loopback(parsed.host))
-    if not is_safe or not parsed.host or parsed.userinfo or parsed.query or parsed.fragment:
-        shown = f"{parsed.scheme or '(no scheme)'}://{parsed.host or '(no host)'}"
-        raise ConfigurationError(
-            "this address is not safe to send to",
-            expected="https://host/…, or http:// to this machine itself, without user, password, query or fragment",
-            found=shown + (" with user or password" if parsed.userinfo else ""),
-            fix="mend `url` under delivery.targets; a secret belongs into the environment or a token_file",
-        )
-    return str(parsed).rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

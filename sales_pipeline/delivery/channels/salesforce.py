@@ -6,18 +6,16 @@ A delivery that was killed goes on by the last note: a job without `uploaded` is
 an uploaded one is closed; one that was being closed is looked at, and closed only where it is still open; then its end is waited for. So no row
 is processed twice, whatever moment the process or the connection dies at.
 
-httpx rather than simple-salesforce: that has https and its host names wired in, splits files of its own accord, and repeats nothing, so that the steps
-above, their notes and a test against this machine would each need a patch of it.
+httpx rather than simple-salesforce: that has https wired in and splits files of its own accord, so that the notes between the steps above, and a test
+against this machine, would each need a patch of it.
 
-Belongs here: the order of the steps and what a job's end means for its rows. Does not belong here: HTTP (`salesforce_jobs`, `remote`).
+Belongs here: the order of the steps. Does not belong here: HTTP (`salesforce_jobs`, `remote`), what a job's end means (`salesforce_results`).
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -25,14 +23,13 @@ from sales_pipeline.delivery.channels.base import joined
 from sales_pipeline.delivery.channels.credentials import secret_of
 from sales_pipeline.delivery.channels.remote import NoAnswer, Remote
 from sales_pipeline.delivery.channels.salesforce_jobs import DELIMITERS, ENDED, LINE_ENDS, Info, Jobs
+from sales_pipeline.delivery.channels.salesforce_results import job_results
 from sales_pipeline.delivery.journal import Journal
 from sales_pipeline.delivery.params import SalesforceChannel
 from sales_pipeline.delivery.parcel import Parcel, Part
-from sales_pipeline.delivery.results.ends import Ends, Mismatch, coded
-from sales_pipeline.delivery.results.files import result_rows
+from sales_pipeline.delivery.results.ends import Ends
 from sales_pipeline.delivery.results.sent import sent_keys
-from sales_pipeline.errors import ConfigurationError, DeliveryFailed, InputRejected
-from sales_pipeline.lake.durable import disk_problems
+from sales_pipeline.errors import ConfigurationError, DeliveryFailed
 
 MAX_BYTES = 100_000_000
 _GO_ON = "deliver again: it goes on where it stopped"
@@ -61,6 +58,8 @@ class Salesforce:
         params = self._params
         kept = {part.name: journal.results(part) for part in parcel.parts}
         keys = {part.name: _sendable(parcel, part) for part in parcel.parts if kept[part.name] is None}
+        if not keys:
+            return joined([table for table in kept.values() if table is not None])
         secret = _bearer(params)
         with Remote(
             params.url,
@@ -90,7 +89,17 @@ class Salesforce:
         info = self._ended(jobs, job)
         if info is None:
             return ends.table("unknown", error=f"Salesforce knows job {job} no more; it keeps jobs for 7 days")
-        return self._read(jobs, job, info, ends, parcel, journal)
+        results = job_results(jobs, job, info, ends, parcel.delimiter)
+        if results is None:
+            journal.note(part, "given_up", job=job)
+            raise DeliveryFailed(
+                "a job failed as a whole, and Salesforce does not say why",
+                expected="an error message, or results",
+                found="neither; no row was processed",
+                where=f"{part.name}, job {job}",
+                fix="look at the job under Setup, Bulk Data Load Jobs; delivering again makes a new one",
+            )
+        return results
 
     def _handed_over(self, jobs: Jobs, parcel: Parcel, part: Part, journal: Journal) -> str:
         """The job that has the part's data and was closed: the one of an earlier attempt where there is one, else a new one."""
@@ -174,61 +183,6 @@ class Salesforce:
                     fix="deliver again later: it goes on waiting, and sends nothing anew",
                 )
             self._sleep(self._params.poll_seconds)
-
-    def _read(self, jobs: Jobs, job: str, info: Info, ends: Ends, parcel: Parcel, journal: Journal) -> pa.Table:
-        """What became of the rows. A job that failed before its first row failed for all of them, in its own words."""
-        error = str(info.get("errorMessage") or "")
-        is_whole = info["state"] == "Failed" and info.get("numberRecordsProcessed") == 0
-        if is_whole and error:
-            return ends.table("failed", error=error)
-        count = 0
-        with tempfile.TemporaryDirectory() as folder, disk_problems(Path(folder) / "results"):
-            for kind, outcome in _OUTCOMES.items():
-                path = Path(folder) / kind
-                if jobs.results(job, kind, path):
-                    count += _settle(path, ends, outcome, error, parcel.delimiter, job)
-        if is_whole and count == 0:
-            journal.note(ends.part, "given_up", job=job)
-            raise DeliveryFailed(
-                "a job failed as a whole, and Salesforce does not say why",
-                expected="an error message, or results",
-                found="neither; no row was processed",
-                where=f"{ends.part.name}, job {job}",
-                fix="look at the job under Setup, Bulk Data Load Jobs; delivering again makes a new one",
-            )
-        return ends.table("unknown", error=error)
-
-
-_OUTCOMES = {"successfulResults": "succeeded", "failedResults": "failed", "unprocessedrecords": "unprocessed"}
-
-
-def _settle(path: Path, ends: Ends, outcome: str, error: str, delimiter: str, job: str) -> int:
-    """Take one result file of a job; how many rows it has."""
-    count = 0
-    key = ""
-    try:
-        with result_rows(path, delimiter) as found:
-            at = {name: place for place, name in enumerate(found.header)}
-            remote = at.get("sf__Id")
-            key_place = at.get(ends.part.key_field, remote)
-            if key_place is None:
-                raise Mismatch(f"no column {ends.part.key_field}")
-            for _, row in found.rows:
-                key = row[key_place]
-                code, message = coded(
-                    row[at["sf__Error"]] if "sf__Error" in at else "" if outcome == "succeeded" else error
-                )
-                ends.settle(key, outcome, row[remote] if remote is not None else None, code=code, message=message)
-                count += 1
-    except (Mismatch, InputRejected) as problem:
-        raise DeliveryFailed(
-            "a job's results do not fit what was sent",
-            expected="each row sent at most once",
-            found=f"{problem} ({key!r})" if isinstance(problem, Mismatch) else problem.summary,
-            where=f"{ends.part.name}, job {job}, {path.name}",
-            fix="look at the job under Setup, Bulk Data Load Jobs; until it is clear, its rows count as without an answer",
-        ) from problem
-    return count
 
 
 def _sendable(parcel: Parcel, part: Part) -> list[str]:
