@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -199,7 +200,32 @@ def test_an_unreachable_server_an_unknown_database_and_an_unknown_user_are_told(
     assert "127.0.0.1:1/x as me" in said
     assert "refused the user" in refusal(folder, postgres.url(database, user="nobody_here"), "hunter2")
     said = refusal(folder, postgres.url("no_such_database"), postgres.password)
+    assert "no such user or database" in said
     assert "no_such_database" in said
+
+
+def test_a_server_that_takes_the_connection_and_never_answers_is_given_up(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"host=127.0.0.1 port={silent.getsockname()[1]}"
+        folder = published_folder(tmp_path, "run-1")
+        with pytest.raises(DeliveryFailed, match="cannot be reached") as caught:
+            publish_to_postgres(folder, url, "hunter2", keep_runs=1, reader_role=None, timeout_seconds=2)
+        assert "timeout" in str(caught.value)
+
+
+def test_a_database_of_another_encoding_is_told(postgres: Server, tmp_path: Path, ask: Any, database: str) -> None:
+    ask(f"CREATE DATABASE {database}_latin ENCODING 'LATIN1' TEMPLATE template0")
+    tables = {"left_out": left({"detail": "\u4e2d"}, {})}
+    said = refusal(unaudited_folder(tmp_path, "run-1", tables), postgres.url(f"{database}_latin"), postgres.password)
+    assert "a text holds a character the database cannot store" in said
+
+
+def test_a_database_that_is_read_only_is_told(postgres: Server, database: str, tmp_path: Path, ask: Any) -> None:
+    ask(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    said = refusal(published_folder(tmp_path, "run-1"), postgres.url(database), postgres.password)
+    assert "the database is read-only" in said
 
 
 def test_an_unreachable_server_is_tried_again_with_growing_pauses(

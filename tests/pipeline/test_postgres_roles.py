@@ -87,6 +87,22 @@ def test_the_publisher_may_write_nowhere_else(
                 connection.execute(statement)
 
 
+def test_a_view_that_was_gone_and_came_back_can_be_read_again(
+    postgres: Server, database: str, tmp_path: Path, roles: tuple[str, str], as_reader: psycopg.Connection[Any]
+) -> None:
+    def publish(day: int, *without: str) -> None:
+        folder = published_folder(
+            tmp_path, f"run-{day}", day, lambda tables: {n: t for n, t in tables.items() if n not in without}
+        )
+        publish_to_postgres(folder, postgres.url(database, roles[0]), SECRET, keep_runs=1, reader_role=roles[1])
+
+    publish(2, "left_out")
+    with pytest.raises(errors.UndefinedTable):
+        as_reader.execute("SELECT * FROM published.left_out")
+    publish(3)
+    assert as_reader.execute("SELECT DISTINCT run_id FROM published.left_out").fetchall() == [("run-3",)]
+
+
 def test_without_a_reader_role_nobody_is_let_in(
     postgres: Server, database: str, tmp_path: Path, roles: tuple[str, str]
 ) -> None:

@@ -30,6 +30,7 @@ SETTINGS = {
     "max_connections": "40",
     "autovacuum": "off",
 }
+MEMORY_NEEDED = 4 << 30
 
 
 def server_programs() -> Path | None:
@@ -76,11 +77,14 @@ class Server:
 
 
 @contextmanager
-def postgres_server(**settings: str) -> Iterator[Server]:
-    """A server with these settings on top; stopped, and its folder removed, at the end."""
+def postgres_server(*, on_disk: bool = False, **settings: str) -> Iterator[Server]:
+    """A server with these settings on top; stopped, and its folder removed, at the end.
+
+    The folder lies in memory where there is room, since a cluster per test session is a lot of writing; `on_disk` forbids it.
+    """
     programs = server_programs()
     assert programs is not None
-    folder = Path(tempfile.mkdtemp(prefix="pg-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-test-", dir=None if on_disk else _memory()))
     who = _unprivileged() if os.getuid() == 0 else None
     password = secrets.token_hex(12)
     (folder / "password").write_text(password)
@@ -112,6 +116,12 @@ def postgres_server(**settings: str) -> Iterator[Server]:
             run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    shared = Path("/dev/shm")
+    has_room = shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > MEMORY_NEEDED
+    return shared if has_room else None
 
 
 def _unprivileged() -> pwd.struct_passwd | None:

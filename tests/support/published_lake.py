@@ -15,6 +15,7 @@ from sales_pipeline.delivery.publish import publish, write_and_audit
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.runs import publish_run, write_run
+from sales_pipeline.lake.tables import PARQUET_OPTIONS
 from tests.support.published_run import run_tables
 from tests.support.scored_rows import AS_OF
 
@@ -39,7 +40,7 @@ def unaudited_folder(
 
     def build(folder: Path) -> dict[str, Any]:
         for name, data in tables.items():
-            pq.write_table(data, folder / f"{name}.parquet")
+            pq.write_table(data, folder / f"{name}.parquet", **PARQUET_OPTIONS)
         rows = {name: data.num_rows for name, data in tables.items()}
         return {"as_of": as_of.isoformat(), "contract_version": CONTRACT_VERSION, "rows": rows} | manifest
 

@@ -120,6 +120,7 @@ def test_messages_say_which_server_without_a_secret() -> None:
         (errors.InvalidCatalogName, "no such database"),
         (errors.InsufficientPrivilege, "refused a right"),
         (errors.UndefinedObject, "does not know a role"),
+        (errors.ReadOnlySqlTransaction, "read-only"),
         (errors.DependentObjectsStillExist, "stands on a view"),
         (errors.AdminShutdown, "ended the work"),
         (errors.LockNotAvailable, "readers hold a view"),
@@ -139,6 +140,25 @@ def test_each_kind_of_error_is_said_in_words_with_its_code(kind: type[psycopg.Er
     assert words in str(found)
     assert f"what the server said ({kind.sqlstate})" in str(found)
     assert "a row" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ('FATAL:  password authentication failed for user "me"', "refused the user or the password"),
+        ("fe_sendauth: no password supplied", "refused the user or the password"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "does not let this user in from here"),
+        ('FATAL:  role "me" is not permitted to log in', "does not let this user in"),
+        ('FATAL:  permission denied for database "x"', "does not let this user in"),
+        ('FATAL:  database "x" does not exist', "no such user or database"),
+        ("Connection refused", "cannot be reached"),
+        ("connection timeout expired", "cannot be reached"),
+    ],
+)
+def test_a_connection_that_is_not_had_is_said_in_words(said: str, words: str) -> None:
+    found = str(delivery_failed(psycopg.OperationalError(f"connection failed: {said}"), where="db"))
+    assert words in found
+    assert said in found
 
 
 def test_only_what_may_pass_by_itself_is_tried_again() -> None:

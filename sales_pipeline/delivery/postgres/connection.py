@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import psycopg
 from psycopg import Connection
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from sales_pipeline.delivery.postgres.faults import delivery_failed, is_transient
@@ -52,8 +52,10 @@ def address(url: str) -> str:
 
 def connect(url: str, password: str | None, timeout_seconds: float) -> Connection[TupleRow]:
     """An autocommit connection. What the connection string leaves open, libpq takes as it always does (PGHOST, a service file…)."""
+    # A server that vanished without a word is noticed after half a minute, unless the url says otherwise.
+    watch = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
     connection = psycopg.connect(
-        url,
+        make_conninfo("", **{**watch, **conninfo_to_dict(url)}),
         password=password,
         connect_timeout=max(2, int(timeout_seconds)),
         application_name="sales-pipeline",

@@ -19,6 +19,7 @@ _MEANINGS = (
     ("3D000", "PostgreSQL has no such database", "check the database in the url"),
     ("42501", "PostgreSQL refused a right the publication needs", "let an administrator run the script of `roles_sql`"),
     ("42704", "PostgreSQL does not know a role", "let an administrator run the script of `roles_sql`, or mend reader_role"),
+    ("25006", "the database is read-only", "name the primary server in the url, not a replica"),
     ("2BP01", "something of others stands on a view that has to change", "drop it, publish again, and make it anew"),
     ("53100", "the disk of PostgreSQL is full", "make room there, then publish again"),
     ("53200", "PostgreSQL is out of memory", "publish again later, or give the server more"),
@@ -56,11 +57,8 @@ def delivery_failed(error: psycopg.Error, *, where: str) -> SalesPipelineError:
         if (state or "").startswith(prefix):
             return DeliveryFailed(f"{meaning}: {_STANDS}", found=found, where=where, fix=fix)
     if state is None and isinstance(error, psycopg.OperationalError):
-        meaning = (
-            "PostgreSQL refused the user or the password" if _is_refusal(error) else "PostgreSQL cannot be reached"
-        )
         fix = "check the url, the password (environment or token file), and that the server takes connections from here"
-        return DeliveryFailed(f"{meaning}: {_STANDS}", found=found, where=where, fix=fix)
+        return DeliveryFailed(f"{_not_connected(error)}: {_STANDS}", found=found, where=where, fix=fix)
     return DeliveryFailed(f"PostgreSQL refused the publication: {_STANDS}", found=found, where=where)
 
 
@@ -73,18 +71,24 @@ def under_way(where: str) -> DeliveryUnderWay:
     )
 
 
+# A connection that is not had carries no SQLSTATE: words of the server or of libpq, and what they mean.
+_REFUSALS = (
+    ("authentication failed", "PostgreSQL refused the user or the password"),
+    ("no password supplied", "PostgreSQL refused the user or the password"),
+    ("pg_hba.conf", "PostgreSQL does not let this user in from here"),
+    ("not permitted to log in", "PostgreSQL does not let this user in"),
+    ("permission denied for database", "PostgreSQL does not let this user in"),
+    ("does not exist", "PostgreSQL has no such user or database"),
+)
+
+
 def _is_refusal(error: psycopg.Error) -> bool:
-    text = str(error)
-    return any(
-        word in text
-        for word in (
-            "authentication failed",
-            "no password supplied",
-            "pg_hba.conf",
-            "does not exist",
-            "not permitted to log in",
-        )
-    )
+    return any(words in str(error) for words, _ in _REFUSALS)
+
+
+def _not_connected(error: psycopg.Error) -> str:
+    found = (meaning for words, meaning in _REFUSALS if words in str(error))
+    return next(found, "PostgreSQL cannot be reached")
 
 
 def _first_line(error: psycopg.Error) -> str:

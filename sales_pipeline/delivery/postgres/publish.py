@@ -204,8 +204,8 @@ def _swap(
     ledger.show(connection, number)
 
 
-def _keep_readers_out(connection: Connection[Any], run: RunToPublish) -> None:
-    """Let no reader plan a query while the pointer moves, where that can be had at once.
+def _keep_readers_out(connection: Connection[Any], run: RunToPublish) -> bool:
+    """Let no reader plan a query while the pointer moves, where that can be had at once; whether it could.
 
     A query that was planned before the commit knows no table of the new run, and may take its snapshot after it: its views would have to
     tell it to begin again. Where a long reader is in the way the pointer moves all the same, and that small chance is taken.
@@ -216,6 +216,7 @@ def _keep_readers_out(connection: Connection[Any], run: RunToPublish) -> None:
         try:
             with connection.transaction():
                 connection.execute(tables.lock_alone(names))
-            return
+            return True
         except errors.LockNotAvailable:
             time.sleep(SWAP_PAUSE_SECONDS)
+    return False
