@@ -301,6 +301,8 @@ def test_the_kits_own_file_is_not_taken_for_an_answer(tmp_path: Path, parcel: Pa
         (b'key,outcome\nk0,"failed\n', r"is not CSV: unexpected end of data(?s:.)*f.csv:2"),
         (b"a,b\n1,2\n", r"fits no part(?s:.)*scores_1.csv: Id, Win(?s:.)*found: a, b"),
         (b"ID,Win_Probability__c,STATUS,Surprise\n", "fits no part"),
+        (b"Id,sf__Error,Win_Probability__c,sf__Error\n", "fits no part"),
+        (b"Win_Probability__c,STATUS\n", "fits no part"),
         (b"sf__Id,sf__Error,Win_Probability__c,Surprise\n", "fits no part"),
     ],
 )
@@ -309,6 +311,11 @@ def test_a_file_that_is_no_result_file_is_refused(tmp_path: Path, parcel: Parcel
     path.write_bytes(data)
     with pytest.raises(InputRejected, match=words):
         read_results(path, parcel)
+
+
+def test_the_key_and_the_outcome_are_enough(tmp_path: Path, parcel: Parcel) -> None:
+    path = result_file(tmp_path, "s.csv", ("ID", "STATUS"), (IDS[0], "Item Updated"))
+    assert ends(read_results(path, parcel)) == {IDS[0]: ("succeeded", None, None, None)}
 
 
 def test_a_missing_file_is_refused(tmp_path: Path, parcel: Parcel) -> None:

@@ -97,8 +97,7 @@ def form_of(file_name: str, header: Sequence[str], fields: Sequence[str], key_fi
         return None
     remote_id = next((more[name] for name in sorted(_IDS, reverse=True) if name in more), None)
     key = echoed.get(key_field, remote_id if key_field.lower() == "id" else None)
-    # Data Loader puts its ID first, in the place of an Id that was sent.
-    if key is None or not (len(echoed) > 1 or len(fields) == 1):
+    if key is None:
         return None
     names = set(more) - _IDS
     only = header[more[next(iter(names))]] if len(names) == 1 else ""
