@@ -114,7 +114,7 @@ def test_parquet_files_are_typed(tmp_path: Path) -> None:
     lake, spec = Lake(tmp_path), load_target("parquet")
     kit = kit_of(lake, run_of(lake, "parquet"), spec)
     part = next(part for part in kit.parcel.parts if part.object_name == "scored_opportunities")
-    types = {field.name: str(field.type) for field in read_part(kit.parcel.path(part), part, spec).schema}
+    types = {field.name: str(field.type) for field in next(read_part(kit.parcel.path(part), part, spec)).schema}
     assert types["win_probability"] == "decimal128(38, 6)"
     assert types["score"] == "int64"
     assert types["predicted_close_date"] == "date32[day]"

@@ -36,8 +36,9 @@ def backwards(
     change = rows["change"].to_numpy()
     is_created = (change == "new") if spec.operation != "update" else np.zeros(len(change), dtype=bool)
     is_marked = is_created & bool(spec.withdrawn) & (spec.operation != "insert")
-    kept = rows.filter(pa.array(~is_created | is_marked))
-    marked = is_marked[~is_created | is_marked]
+    is_kept = ~is_created | is_marked
+    kept = rows if is_kept.all() else rows.filter(pa.array(is_kept))
+    marked = is_marked[is_kept]
     columns = {
         "key": kept["key"].combine_chunks(),
         "source_key": kept["source_key"].combine_chunks(),
@@ -49,7 +50,7 @@ def backwards(
     for field in spec.fields:
         name = field.field
         holds, held = kept[now + name].combine_chunks(), kept[before + name].combine_chunks()
-        back = pc.if_else(pa.array(marked), _mark(spec, name, holds), held)
+        back = pc.if_else(pa.array(marked), _mark(spec, name, holds), held) if marked.any() else held
         stays = np.zeros(kept.num_rows, dtype=bool)
         if not can_clear:
             stays = np.asarray((~_valid(back)) & _valid(holds))
@@ -60,7 +61,9 @@ def backwards(
         is_moving |= ~np.asarray(pc.fill_null(pc.equal(back, holds), False).to_numpy(zero_copy_only=False)) & (
             _valid(back) | _valid(holds)
         )
-    turned = pa.table({**columns, **news, **olds}).filter(pa.array(is_moving))
+    turned = pa.table({**columns, **news, **olds})
+    if not is_moving.all():
+        turned = turned.filter(pa.array(is_moving))
     to_delete = rows.filter(pa.array(is_created & ~is_marked)).select(["key"])
     return Backwards(turned.combine_chunks(), to_delete, _by_hand(columns["key"], stuck))
 

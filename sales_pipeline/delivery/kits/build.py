@@ -23,7 +23,7 @@ from sales_pipeline.delivery.kits.assemble import ROLLBACK, Identity, write_kit,
 from sales_pipeline.delivery.kits.backwards import backwards
 from sales_pipeline.delivery.kits.facts import Kit, ObjectFacts, read_kit
 from sales_pipeline.delivery.kits.rows import Judged, judge
-from sales_pipeline.delivery.kits.source import published_table, source_rows
+from sales_pipeline.delivery.kits.source import SourceRows, published_table
 from sales_pipeline.delivery.params import MoveLimit
 from sales_pipeline.delivery.parcel import MANIFEST
 from sales_pipeline.delivery.state.settle import succeeded_rows
@@ -90,8 +90,8 @@ def build_kit(
     def judged() -> Iterator[tuple[ObjectSpec, Judged]]:
         for item in (item for item in spec.objects if not item.is_off):
             _verify(run, item)
-            source = source_rows(run.path, item, time_zone)
-            held = state.held(item.name)
+            source = SourceRows(run.path, item, time_zone)
+            held = state.held_rows(item.name)
             yield (
                 item,
                 judge(source, held, spec, item, only_changed=only_changed, moves=moves, known_owners=known_owners),

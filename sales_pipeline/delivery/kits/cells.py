@@ -24,6 +24,9 @@ _MOST_PRECISION = 38
 _EXPONENT_FROM = 7
 """Arrow writes decimals of so many places with an exponent where they are small."""
 
+_PACKED_FROM = 4
+"""Texts are packed where each stands this many times or more."""
+
 _CONTROLS = r"[\x00-\x1f\x7f\x{85}\x{2028}\x{2029}]+"
 _SALESFORCE_ID = r"^[0-9A-Za-z]{15}([0-9A-Za-z]{3})?$"
 _GUID = r"^\{?[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\}?$"
@@ -40,7 +43,7 @@ class Cells:
     is_bad: Mask
 
 
-def cells(values: pa.ChunkedArray | pa.Array | None, field: FieldSpec, form: FileFormat, rows: int) -> Cells:
+def cells(values: pa.Array | None, field: FieldSpec, form: FileFormat, rows: int) -> Cells:
     """The cells of a field. `values` is None for constants.
 
     Raises ConfigurationError when the field has codes and a value is not among them, or the notation does not fit the column.
@@ -49,13 +52,12 @@ def cells(values: pa.ChunkedArray | pa.Array | None, field: FieldSpec, form: Fil
     if field.constant is not None:
         return Cells(pa.repeat(pa.scalar(field.constant, pa.string()), rows), fine)
     assert values is not None
-    column = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if field.codes:
-        return Cells(_coded(column, field), fine)
+        return Cells(_coded(values, field), fine)
     if field.notation in ("salesforce_id", "guid"):
-        text = _tidy(column.cast(pa.string()))
+        text = _tidy(values.cast(pa.string()))
         return salesforce_ids(text) if field.notation == "salesforce_id" else _guids(text)
-    return Cells(_text(column, field, form), fine)
+    return Cells(_text(values, field, form), fine)
 
 
 def _text(column: pa.Array, field: FieldSpec, form: FileFormat) -> pa.Array:
@@ -170,6 +172,22 @@ def _unfold(ids: pa.Array, wrong: npt.NDArray[np.int64]) -> tuple[pa.Array, npt.
     )
     good = [whole for whole, right in zip(mended, is_right, strict=True) if right]
     return _put(ids, wrong[is_right], pa.array(good, pa.string())), wrong[~is_right]
+
+
+def at(texts: pa.Array, place: npt.NDArray[np.int64]) -> pa.Array:
+    """The texts at ascending places; the array itself, not a copy, where that is all of them."""
+    return texts if len(place) == len(texts) else texts.take(pa.array(place))
+
+
+def packed(texts: pa.Array) -> pa.Array:
+    """The same texts, each kept once where most are repeated (stamps, bands, owners)."""
+    encoded = texts.dictionary_encode()
+    return encoded if len(encoded.dictionary) * _PACKED_FROM < len(texts) else texts
+
+
+def unpacked(texts: pa.Array) -> pa.Array:
+    """The inverse of `packed`."""
+    return texts.dictionary_decode() if pa.types.is_dictionary(texts.type) else texts
 
 
 def _put(texts: pa.Array, place: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:

@@ -5,6 +5,7 @@ Belongs here: reading the files back. Does not belong here: refusing single rows
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,41 +42,51 @@ def _problems(path: Path, part: Part, spec: ObjectSpec, target: TargetSpec, may_
     if path.stat().st_size != part.bytes or file_sha256(path) != part.sha256:
         problem("a file is not what was written", f"{part.bytes} bytes, sha256 {part.sha256}", path.stat().st_size)
         return found
-    table = read_part(path, part, target)
-    if tuple(table.column_names) != part.fields or table.num_rows != part.rows:
-        problem("a file reads back differently", f"{part.rows} rows of {part.fields}", table.shape)
-        return found
-    keys = table[part.key_field]
-    if pc.count_distinct(keys).as_py() != part.rows:
-        problem("a key stands in a file twice", f"{part.rows} keys", pc.count_distinct(keys).as_py())
+    blanks, formulas = dict.fromkeys(part.fields, 0), dict.fromkeys(part.fields, 0)
+    keys: list[pa.Array] = []
     fields = {field.field: field for field in (spec.key, *spec.fields)}
+    for batch in read_part(path, part, target):
+        if tuple(batch.schema.names) != part.fields:
+            problem("a file reads back differently", ", ".join(part.fields), ", ".join(batch.schema.names))
+            return found
+        keys.append(batch.column(part.key_field))
+        for name in part.fields:
+            texts = batch.column(name)
+            blanks[name] += pc.sum(_is_blank(texts)).as_py() or 0
+            if fields[name].notation == "text" and pa.types.is_string(texts.type):
+                formulas[name] += int(starts_like_formula(texts).sum())
+    rows = sum(len(batch) for batch in keys)
+    if rows != part.rows:
+        problem("a file reads back differently", f"{part.rows} rows", rows)
+        return found
+    if (distinct := pc.count_distinct(pa.chunked_array(keys)).as_py()) != part.rows:
+        problem("a key stands in a file twice", f"{part.rows} keys", distinct)
     for name in part.fields:
-        field, texts = fields[name], table[name]
-        blanks = pc.sum(_is_blank(texts)).as_py() or 0
-        must = name == part.key_field or target.blank == "unknown" or (field.required and not may_clear)
-        if must and blanks:
-            problem(
-                f"{name} is blank, and a blank would erase or nobody knows", "a value in every row", f"{blanks} blank"
-            )
-        if field.notation == "text" and pa.types.is_string(texts.type) and starts_like_formula(texts).any():
-            problem(f"{name} begins like a formula", "text that begins with a letter or digit", "a cell that does not")
+        must = name == part.key_field or target.blank == "unknown" or (fields[name].required and not may_clear)
+        if must and blanks[name]:
+            problem(f"{name} is blank: that would erase, or nobody knows", "a value", f"{blanks[name]} blank cells")
+        if formulas[name]:
+            problem(f"{name} begins like a formula", "text that begins otherwise", f"{formulas[name]} cells")
     return found
 
 
-def read_part(path: Path, part: Part, target: TargetSpec) -> pa.Table:
-    """A part as it reads back: texts of a CSV file (blank: empty text), or the typed columns of a Parquet file."""
+def read_part(path: Path, part: Part, target: TargetSpec) -> Iterator[pa.RecordBatch]:
+    """A part as it reads back, in pieces: texts of a CSV file (blank: empty text), or the typed columns of a Parquet file."""
     if target.format.kind == "parquet":
-        return pq.read_table(path)
-    return pacsv.read_csv(
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches()
+        return
+    with pacsv.open_csv(
         path,
         parse_options=pacsv.ParseOptions(delimiter=target.format.delimiter),
         convert_options=pacsv.ConvertOptions(
             column_types=dict.fromkeys(part.fields, pa.string()), strings_can_be_null=False, null_values=[]
         ),
-    )
+    ) as reader:
+        yield from reader
 
 
-def _is_blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def _is_blank(texts: pa.Array) -> pa.Array:
     if pa.types.is_string(texts.type):
         return pc.or_kleene(pc.is_null(texts), pc.equal(texts, ""))
     return pc.is_null(texts)

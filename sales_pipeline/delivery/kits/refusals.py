@@ -85,7 +85,7 @@ def refuse_values(
     refusals: Refusals,
     field: FieldSpec,
     found: Cells,
-    raw: pa.Array | pa.ChunkedArray | None,
+    raw: pa.Array | None,
     applies: Mask | None = None,
 ) -> None:
     """Values that are missing, would be read as a formula, are longer than the field, or damaged ids.
@@ -124,7 +124,7 @@ def refuse_owners(refusals: Refusals, field: str, found: pa.Array, known: Set[st
     refusals.refuse(applies & is_unknown, "unknown_owner", f"{field} names nobody the target knows", found)
 
 
-def starts_like_formula(text: pa.Array | pa.ChunkedArray) -> Mask:
+def starts_like_formula(text: pa.Array) -> Mask:
     """Whether a spreadsheet would take the text for a formula; no for NULL."""
     return _mask(pc.match_substring_regex(text, _TRIGGER))
 
@@ -136,6 +136,5 @@ def named(fields: Sequence[str], masks: Sequence[Mask], place: npt.NDArray[np.in
     )
 
 
-def _mask(values: pa.Array | pa.ChunkedArray) -> Mask:
-    filled = pc.fill_null(values, False)
-    return np.asarray(filled.to_numpy(zero_copy_only=False) if isinstance(filled, pa.Array) else filled.to_numpy())
+def _mask(values: pa.Array) -> Mask:
+    return np.asarray(pc.fill_null(values, False).to_numpy(zero_copy_only=False))

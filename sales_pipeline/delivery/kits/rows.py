@@ -17,12 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sales_pipeline.delivery.kits.cells import Mask, cells
+from sales_pipeline.delivery.kits.cells import Mask, at, cells, packed, unpacked
 from sales_pipeline.delivery.kits.facts import Move, ObjectFacts
 from sales_pipeline.delivery.kits.refusals import Refusals, named, refuse_keys, refuse_owners, refuse_values
-from sales_pipeline.delivery.kits.source import ABSTAINED, SOURCE_KEY, published_table
+from sales_pipeline.delivery.kits.source import SourceRows, published_table
 from sales_pipeline.delivery.params import MoveLimit
-from sales_pipeline.delivery.state.store import HELD
+from sales_pipeline.delivery.state.store import HELD, HeldRows, in_key_order
 from sales_pipeline.delivery.targets.spec import FieldSpec, ObjectSpec, TargetSpec
 
 NEW, PREVIOUS = "new.", "previous."
@@ -39,8 +39,8 @@ class Judged:
 
 
 def judge(
-    source: pa.Table,
-    held: pa.Table,
+    source: SourceRows,
+    held: HeldRows,
     target: TargetSpec,
     spec: ObjectSpec,
     *,
@@ -48,17 +48,14 @@ def judge(
     moves: MoveLimit,
     known_owners: Set[str] | None,
 ) -> Judged:
-    """Compare an object's source rows with the state's (`key`, `is_in_flight`, `held.<field>`)."""
-    count = source.num_rows
+    """Compare an object's source rows with the state's."""
+    count, source_keys = source.num_rows, source.keys
     keys = cells(_raw(source, spec.key), spec.key, target.format, count)
     refusals = Refusals(count)
     refuse_keys(refusals, keys, spec.key, spec.key_pattern)
-    if ABSTAINED in source.column_names:
-        has_abstained = pc.is_valid(source[ABSTAINED]).to_numpy()
-        refusals.refuse(
-            has_abstained, "abstained", "no score is given", source[ABSTAINED].combine_chunks().cast(pa.string())
-        )
-    place = pc.index_in(keys.text, value_set=held["key"].combine_chunks())
+    if (why := source.abstained) is not None:
+        refusals.refuse(_valid(why), "abstained", "no score is given", why.cast(pa.string()))
+    place = pc.index_in(keys.text, value_set=held.column("key"))
     is_known = pc.is_valid(place).to_numpy(zero_copy_only=False) & _valid(keys.text)
     if spec.operation == "insert":
         refusals.refuse(is_known, "sent_before", "the target creates a record each time, and has this one already")
@@ -69,7 +66,7 @@ def judge(
         now, was, kept = _values(
             field, source, held, place, is_known, is_returned, target, spec, refusals, known_owners
         )
-        after[field.field], before[field.field] = now, was
+        after[field.field], before[field.field] = packed(now), packed(was)
         if kept.any():
             uncleared[field.field] = kept
         if field.is_compared and (not field.is_sent_once or field.field in spec.withdrawn):
@@ -88,10 +85,10 @@ def judge(
     chosen = np.flatnonzero(is_new | changed | (unchanged if not only_changed else False))
     words = (is_new, "new"), (is_returned, "returned"), (is_changed, "changed")
     change = np.select([mask for mask, _ in words], [word for _, word in words], "unchanged")
-    keyed = {"key": keys.text, "source_key": source[SOURCE_KEY].combine_chunks(), "change": pa.array(change)}
+    keyed = {"key": keys.text, "source_key": source_keys, "change": pa.array(change)}
     news = {NEW + name: texts for name, texts in after.items()}
     olds = {PREVIOUS + name: texts for name, texts in before.items()}
-    rows_of_source = pa.table({**keyed, **news, **olds}).take(pa.array(chosen))
+    rows_of_source = pa.table({name: unpacked(at(texts, chosen)) for name, texts in {**keyed, **news, **olds}.items()})
     leaving, gone = _leaving(held, keys.text, spec)
     table = published_table(spec.source).name
     known = is_open & is_known
@@ -112,16 +109,16 @@ def judge(
         is_over_limit=total >= moves.min_rows and moved > moves.max_share * total,
         moves=largest,
     )
-    rows = pa.concat_tables([rows_of_source, leaving], promote_options="default").combine_chunks()
-    if not _is_sorted(rows["key"]):
-        rows = rows.sort_by("key").combine_chunks()
-    return Judged(rows, refusals.table(spec.name, table, source[SOURCE_KEY].combine_chunks()), facts)
+    rows = rows_of_source
+    if leaving.num_rows:
+        rows = pa.concat_tables([rows_of_source, leaving], promote_options="default").combine_chunks()
+    return Judged(in_key_order(rows), refusals.table(spec.name, table, source_keys), facts)
 
 
 def _values(
     field: FieldSpec,
-    source: pa.Table,
-    held: pa.Table,
+    source: SourceRows,
+    held: HeldRows,
     place: pa.Array,
     is_known: Mask,
     is_returned: Mask,
@@ -133,7 +130,7 @@ def _values(
     """What the target will hold, what it holds, and where a value stays although it should go."""
     raw = _raw(source, field)
     found = cells(raw, field, target.format, source.num_rows)
-    was = _held(held, field.field).take(place)
+    was = held.column(HELD + field.field).take(place)
     applies = np.ones(source.num_rows, dtype=bool)
     if field.is_sent_once:
         applies = ~is_known | (is_returned if field.field in spec.withdrawn else False)
@@ -148,51 +145,43 @@ def _values(
     return (pc.if_else(pa.array(stays), was, found.text) if stays.any() else found.text), was, stays
 
 
-def _raw(source: pa.Table, field: FieldSpec) -> pa.ChunkedArray | None:
-    return None if field.column is None else source[field.column]
+def _raw(source: SourceRows, field: FieldSpec) -> pa.Array | None:
+    return None if field.column is None else source.column(field.column)
 
 
-def _held(held: pa.Table, name: str) -> pa.Array:
-    if HELD + name not in held.column_names:
-        return pa.nulls(held.num_rows, pa.string())
-    return held[HELD + name].combine_chunks()
-
-
-def _returned(held: pa.Table, place: pa.Array, spec: ObjectSpec) -> Mask:
+def _returned(held: HeldRows, place: pa.Array, spec: ObjectSpec) -> Mask:
     """Records that were marked as withdrawn by a field that is else sent once: it has to be sent again."""
     marks = {field.field for field in spec.fields if field.is_sent_once} & set(spec.withdrawn)
     if not marks:
         return np.zeros(len(place), dtype=bool)
     return np.asarray(
         np.logical_and.reduce(
-            [_equal(_held(held, name).take(place), text) for name, text in sorted(spec.withdrawn.items())]
+            [_equal(held.column(HELD + name).take(place), text) for name, text in sorted(spec.withdrawn.items())]
         )
     )
 
 
-def _leaving(held: pa.Table, keys: pa.Array, spec: ObjectSpec) -> tuple[pa.Table, int]:
+def _leaving(held: HeldRows, keys: pa.Array, spec: ObjectSpec) -> tuple[pa.Table, int]:
     """Records whose row left the source: those to be marked (with all their fields), and the count of the others."""
-    is_gone = ~pc.is_in(held["key"], value_set=keys).to_numpy()
-    fields = [field.field for field in spec.fields]
-    previous = {name: _held(held, name) for name in fields}
-    if not spec.withdrawn or spec.operation == "insert":
-        return _marked(held, previous, {}, np.flatnonzero(is_gone)[:0]), int(is_gone.sum())
-    is_marked = np.logical_and.reduce([_equal(previous[name], text) for name, text in spec.withdrawn.items()])
-    place = np.flatnonzero(is_gone & ~is_marked & ~held["is_in_flight"].to_numpy())
-    return _marked(held, previous, spec.withdrawn, place), int(is_gone.sum()) - len(place)
+    is_gone = ~pc.is_in(held.column("key"), value_set=keys).to_numpy(zero_copy_only=False)
+    place = np.flatnonzero(is_gone)[:0]
+    if spec.withdrawn and spec.operation != "insert":
+        marks = spec.withdrawn.items()
+        is_marked = np.logical_and.reduce([_equal(held.column(HELD + name), text) for name, text in marks])
+        place = np.flatnonzero(is_gone & ~is_marked)
+    return _marked(held, spec, place), int(is_gone.sum()) - len(place)
 
 
-def _marked(
-    held: pa.Table, previous: dict[str, pa.Array], marks: dict[str, str], place: npt.NDArray[np.int64]
-) -> pa.Table:
-    rows = pa.array(place)
-    count = len(place)
-    before = {name: texts.take(rows) for name, texts in previous.items()}
+def _marked(held: HeldRows, spec: ObjectSpec, place: npt.NDArray[np.int64]) -> pa.Table:
+    rows, count, marks = pa.array(place), len(place), spec.withdrawn
+    if not count:
+        return pa.table({"key": pa.array([], pa.string())})
+    before = {field.field: held.column(HELD + field.field).take(rows) for field in spec.fields}
     after = {
         name: pa.repeat(pa.scalar(marks[name]), count) if name in marks else texts for name, texts in before.items()
     }
     columns: dict[str, Any] = {
-        "key": held["key"].combine_chunks().take(rows),
+        "key": held.column("key").take(rows),
         "source_key": pa.nulls(count, pa.string()),
         "change": pa.repeat(pa.scalar("withdrawn"), count),
     }
@@ -213,7 +202,7 @@ def _moved(
     """Known rows that moved by the limit, and the largest moves. Without a main figure every change is a move."""
     if spec.moves is None:
         return int((known & is_changed).sum()), ()
-    new, old = _numbers(after[spec.moves]), _numbers(before[spec.moves])
+    new, old = _numbers(unpacked(after[spec.moves])), _numbers(unpacked(before[spec.moves]))
     size = np.where(known, np.abs(new - old), np.nan)
     went = known & np.isnan(new) & ~np.isnan(old)
     moved = int((np.nan_to_num(size) >= limit.at_least - 1e-9).sum() + went.sum())
@@ -249,8 +238,3 @@ def _equal(texts: pa.Array, value: str) -> Mask:
 
 def _valid(values: pa.Array) -> Mask:
     return np.asarray(pc.is_valid(values).to_numpy(zero_copy_only=False))
-
-
-def _is_sorted(keys: pa.ChunkedArray) -> bool:
-    whole = keys.combine_chunks()
-    return bool(pc.all(pc.less_equal(whole[:-1], whole[1:])).as_py()) if len(whole) > 1 else True

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +39,7 @@ SUBJECTS = {
 }
 """What a follow-up is called in the CRM, by action. Every one begins with a letter, so that no spreadsheet takes it for a formula."""
 
-SOURCE_KEY = "source key"
-ABSTAINED = "abstain_reason"
+_ABSTAINED = "abstain_reason"
 _JOINT = "\x1f"
 
 
@@ -58,117 +56,123 @@ def published_table(source: str) -> Table:
     return PUBLISHED_TABLES[name]
 
 
-def source_rows(run: Path, spec: ObjectSpec, time_zone: str) -> pa.Table:
-    """Rows of a run's folder that belong to an object, with the columns its mapping names and `SOURCE_KEY` (the published key as text).
+class SourceRows:
+    """Rows of a run's folder that belong to an object, read a column at a time, so that no more than one lies in memory twice.
 
-    `abstain_reason` is there too where the table has it. A table the run has not is empty. Raises ConfigurationError when a column or a
-    value of `where` is unknown.
+    A table the run has not is empty. Raises ConfigurationError when the mapping names a column the source has not.
     """
-    contract = published_table(spec.source)
-    derived = DERIVED.get(spec.source, ())
-    wanted = _wanted(spec, contract, derived)
-    path = run / f"{contract.name}.parquet"
-    if not path.is_file():
-        return pa.table({name: pa.array([], pa.string()) for name in (*wanted, SOURCE_KEY)})
-    stored = _stored(wanted, contract)
-    rows = pq.ParquetFile(path).read(columns=stored)
-    if spec.source == "follow_ups" and "kind" in wanted:
-        rows = rows.append_column("kind", _kinds(run, rows))
-    for column, values in spec.where.items():
-        rows = rows.filter(pc.is_in(rows[column], value_set=pa.array(values, rows[column].type)))
-    columns = {name: _column(name, rows, run, time_zone) for name in wanted}
-    columns[SOURCE_KEY] = _joined(rows, contract.key, " / ")
-    return pa.table(columns).combine_chunks()
+
+    def __init__(self, run: Path, spec: ObjectSpec, time_zone: str) -> None:
+        self._run, self._source, self._time_zone = run, spec.source, time_zone
+        self._contract = published_table(spec.source)
+        self._require_columns(spec)
+        path = run / f"{self._contract.name}.parquet"
+        self._file = pq.ParquetFile(path) if path.is_file() else None
+        self._chosen: pa.Array | None = None
+        self.num_rows = 0 if self._file is None else self._file.metadata.num_rows
+        for column, values in spec.where.items():
+            is_in = pc.is_in(self.column(column), value_set=pa.array(values, pa.string()))
+            self._choose(is_in)
+
+    def _require_columns(self, spec: ObjectSpec) -> None:
+        named = {field.column for field in (spec.key, *spec.fields) if field.column is not None} | set(spec.where)
+        known = {*self._contract.column_names, *DERIVED.get(spec.source, ())}
+        if unknown := sorted(named - known):
+            raise ConfigurationError(
+                f"the mapping of {spec.name} names columns that {spec.source} has not",
+                expected=f"some of {', '.join(sorted(known))}",
+                found=", ".join(unknown),
+                fix="mend `column` or `where` in the target's mapping",
+            )
+
+    def _choose(self, is_in: pa.Array) -> None:
+        if pc.all(is_in).as_py() in (True, None):
+            return
+        place = pc.indices_nonzero(is_in)
+        self._chosen = place if self._chosen is None else self._chosen.take(place)
+        self.num_rows = len(place)
+
+    def column(self, name: str) -> pa.Array:
+        """A column of the chosen rows, stored or put together."""
+        if name == "next_follow_up_on":
+            return _next_follow_up(self._run, self._opportunity(), self._time_zone)
+        if name == "due_on":
+            return _days(self.column("due_at"), self._time_zone)
+        if name == "subject":
+            return _mapped(self.column("action"), SUBJECTS)
+        if name in ("reason_up", "reason_down"):
+            return self._stored(f"{name.replace('reason', 'reasons')}.list.element.text")
+        if name == "kind" and self._source == "follow_ups":
+            return _kinds(self._run, self._opportunity())
+        return self._stored(name)
+
+    @property
+    def keys(self) -> pa.Array:
+        """Each row's key in the published table, as text."""
+        return _joined([self.column(name) for name in self._contract.key], " / ")
+
+    @property
+    def abstained(self) -> pa.Array | None:
+        """Why a row has no score; None where the table does not abstain."""
+        return self.column(_ABSTAINED) if _ABSTAINED in self._contract.column_names else None
+
+    def _opportunity(self) -> pa.Array:
+        return _joined([self._stored("source_system"), self._stored("opportunity_id")], _JOINT)
+
+    def _stored(self, path: str) -> pa.Array:
+        if self._file is None:
+            return pa.array([], pa.string())
+        values = self._file.read(columns=[path]).column(0).combine_chunks()
+        if pa.types.is_list(values.type):
+            values = _first_text(values)
+        return values if self._chosen is None else values.take(self._chosen)
 
 
-def _wanted(spec: ObjectSpec, contract: Table, derived: Sequence[str]) -> tuple[str, ...]:
-    named = {field.column for field in (spec.key, *spec.fields) if field.column is not None} | set(spec.where)
-    known = {*contract.column_names, *derived}
-    if unknown := sorted(named - known):
-        raise ConfigurationError(
-            f"the mapping of {spec.name} names columns that {spec.source} has not",
-            expected=f"some of {', '.join(sorted(known))}",
-            found=", ".join(unknown),
-            fix="mend `column` or `where` in the target's mapping",
-        )
-    return tuple(sorted(named | ({ABSTAINED} & set(contract.column_names))))
-
-
-def _stored(wanted: Sequence[str], contract: Table) -> list[str]:
-    """Columns to read: of lists of reasons only the text."""
-    needed = {
-        "reason_up": "reasons_up.list.element.text",
-        "reason_down": "reasons_down.list.element.text",
-        "due_on": "due_at",
-        "subject": "action",
-    }
-    own = {needed.get(name, name) for name in wanted if name in needed or name in contract.column_names}
-    return sorted(own | set(contract.key) | ({"source_system", "opportunity_id"} & set(contract.column_names)))
-
-
-def _column(name: str, rows: pa.Table, run: Path, time_zone: str) -> pa.ChunkedArray | pa.Array:
-    if name in rows.column_names:
-        return rows[name]
-    if name == "next_follow_up_on":
-        return _next_follow_up(run, rows, time_zone)
-    if name == "due_on":
-        return _days(rows["due_at"], time_zone)
-    if name == "subject":
-        return _mapped(rows["action"], SUBJECTS)
-    return _first_text(rows["reasons_up" if name == "reason_up" else "reasons_down"])
-
-
-def _joined(rows: pa.Table, columns: Sequence[str], joint: str) -> pa.Array:
-    texts = [rows[column].cast(pa.string()) for column in columns]
+def _joined(columns: Sequence[pa.Array], joint: str) -> pa.Array:
+    texts = [column.cast(pa.string()) for column in columns]
     return texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, joint)
 
 
-def _mapped(values: pa.ChunkedArray, words: dict[str, str]) -> pa.Array:
+def _mapped(values: pa.Array, words: dict[str, str]) -> pa.Array:
     place = pc.index_in(values, value_set=pa.array(list(words), pa.string()))
     return pa.array(list(words.values()), pa.string()).take(place)
 
 
-def _days(instants: pa.ChunkedArray, time_zone: str) -> pa.Array:
+def _days(instants: pa.Array, time_zone: str) -> pa.Array:
     """The calendar day of each instant in a zone. Few instants differ, so each is looked at once."""
-    encoded = instants.combine_chunks().dictionary_encode()
+    encoded = instants.dictionary_encode()
     where = zone(time_zone)
     days = [value.astimezone(where).date() for value in encoded.dictionary.to_pylist()]
     return pa.array(days, pa.date32()).take(encoded.indices)
 
 
-def _first_text(lists: pa.ChunkedArray) -> pa.Array:
+def _first_text(lists: pa.Array) -> pa.Array:
     """The text of the first reason of each row, NULL where there is none."""
-    whole = lists.combine_chunks()
-    offsets = whole.offsets.to_numpy()
-    texts = whole.values.field("text")
+    offsets = lists.offsets.to_numpy()
     is_empty = offsets[1:] == offsets[:-1]
-    return texts.take(pa.array(offsets[:-1].astype(np.int64), mask=is_empty))
+    return lists.values.field("text").take(pa.array(offsets[:-1].astype(np.int64), mask=is_empty))
 
 
-def _queue(run: Path, columns: list[str]) -> pa.Table | None:
+def _of_opportunity(table: pa.Table) -> pa.Array:
+    return _joined([table[name].combine_chunks() for name in ("source_system", "opportunity_id")], _JOINT)
+
+
+def _next_follow_up(run: Path, opportunities: pa.Array, time_zone: str) -> pa.Array:
     path = run / "follow_up_queue.parquet"
-    return pq.read_table(path, columns=columns) if path.is_file() else None
-
-
-def _opportunity(rows: pa.Table) -> Any:
-    return _joined(rows, ("source_system", "opportunity_id"), _JOINT)
-
-
-def _next_follow_up(run: Path, rows: pa.Table, time_zone: str) -> pa.Array:
-    queue = _queue(run, ["source_system", "opportunity_id", "due_at"])
+    queue = pq.read_table(path, columns=["source_system", "opportunity_id", "due_at"]) if path.is_file() else None
     if queue is None or not queue.num_rows:
-        return pa.nulls(rows.num_rows, pa.date32())
-    first = (
-        pa.table({"of": _opportunity(queue), "due_at": queue["due_at"]}).group_by("of").aggregate([("due_at", "min")])
-    )
-    return _days(first["due_at_min"], time_zone).take(pc.index_in(_opportunity(rows), value_set=first["of"]))
+        return pa.nulls(len(opportunities), pa.date32())
+    due = pa.table({"of": _of_opportunity(queue), "due_at": queue["due_at"]})
+    first = due.group_by("of").aggregate([("due_at", "min")]).combine_chunks()
+    days = _days(first["due_at_min"].combine_chunks(), time_zone)
+    return days.take(pc.index_in(opportunities, value_set=first["of"]))
 
 
-def _kinds(run: Path, rows: pa.Table) -> pa.Array:
+def _kinds(run: Path, opportunities: pa.Array) -> pa.Array:
     """What each follow-up's opportunity is: opportunity or lead; NULL where it is not scored."""
     path = run / "scored_opportunities.parquet"
     if not path.is_file():
-        return pa.nulls(rows.num_rows, pa.string())
+        return pa.nulls(len(opportunities), pa.string())
     scored = pq.read_table(path, columns=["source_system", "opportunity_id", "kind"])
-    scored = scored.filter(pc.is_in(scored["opportunity_id"], value_set=rows["opportunity_id"]))
-    return scored["kind"].take(pc.index_in(_opportunity(rows), value_set=_opportunity(scored)))
+    place = pc.index_in(opportunities, value_set=_of_opportunity(scored))
+    return scored["kind"].combine_chunks().take(place)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sales_pipeline.delivery.kits.cells import at
 from sales_pipeline.delivery.kits.files import Names, Written, write_files
 from sales_pipeline.delivery.kits.rows import NEW, PREVIOUS
 from sales_pipeline.delivery.parcel import Part
@@ -58,9 +59,8 @@ def write_parts(folder: Path, rows: pa.Table, spec: ObjectSpec, target: TargetSp
         texts = variant_cells(rows, variant, target)
         for fields, place in groups(variant.fields, texts, target):
             places = variant.place[place]
-            taken = pa.array(place)
-            columns = {spec.key.field: rows["key"].combine_chunks().take(pa.array(places))}
-            columns |= {field.field: texts[field.field].take(taken) for field in fields}
+            columns = {spec.key.field: at(rows["key"].combine_chunks(), places)}
+            columns |= {field.field: at(texts[field.field], place) for field in fields}
             start = 0
             for file in write_files(folder, names, columns, (spec.key, *fields), target.format):
                 stands_in[places[start : start + file.rows]] = len(parts)
@@ -85,16 +85,13 @@ def as_part(file: Written, spec: ObjectSpec, header: tuple[str, ...]) -> Part:
     )
 
 
-def variant_cells(
-    rows: pa.Table, variant: Variant, target: TargetSpec, *, new: str = NEW, previous: str = PREVIOUS
-) -> dict[str, pa.Array]:
+def variant_cells(rows: pa.Table, variant: Variant, target: TargetSpec) -> dict[str, pa.Array]:
     """Cells by field: the new text, or, where a value goes, the target's word for that (a blank where a blank does it)."""
-    place = pa.array(variant.place)
     found = {}
     for field in variant.fields:
-        now = rows[new + field.field].combine_chunks().take(place)
+        now = at(rows[NEW + field.field].combine_chunks(), variant.place)
         if target.clear is not None and target.blank != "clears" and now.null_count:
-            was = rows[previous + field.field].combine_chunks().take(place)
+            was = at(rows[PREVIOUS + field.field].combine_chunks(), variant.place)
             goes = pc.and_(pc.is_null(now), pc.is_valid(was))
             now = pc.if_else(goes, target.clear, now)
         found[field.field] = now

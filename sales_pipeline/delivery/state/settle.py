@@ -67,7 +67,7 @@ def settle(lake: Lake, target: str, folder: Path, results: pa.Table) -> KitStatu
     state, kit = read_state(lake, target), read_kit(folder)
     status = state.kit(kit.parcel.delivery_id)
     assert status is not None
-    objects = {name: _rows(folder, name) for name in _sent_objects(kit)}
+    objects = {name: _keys(folder, name) for name in _sent_objects(kit)}
     before = state.results_of(status.delivery_id)
     merged = _merged(objects, before, results)
     had_succeeded = _succeeded(before)
@@ -82,7 +82,7 @@ def settle(lake: Lake, target: str, folder: Path, results: pa.Table) -> KitStatu
     )
     held = {}
     for name, rows in objects.items():
-        after = _advanced(state.held(name), rows, merged, had_succeeded, status)
+        after = _advanced(state.held(name), rows, merged, had_succeeded, status, folder, name)
         if after is not None:
             held[name] = after
     kits = tuple(status if known.delivery_id == status.delivery_id else known for known in state.kits)
@@ -141,7 +141,7 @@ def _answer_rest(lake: Lake, target: str, folder: Path, outcome: str) -> KitStat
         answered = _joint(known.filter(pc.not_equal(known["outcome"], "unknown")))
     pieces = [results_table(part, pa.array([], pa.string()), outcome) for part in kit.parcel.parts[:1]]
     for name in _sent_objects(kit):
-        rows = _rows(folder, name)
+        rows = _keys(folder, name)
         rest = rows.filter(pc.invert(pc.is_in(_joint(rows), value_set=answered)))
         for part in kit.parcel.parts:
             keys = rest.filter(pc.equal(rest["part"], part.name))["key"]
@@ -162,6 +162,20 @@ def _rows(folder: Path, object_name: str) -> pa.Table:
     return pq.read_table(folder / "rows" / f"{object_name}.parquet", filters=pc.field("part").is_valid())
 
 
+def _keys(folder: Path, object_name: str) -> pa.Table:
+    """Part and key of the rows of an object that stand in a file."""
+    path = folder / "rows" / f"{object_name}.parquet"
+    return pq.read_table(path, columns=["part", "key"], filters=pc.field("part").is_valid())
+
+
+def _set_by(folder: Path, object_name: str, chosen: pa.Array) -> pa.Table:
+    """Key and new texts of the chosen ones among the rows of an object that stand in a file."""
+    path = folder / "rows" / f"{object_name}.parquet"
+    names = [name for name in pq.read_schema(path).names if name.startswith(NEW)]
+    rows = pq.read_table(path, columns=["key", *names], filters=pc.field("part").is_valid())
+    return rows if pc.all(chosen).as_py() else rows.filter(chosen)
+
+
 def _joint(rows: pa.Table) -> pa.Array:
     return pc.binary_join_element_wise(rows["part"], rows["key"], _JOINT).combine_chunks()
 
@@ -178,7 +192,7 @@ def _succeeded(results: pa.Table | None) -> pa.Array:
 
 def _merged(objects: dict[str, pa.Table], before: pa.Table | None, results: pa.Table) -> pa.Table:
     """What is known of every row that has an answer: of several the one that says most; of equal ones the latest."""
-    known = pa.concat_tables([rows.select(["part", "key"]) for rows in objects.values()]) if objects else None
+    known = pa.concat_tables(objects.values()) if objects else None
     fresh = conform(results, DELIVERY_RESULTS)
     place_of_fresh = _places(known, fresh)
     if before is None:
@@ -207,7 +221,13 @@ def _places(known: pa.Table | None, results: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _advanced(
-    held: pa.Table, rows: pa.Table, merged: pa.Table, had_succeeded: pa.Array, status: KitStatus
+    held: pa.Table,
+    rows: pa.Table,
+    merged: pa.Table,
+    had_succeeded: pa.Array,
+    status: KitStatus,
+    folder: Path,
+    name: str,
 ) -> pa.Table | None:
     """The object's records after results; None when nothing changes."""
     joint = _joint(rows)
@@ -226,7 +246,7 @@ def _advanced(
         return None
     kept = held.filter(pc.invert(is_back)) if has_back else held
     remote = merged["remote_id"].combine_chunks().take(place).filter(is_fresh)
-    return _held_after(kept, rows.filter(is_fresh), status, remote)
+    return _held_after(kept, _set_by(folder, name, is_fresh), status, remote)
 
 
 def _held_after(
@@ -235,7 +255,8 @@ def _held_after(
     """Records with those of a kit's rows put in their place; a record of which no field is set any more is not held."""
     later = held.filter(pc.greater(held["order"], status.order))
     is_due = pc.invert(pc.is_in(rows["key"], value_set=later["key"]))
-    rows, remote = rows.filter(is_due), remote.filter(is_due.combine_chunks())
+    if later.num_rows:
+        rows, remote = rows.filter(is_due), remote.filter(is_due.combine_chunks())
     fields = [name.removeprefix(NEW) for name in rows.column_names if name.startswith(NEW)]
     count = rows.num_rows
     place = pc.index_in(rows["key"], value_set=held["key"]).combine_chunks()
@@ -250,6 +271,8 @@ def _held_after(
     fresh = pa.table(columns)
     if fields:
         is_set = np.logical_or.reduce([pc.is_valid(fresh[HELD + name]).to_numpy() for name in fields])
-        fresh = fresh.filter(pa.array(is_set))
+        fresh = fresh if is_set.all() else fresh.filter(pa.array(is_set))
     rest = held.filter(pc.invert(pc.is_in(held["key"], value_set=rows["key"])))
+    if not rest.num_rows:
+        return fresh
     return pa.concat_tables([rest, fresh], promote_options="default")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sales_pipeline.domain.identifiers import digest_of
@@ -94,16 +95,42 @@ class DeliveredState:
         """
         if object_name not in self.objects:
             return _KNOWN.empty_table()
-        return _read(self.folder / self.objects[object_name][0])
+        return pq.read_table(_verified(self.folder / self.objects[object_name][0]))
+
+    def held_rows(self, object_name: str) -> HeldRows:
+        """The same a column at a time, for large objects."""
+        known = self.objects.get(object_name)
+        return HeldRows(None if known is None else _verified(self.folder / known[0]))
 
     def results_of(self, delivery_id: str) -> pa.Table | None:
         """DELIVERY_RESULTS known of a kit; None where there are none."""
         name = self.results.get(delivery_id)
-        return None if name is None else _read(self.folder / name)
+        return None if name is None else pq.read_table(_verified(self.folder / name))
 
     def kit(self, delivery_id: str) -> KitStatus | None:
         """The status of a kit; None when it was not handed over."""
         return next((kit for kit in self.kits if kit.delivery_id == delivery_id), None)
+
+
+class HeldRows:
+    """Records of an object read a column at a time; the columns are those of `DeliveredState.held`, a field that was never set is NULL."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = None if path is None else pq.ParquetFile(path)
+        self.num_rows = 0 if self._file is None else self._file.metadata.num_rows
+
+    def column(self, name: str) -> pa.Array:
+        """One column."""
+        if self._file is None or name not in self._file.schema_arrow.names:
+            return pa.nulls(self.num_rows, _KNOWN.field(name).type if name in _KNOWN.names else pa.string())
+        return self._file.read(columns=[name]).column(0).combine_chunks()
+
+
+def in_key_order(table: pa.Table) -> pa.Table:
+    """The table sorted by `key`; the table itself, not a copy, where it is."""
+    keys = table["key"].combine_chunks()
+    is_sorted = len(keys) < 2 or pc.all(pc.less_equal(keys[:-1], keys[1:])).as_py()
+    return (table if is_sorted else table.sort_by("key")).combine_chunks()
 
 
 def target_folder(lake: Lake, target: str) -> Path:
@@ -163,7 +190,7 @@ def _drop_unnamed(state: DeliveredState) -> None:
 
 def _write_held(folder: Path, table: pa.Table) -> tuple[str, str]:
     """The file of an object's records and the digest of what they hold; the digest of no records is empty."""
-    ordered = table.sort_by("key").combine_chunks()
+    ordered = in_key_order(table)
     content = ordered.drop_columns([name for name in _ASIDE if name in ordered.column_names])
     names = sorted(name for name in content.column_names if content[name].null_count < content.num_rows)
     digest = _digest(content.select(names)) if content.num_rows else ""
@@ -198,7 +225,7 @@ def _write(folder: Path, table: pa.Table) -> str:
     return name
 
 
-def _read(path: Path) -> pa.Table:
+def _verified(path: Path) -> Path:
     if not path.is_file() or f"{file_sha256(path)}.parquet" != path.name:
         raise EnvironmentProblem(
             "what is known of a target was changed or lost",
@@ -207,4 +234,4 @@ def _read(path: Path) -> pa.Table:
             where=str(path),
             fix="restore the target's `settlements` folder from a backup; without it the next delivery cannot tell what changed",
         )
-    return pq.read_table(path)
+    return path
