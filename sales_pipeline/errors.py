@@ -4,7 +4,7 @@
     ├── ConfigurationError        2   settings, mapping or usage are wrong
     ├── AuditBlocked              4   the outputs failed an audit; nothing was published
     │   ├── LedgerUnbalanced      4   records of a file are not all accounted for
-    │   └── DeliveryBlocked       4   a delivery would move more than it may; nothing was sent
+    │   └── DeliveryBlocked       4   a delivery would move more than it may, or do harm; nothing was sent
     ├── InputRejected             5   an export cannot be read as the mapping says
     ├── EnvironmentProblem        6   a library, a system package or the lake's disk is missing or broken
     ├── LakeLocked                7   another run holds the lake's lock
@@ -76,7 +76,7 @@ class LedgerUnbalanced(AuditBlocked):
 
 
 class DeliveryBlocked(AuditBlocked):
-    """A delivery would move more than the settings allow; nothing was sent, the kit can be looked at."""
+    """A delivery would move more than the settings allow, or its files failed their last check; nothing was sent."""
 
 
 class InputRejected(SalesPipelineError):

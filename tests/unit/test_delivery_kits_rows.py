@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from sales_pipeline.delivery.state.settle import confirm_all
@@ -127,6 +128,8 @@ def test_rows_are_left_out_with_their_reason(lake: Lake) -> None:
     rows.append(scored_row("bad!"))
     run = publish_rows(lake, "run-1", rows)
     kit = kit_of(lake, run, mapping(item={"key_pattern": "[a-z=1]+"}))
+    raw = pq.read_table(kit.folder / "rows" / "not_delivered.parquet")["key"].to_pylist()
+    assert "crm / =1" in raw
     assert left_out(kit) == {
         "": "no_key",
         "=1": "formula",
@@ -239,6 +242,17 @@ def test_mistakes_of_the_mapping_are_told(lake: Lake) -> None:
     dated = {"fields": [{"field": "band", "column": "grade", "notation": "date"}], "moves": None}
     with pytest.raises(ConfigurationError, match="band cannot be written as date"):
         kit_of(lake, run, mapping(item=dated))
+
+    with pytest.raises(ConfigurationError, match="key_pattern is no regular expression"):
+        kit_of(lake, run, mapping(item={"key_pattern": "("}))
+
+
+def test_what_people_read_of_hostile_keys_is_guarded(lake: Lake) -> None:
+    spec = mapping(objects=[tasks()])
+    kit = kit_of(lake, publish_rows(lake, "run-1", [scored_row("a")], [follow_up("=cmd", "a")]), spec)
+    assert left_out(kit) == {"'=cmd": "formula"}
+    raw = pq.read_table(kit.folder / "rows" / "not_delivered.parquet").to_pylist()
+    assert raw[0]["key"] == "=cmd"
 
 
 def test_a_published_file_that_was_changed_is_refused(lake: Lake) -> None:

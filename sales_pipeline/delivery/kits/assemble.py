@@ -22,6 +22,7 @@ from sales_pipeline.delivery.kits.documents import diff_summary, readme, sdl
 from sales_pipeline.delivery.kits.facts import ObjectFacts
 from sales_pipeline.delivery.kits.files import Names, write_files
 from sales_pipeline.delivery.kits.last_check import check_parts
+from sales_pipeline.delivery.kits.refusals import guarded
 from sales_pipeline.delivery.kits.review import Review
 from sales_pipeline.delivery.kits.rows import Judged
 from sales_pipeline.delivery.kits.salesforce_fields import salesforce_fields
@@ -73,8 +74,9 @@ def write_kit(folder: Path, spec: TargetSpec, identity: Identity, judged: Iterat
         for name, data in salesforce_fields(spec).items():
             (folder / "metadata" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "metadata" / name).write_bytes(data)
-    left_out = pa.concat_tables([arrow_schema(NOT_DELIVERED).empty_table(), *refused])
-    (folder / "not_delivered.csv").write_bytes(csv_bytes(left_out, NOT_DELIVERED))
+    left_out = pa.concat_tables([arrow_schema(NOT_DELIVERED).empty_table(), *refused]).combine_chunks()
+    pq.write_table(left_out, folder / "rows" / "not_delivered.parquet", **PARQUET_OPTIONS)
+    (folder / "not_delivered.csv").write_bytes(csv_bytes(guarded(left_out), NOT_DELIVERED))
     parcel = Parcel(
         delivery_id=identity.delivery_id,
         target=identity.target,

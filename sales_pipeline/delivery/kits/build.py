@@ -3,7 +3,7 @@
     <object>.csv …                  the rows to import, by file
     rows/<object>.parquet           the same for machines: key, change, new and previous text of every field
     rollback/                       the same keys with the previous values, and what to take back by hand
-    not_delivered.csv               rows left out, and why
+    not_delivered.csv               rows left out, and why (for people: guarded; for machines rows/not_delivered.parquet)
     diff.json, diff_summary.txt, review.xlsx, README.txt, manifest.json
 
 Belongs here: from a run or a delivery to a kit. Does not belong here: the folder (`assemble`), the rows (`rows`, `backwards`).

@@ -16,6 +16,7 @@ from sales_pipeline.contracts.delivery import NOT_DELIVERED
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.delivery.kits.cells import Cells, Mask
 from sales_pipeline.delivery.targets.spec import FieldSpec
+from sales_pipeline.errors import ConfigurationError
 
 _TRIGGER = r"^[=+\-@\t\r\x00＝＋－＠]"
 """First characters that a spreadsheet takes for a formula (OWASP ASVS 1.2.10), and their full-width twins."""
@@ -72,7 +73,7 @@ def refuse_keys(refusals: Refusals, keys: Cells, field: FieldSpec, pattern: str 
         keys.is_bad, "bad_key", f"no id of the target: its form or its checksum is wrong ({field.column})", text
     )
     if pattern is not None:
-        fits = pc.match_substring_regex(text, f"^(?:{pattern})$")
+        fits = _matches(text, pattern, field)
         refusals.refuse(~_mask(fits), "bad_key", f"{field.column} is no key of the target", text)
     refusals.refuse(starts_like_formula(text), "formula", f"{field.field} begins like a formula", text)
     encoded = text.dictionary_encode()
@@ -129,11 +130,35 @@ def starts_like_formula(text: pa.Array) -> Mask:
     return _mask(pc.match_substring_regex(text, _TRIGGER))
 
 
+def guarded(table: pa.Table) -> pa.Table:
+    """The same rows for people to read: an apostrophe before text that a spreadsheet would run (OWASP ASVS 1.2.10)."""
+    columns = {}
+    for name in table.column_names:
+        texts = table[name].combine_chunks()
+        columns[name] = pc.if_else(
+            pa.array(starts_like_formula(texts)), pc.binary_join_element_wise("'", texts, ""), texts
+        )
+    return pa.table(columns)
+
+
 def named(fields: Sequence[str], masks: Sequence[Mask], place: npt.NDArray[np.int64]) -> pa.Array:
     """For each place the names of the fields whose mask holds there."""
     return pa.array(
         [", ".join(field for field, mask in zip(fields, masks, strict=True) if mask[row]) for row in place], pa.string()
     )
+
+
+def _matches(text: pa.Array, pattern: str, field: FieldSpec) -> pa.Array:
+    try:
+        return pc.match_substring_regex(text, f"^(?:{pattern})$")
+    except pa.ArrowInvalid as error:
+        raise ConfigurationError(
+            "key_pattern is no regular expression",
+            expected="a regular expression (RE2) that a whole key matches",
+            found=f"{pattern}: {error}",
+            where=field.field,
+            fix="mend `key_pattern` of the object in the target's mapping",
+        ) from error
 
 
 def _mask(values: pa.Array) -> Mask:
