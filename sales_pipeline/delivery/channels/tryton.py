@@ -25,9 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sales_pipeline.contracts.delivery import DELIVERY_RESULTS
-from sales_pipeline.contracts.derive import arrow_schema
-from sales_pipeline.delivery.channels.base import results_table
+from sales_pipeline.delivery.channels.base import joined, results_table
 from sales_pipeline.delivery.channels.credentials import secret_of
 from sales_pipeline.delivery.channels.part_rows import hold_part, part_rows
 from sales_pipeline.delivery.channels.remote import Remote
@@ -84,7 +82,7 @@ class TrytonImport:
             for part in parcel.parts:
                 found = journal.results(part)
                 sent.append(found if found is not None else self._send_part(session, parcel, part, journal))
-        return pa.concat_tables([arrow_schema(DELIVERY_RESULTS).empty_table(), *sent])
+        return joined(sent)
 
     def _send_part(self, session: TrytonSession, parcel: Parcel, part: Part, journal: Journal) -> pa.Table:
         fields = _fields(session, part)
