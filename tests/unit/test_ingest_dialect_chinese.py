@@ -19,6 +19,7 @@ from sales_pipeline.ingest.exports import collect
 from sales_pipeline.ingest.guess import guess_mapping
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import read_table
 from tests.support.crm_files import Read, Table, raw_rows, read_all, write_csv, write_xlsx
 
 DEALS: Table = (
@@ -61,6 +62,16 @@ STAFF: Table = (
     ],
 )
 
+CHANGES: Table = (
+    ("商机编号", "变更字段", "变更前", "变更后", "变更时间"),
+    [
+        ("SJ001", "销售阶段", "初步接洽", "需求确认", "2026年5月20日 09:00"),
+        ("SJ001", "预计金额", "10万元", "12.5万元", "2026/5/21 09:00"),
+        ("SJ003", "负责人", "张三", "重名", "2026/5/22 09:00"),
+        ("SJ003", "商机名称", "甲", "乙", "2026/5/22 09:00"),
+    ],
+)
+
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
@@ -76,6 +87,7 @@ def crm(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Read:
     write_xlsx(landing / "客户列表.xlsx", ACCOUNTS, sheet="客户")
     write_csv(landing / "sheet3.csv", FOLLOW_UPS, encoding="gb18030")
     write_csv(landing / "线索.csv", LEADS)
+    write_csv(landing / "log.csv", CHANGES, encoding="gb18030")
     write_csv(landing / "员工.csv", STAFF, encoding="utf-8-sig")
     return read_all(landing, folder, engine, lambda values: {**values, "time_zone": "Asia/Shanghai"})
 
@@ -89,6 +101,7 @@ def test_it_is_recognised_by_names_and_headers(crm: Read) -> None:
         "sheet3.csv": ["activities"],
         "线索.csv": ["opportunities"],
         "员工.csv": ["owners"],
+        "log.csv": ["field_history"],
     }
     assert crm.ingested.facts["files"]["商机_20260630.csv"]["encoding"] == "gb18030"
 
@@ -161,6 +174,45 @@ def test_follow_ups_are_done_or_planned(crm: Read) -> None:
         "GJ03": ("SJ003", "other", "E2"),
     }
     assert {key: row["kind"] for key, row in planned.items()} == {"GJ02": "meeting"}
+
+
+def test_a_log_of_changes_is_a_history_of_fields(crm: Read, tmp_path: Path, engine: Engine) -> None:
+    found = [(row["field"], row["old_value"], row["new_value"]) for row in crm.raw("field_history")]
+    assert found == [
+        ("stage", "初步接洽", "需求确认"),
+        ("amount", "10万元", "12.5万元"),
+        ("owner_id", "E1", "重名"),
+        ("商机名称", "甲", "乙"),
+    ]
+    changes = [
+        row
+        for row in read_table(crm.canonical.tables["opportunity_changes"]).to_pylist()
+        if row["opportunity_id"] == "SJ001"
+    ]
+    assert {row["amount"] for row in changes} == {Decimal(100_000), Decimal(125_000)}
+    write_csv(tmp_path / "in" / "商机.csv", DEALS)
+    write_csv(
+        tmp_path / "in" / "阶段变更记录.csv",
+        (("商机编号", "变更前阶段", "变更后阶段", "变更时间"), [("SJ001", "初步接洽", "需求确认", "2026年5月20日")]),
+    )
+    [one] = collect(Lake(tmp_path / "lake"), tmp_path / "in", SourceMapping(dialect="chinese"), engine)
+    assert [(row["field"], row["new_value"]) for row in raw_rows(one, "field_history")] == [("stage", "需求确认")]
+
+
+def test_numbers_with_units_in_other_columns_are_numbers(tmp_path: Path, engine: Engine) -> None:
+    header, rows = DEALS
+    budgets = ("50万", "60万元", "1亿", "70万", "80万", "90万")
+    write_csv(
+        tmp_path / "in" / "商机.csv",
+        ((*header, "预算"), [(*row, budget) for row, budget in zip(rows, budgets, strict=True)]),
+    )
+    one = read_all(tmp_path / "in", tmp_path, engine)
+    values = [
+        row
+        for row in read_table(one.canonical.tables["opportunity_attributes"]).to_pylist()
+        if row["attribute"] == "预算"
+    ]
+    assert sorted(row["number_value"] for row in values) == [500_000, 600_000, 700_000, 800_000, 900_000, 100_000_000]
 
 
 def test_names_and_telephones_are_no_attributes(crm: Read) -> None:

@@ -207,6 +207,19 @@ def test_a_deleted_key_column_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert "header_synonyms" in error
 
 
+def test_a_file_of_unknown_encoding_is_refused_since_its_name_says_nothing(tmp_path: Path) -> None:
+    write_csv(tmp_path / "Deals.csv", OPPORTUNITIES)
+    header, rows = OPPORTUNITIES
+    write_csv(tmp_path / "More.csv", (header, [(*rows[0][:3], "Größe", *rows[0][4:])]), encoding="cp1252")
+    [error] = [
+        finding.message
+        for finding in check(tmp_path, SourceMapping(dialect="dynamics", date_order="mdy"))
+        if finding.level == "error"
+    ]
+    assert "the file's encoding is not known" in error
+    assert "More.csv, line 2" in error
+
+
 def test_names_for_ids_are_asked_where_no_table_holds_the_ids(tmp_path: Path) -> None:
     write_csv(tmp_path / "Deals.csv", OPPORTUNITIES)
     questions = guess_mapping(tmp_path).questions

@@ -17,6 +17,7 @@ from sales_pipeline.ingest.exports import collect
 from sales_pipeline.ingest.guess import guess_mapping
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import read_table
 from tests.support.crm_files import Read, Table, raw_rows, read_all, write_csv, write_xlsx
 
 LEAD, PARTNER, USER = (
@@ -100,6 +101,18 @@ ACTIVITIES: Table = (
     ],
 )  # fmt: skip
 
+TRACKED: Table = (
+    ("id", "field_id/name", "old_value_char", "new_value_char", "old_value_float", "new_value_float", "old_value_datetime", "new_value_datetime",
+     "mail_message_id/model", "mail_message_id/res_id", "mail_message_id/date"),
+    [
+        ("__export__.t_1_aa", "stage_id", "New", "Qualified", "0.0", "0.0", "", "", "crm.lead", "400", "2026-05-20 08:00:00"),
+        ("__export__.t_2_aa", "expected_revenue", "", "", "0.0", "1200.5", "", "", "crm.lead", "400", "2026-05-21 08:00:00"),
+        ("__export__.t_3_aa", "date_deadline", "", "", "0.0", "0.0", "", "2026-07-31 00:00:00", "crm.lead", "400", "2026-05-22 08:00:00"),
+        ("__export__.t_4_aa", "user_id", "", "Ada Owner", "0.0", "0.0", "", "", "crm.lead", "400", "2026-05-23 08:00:00"),
+        ("__export__.t_5_aa", "email", "a", "b", "0.0", "0.0", "", "", "res.partner", "400", "2026-05-23 08:00:00"),
+    ],
+)  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
@@ -116,6 +129,7 @@ def crm(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Read:
     write_csv(landing / "res.partner.csv", PARTNERS)
     write_csv(landing / "User (res.users).csv", USERS)
     write_csv(landing / "Activity (mail.activity) (1).csv", ACTIVITIES)
+    write_csv(landing / "mail.tracking.value.csv", TRACKED)
     return read_all(landing, folder, engine)
 
 
@@ -125,7 +139,9 @@ def test_it_is_recognised_and_stages_come_from_its_own_list(crm: Read) -> None:
     assert [finding for finding in crm.findings if finding.level == "error"] == []
     assert not any("no lost record" in question for question in crm.guessed.questions)
     tables = [table for facts in crm.ingested.facts["files"].values() for table in facts["tables"]]
-    assert sorted(tables) == ["accounts", "activities", "contacts", "opportunities", "owners", "stages"]
+    assert sorted(tables) == [
+        "accounts", "activities", "contacts", "field_history", "opportunities", "owners", "stages",
+    ]  # fmt: skip
 
 
 def test_the_external_id_is_the_key_and_is_not_taken_for_the_number(crm: Read) -> None:
@@ -161,6 +177,27 @@ def test_activities_belong_to_the_model_they_name(crm: Read) -> None:
         "3": (None, PARTNER.format(11), "meeting"),
         "4": (None, None, "task"),
     }
+
+
+def test_tracked_values_are_a_history_of_fields(crm: Read) -> None:
+    found = [
+        (row["field"], row.get("old_value"), row["new_value"], row.get("opportunity_id"))
+        for row in crm.raw("field_history")
+    ]
+    lead = LEAD.format(400)
+    assert found == [
+        ("stage", "New", "Qualified", lead),
+        ("amount", "0.0", "1200.5", lead),
+        ("crm_close_date", None, "2026-07-31 00:00:00", lead),
+        ("owner_id", None, USER.format(6), lead),
+        ("email", "a", "b", None),
+    ]
+    [stage] = [
+        row
+        for row in read_table(crm.canonical.tables["opportunity_changes"]).to_pylist()
+        if row["stage"] == "Qualified" and row["changed_at"].day == 20
+    ]
+    assert (stage["opportunity_id"], stage["state"]) == (lead, "open")
 
 
 def test_a_partner_is_account_and_contact(crm: Read) -> None:

@@ -4,7 +4,7 @@ No vendor's format is claimed: headers are recognised by words that are common a
 recognised by its name (商机, 客户, 联系人, 跟进记录, 线索, 员工) or else by its headers; two headers that mean one column are an error, because
 only the user knows which is meant. An id (编号, ID) is the key. Without one, owners and accounts are matched by a name that one record alone bears,
 else they go by that name; an opportunity without an id cannot be followed over time, so its column must be there or be named.
-A header that says its unit, such as 预计金额(万元), holds amounts in it; units in cells (万, 亿, 千万) are read by cleaning.
+A log of changes without a column that names the field is one of stages. A header that says its unit, such as 预计金额(万元), holds amounts in it; units in cells (万, 亿, 千万) are read by cleaning.
 """
 
 from __future__ import annotations
@@ -170,7 +170,36 @@ _OUTCOME: dict[str, Rule] = {
     "is_closed": Words(_STATUS, ((WON, "true"), (LOST, "true"), (_OPEN, "false"))),
 }
 
+_CHANGED_FIELD = ("变更字段", "字段名称", "字段", "变更项")
+_TRACKED = (
+    (r"^\s*(销售|商机|当前|机会)?阶段", "stage"),
+    (r"^\s*(预计|商机|机会)\S*(金额|收入|销售额)|^\s*金额", "amount"),
+    (r"^\s*预计\S*(日期|时间)", "crm_close_date"),
+    (r"赢单率|成交概率|赢率|可能性", "crm_probability"),
+    (r"负责人|所有人|拥有者|归属人", "owner_id"),
+)
+
+
+def _value(headers: tuple[str, ...]) -> FirstOf:
+    return FirstOf((_user(headers), Take(headers)))
+
+
 _TABLES = (
+    TableSpec(
+        "field_history",
+        {
+            "change_id": Take(("变更编号", "变更ID", "日志编号", "日志ID")),
+            "opportunity_id": Take(_OPPORTUNITY),
+            "changed_at": Take(("变更时间", "变更日期", "操作时间")),
+            "field": FirstOf((Words(_CHANGED_FIELD, _TRACKED), Take(_CHANGED_FIELD), Constant("stage"))),
+            "old_value": _value(("变更前", "原值", "旧值", "变更前的值", "变更前阶段", "原阶段")),
+            "new_value": _value(("变更后", "新值", "变更后的值", "变更后阶段", "新阶段")),
+        },
+        objects=("变更记录", "商机变更记录", "阶段变更记录", "字段变更记录", "商机变更历史"),
+        required_columns=("opportunity_id", "changed_at", "new_value"),
+        marks=(("changed_at", "new_value"),),
+        is_exclusive=True,
+    ),
     TableSpec(
         "activities",
         {

@@ -6,6 +6,7 @@ names become external ids where the file of the records they name is exported to
 
 A lead is won where its `won_status` or its stage says so, lost where it is archived with no chance left. Odoo's list export leaves archived records
 out unless the filter for lost or archived ones is on. A customer is a partner, company or person: it is the account, and the contact.
+The history of fields is mail.tracking.value, exported with its message's model, record and date: values stand in a column by their type.
 An activity belongs to the record that `res_model` and `res_id` name; of other models than crm.lead and res.partner to none.
 Odoo's CSV export puts an apostrophe before text that begins with = + or -, not before @. It is not stripped here: it may be data, and the xlsx
 export has none. Amounts, dates and ids never begin so. Instants are UTC. Sources: Odoo 17's export code and the models' field labels.
@@ -124,6 +125,32 @@ def _document(model: str, table: str, names: tuple[str, ...]) -> When:
     return When(_RES_MODEL, model, FirstOf(rules))
 
 
+_FIELD = ("field_id/name", "field_id/id", "field_id", "Field/Field Name", "Field")
+_TRACKED = (
+    (r"stage", "stage"),
+    (r"expected.revenue", "amount"),
+    (r"date_deadline|expected closing", "crm_close_date"),
+    (r"probability", "crm_probability"),
+    (r"user_id|salesperson", "owner_id"),
+)
+_MESSAGE_MODEL = ("mail_message_id/model", "Message ID/Related Document Model")
+_MESSAGE_RECORD = ("mail_message_id/res_id", "Message ID/Related Document ID")
+
+
+def _tracked(which: str) -> FirstOf:
+    """The value before or after a change: numbers and days have columns of their own, which hold zero or nothing for other fields."""
+    field, label = f"{which.lower()}_value", f"{which} Value"
+    text = (f"{field}_char", f"{label} Char")
+    return FirstOf(
+        (
+            When(_FIELD, "expected.revenue|probability", Take((f"{field}_float", f"{label} Float"))),
+            When(_FIELD, "date_deadline|expected closing", Take((f"{field}_datetime", f"{label} DateTime"))),
+            When(_FIELD, "user_id|salesperson", Lookup(text, "owners", _NAME, _ID, is_unique=True)),
+            Take(text),
+        )
+    )
+
+
 _TABLES = (
     TableSpec(
         "opportunities",
@@ -222,6 +249,30 @@ _TABLES = (
         objects=("mailactivity", "activitymailactivity", "activitiesmailactivity"),
         required_columns=("activity_id",),
         marks=(("activity_id", "due_at", "opportunity_id"), ("kind", "due_at", "owner_id", "opportunity_id")),
+        is_squashed=False,
+    ),
+    TableSpec(
+        "field_history",
+        {
+            "change_id": Take(_ID),
+            "opportunity_id": When(
+                _MESSAGE_MODEL,
+                r"^\s*crm\.lead",
+                FirstOf(
+                    (
+                        Lookup(_MESSAGE_RECORD, "opportunities", _NUMBER, _EXTERNAL),
+                        Lookup(_MESSAGE_RECORD, "opportunities", _NUMBER, _NUMBER),
+                    )
+                ),
+            ),
+            "changed_at": Take(("mail_message_id/date", "Message ID/Date", "create_date", "Created on")),
+            "field": FirstOf((Words(_FIELD, _TRACKED), Take(_FIELD))),
+            "old_value": _tracked("Old"),
+            "new_value": _tracked("New"),
+        },
+        objects=("mailtrackingvalue", "mailtrackingvaluemailtrackingvalue"),
+        required_columns=("opportunity_id", "changed_at", "field", "new_value"),
+        marks=(("opportunity_id", "changed_at", "field"),),
         is_squashed=False,
     ),
     TableSpec(
