@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dagster_project.freshness import recorded_day
 from dagster_project.resources import open_engine, open_store
@@ -17,6 +17,7 @@ from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.lock import lake_lock
 
 if TYPE_CHECKING:
+    from sales_pipeline.features.build import FeatureSet
     from sales_pipeline.models.backtest import Backtest
     from sales_pipeline.settings import Settings
 
@@ -107,7 +108,7 @@ def run_backtest(
         result = backtest(
             lambda as_of: build(lake, canonical, as_of, purpose="training", params=settings.features, engine=engine),
             lambda as_of: build(lake, canonical, as_of, purpose="scoring", params=settings.features, engine=engine),
-            lambda features: leak_ledger(lake, canonical, features, settings.mapping, engine),
+            lambda features: leak_ledger(lake, canonical, cast("FeatureSet", features), settings.mapping, engine),
             known.outcomes,
             test_from=first,
             test_to=last,

@@ -121,7 +121,8 @@ def _replayed(
     rates = [now.exchange.currency, sorted(now.exchange.rates.items())]
     params = [settings.forecast.model_dump(mode="json"), settings.time_zone, plan.code_version]
     folder, _ = lake.step(REPLAYED_STAGE, digest_of(replay_key, canonical_key, rates, params), build)
-    return read_table(folder / REPLAYED_ROWS).to_pylist()
+    found: list[dict[str, Any]] = read_table(folder / REPLAYED_ROWS).to_pylist()
+    return found
 
 
 def _history(rows: list[dict[str, Any]], as_of: AsOf, now: Any, plan: RunPlan) -> pa.Table:

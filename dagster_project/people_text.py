@@ -141,7 +141,7 @@ def _is_chosen(row: dict[str, Any], level: str | None, team: str | None) -> bool
         own = row["team"] if row["team"] is not None else "unassigned"
         in_team = (row["level"] == "team" and row["key"] == team) or (row["level"] == "owner" and own == team)
         return in_team and level in (None, row["level"])
-    return row["level"] == level if level is not None else row["level"] != "owner"
+    return bool(row["level"] == level if level is not None else row["level"] != "owner")
 
 
 def _order(row: dict[str, Any]) -> tuple[int, str, str, str]:

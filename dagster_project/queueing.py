@@ -92,9 +92,19 @@ def queue_tables(
 
     key = digest_of("queue", plan.run_id, scored.sha256, canonical.key)
     folder, kept = lake.step("queue", key, build)
-    refs = [table_ref(contract.name, folder / f"{contract.name}.parquet") for contract in QUEUE_TABLES]
-    checks = check_queue(*map(read_table, refs), read_table(scored), feedback, as_of=as_of, params=params)
-    return QueueTables(*refs, kept["facts"] | {"feedback": said}, checks)
+    queued, left_out, workload = (
+        table_ref(contract.name, folder / f"{contract.name}.parquet") for contract in QUEUE_TABLES
+    )
+    checks = check_queue(
+        read_table(queued),
+        read_table(left_out),
+        read_table(workload),
+        read_table(scored),
+        feedback,
+        as_of=as_of,
+        params=params,
+    )
+    return QueueTables(queued, left_out, workload, kept["facts"] | {"feedback": said}, checks)
 
 
 def known_feedback(lake: Lake, canonical: "Canonical", as_of: AsOf, plan: RunPlan, engine: "Engine") -> pa.Table | None:
