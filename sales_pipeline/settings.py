@@ -9,7 +9,7 @@ Belongs here: composing the packages' parameters. Does not belong here: their me
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,9 @@ from sales_pipeline.sales_management.params import AccountParams, ForecastParams
 from sales_pipeline.scoring.params import ScoringParams
 
 CONFIG_VARIABLE = "SALES_PIPELINE_CONFIG"
+SECRETS = frozenset({"token", "webhook_url"})
+"""Settings that are never shown."""
+
 CONFIG_NAMES = ("pipeline.yaml", "data/pipeline.yaml")
 
 
@@ -194,7 +197,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
         problems = [
             ConfigurationError(
                 f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}",
-                found=str(problem.get("input"))[:120],
+                found=_shown(problem["loc"], problem.get("input")),
                 where=str(found),
             )
             for problem in error.errors()
@@ -202,6 +205,13 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
         raise ConfigurationError.all_of("the configuration is wrong", problems) from error
     settings._path = found.resolve()
     return settings
+
+
+def _shown(place: Sequence[int | str], value: object) -> str:
+    """A wrong value for a message: never a secret, and of what holds several values only what it is."""
+    if isinstance(value, dict | list | tuple) or SECRETS.intersection(place):
+        return type(value).__name__
+    return str(value)[:120]
 
 
 def _settle_delivery(data: dict[str, Any], base: Path, found: Path) -> None:

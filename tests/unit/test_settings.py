@@ -86,6 +86,16 @@ def test_a_secret_comes_from_the_environment_and_is_not_shown(tmp_path: Path, mo
     assert "hush" not in repr(channel) + channel.model_dump_json()
 
 
+@pytest.mark.parametrize("delivery", ["", "delivery: {targets: {salesforce: {channel: {kind: salesforce}}}}\n"])
+def test_a_secret_beside_a_wrong_channel_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delivery: str
+) -> None:
+    monkeypatch.setenv("SALES_PIPELINE_DELIVERY__TARGETS__SALESFORCE__CHANNEL__TOKEN", "hush")
+    with pytest.raises(ConfigurationError, match=r"delivery\.targets\.salesforce\.channel") as caught:
+        load_settings(write(tmp_path, MINIMAL + delivery))
+    assert "hush" not in str(caught.value)
+
+
 def test_a_secret_in_the_file_is_refused_without_being_repeated(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="a secret stands in the configuration") as caught:
         load_settings(write(tmp_path, TARGETS.replace("token_file: t", "token: hush")))
