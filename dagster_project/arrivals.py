@@ -86,10 +86,11 @@ def run_requests(
             tags={"export_ids": digest_of(sorted(arrival.export_ids))},
         )
         for job in wanted
-        if not _was_requested(instance, arrival.run_key(job))
+        if not was_requested(instance, arrival.run_key(job))
     ]
 
 
-def _was_requested(instance: dg.DagsterInstance, run_key: str) -> bool:
+def was_requested(instance: dg.DagsterInstance, run_key: str) -> bool:
+    """Whether a run of that key waits, goes on or is done; one that failed or was cancelled may be asked for again."""
     runs = instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: run_key}))
     return any(run.status not in SETTLED for run in runs)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagster_project import cli_management, cli_models, cli_queue
+from dagster_project import cli_delivery, cli_management, cli_models, cli_queue
 from dagster_project.cli_options import AsJson, Config, LakeFolder
 from dagster_project.cli_options import lake_root as _lake_root
 from dagster_project.cli_options import settings_of as _settings
@@ -338,6 +338,7 @@ def mlflow(config: Config = None, port: Annotated[int, typer.Option("--port")] =
 cli_models.register(app)
 cli_management.register(app)
 cli_queue.register(app)
+cli_delivery.register(app)
 
 
 def main(arguments: Iterable[str] | None = None) -> None:

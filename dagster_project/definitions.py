@@ -1,4 +1,4 @@
-"""The code location: assets, checks, jobs, schedules and the sensor, put together.
+"""The code location: assets, checks, jobs, schedules and the sensor, put together. Only targets the settings name have a delivery.
 
 Belongs here: composition. Does not belong here: anything with a body of its own.
 """
@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dagster_project import partitions
-from dagster_project.assets import apply, collect, evaluate, follow_up, manage, monitor, people, prepare, select, train
+from dagster_project.assets import (
+    apply,
+    collect,
+    deliver,
+    evaluate,
+    follow_up,
+    manage,
+    monitor,
+    people,
+    prepare,
+    select,
+    train,
+)
 from dagster_project.io_managers import ref_io_manager
-from dagster_project.jobs import build_jobs
-from dagster_project.resources import engine_resource, lake_resource, model_store_resource
-from dagster_project.schedules import build_schedules
+from dagster_project.jobs import build_delivery_jobs, build_jobs
+from dagster_project.resources import engine_resource, lake_resource, model_store_resource, published_lake_resource
+from dagster_project.schedules import build_delivery_schedules, build_schedules
 from dagster_project.sensors import build_sensor
 from sales_pipeline.errors import ConfigurationError
 
@@ -43,18 +55,27 @@ def build_definitions(
 
         return settings if settings is not None else load_settings()
 
+    targets = settings.delivery.targets if settings is not None else {}
     jobs = build_jobs()
+    delivery_jobs = build_delivery_jobs([deliver.asset_name(name) for name, to in targets.items() if to.scheduled])
     return dg.Definitions(
         assets=[
-            asset
-            for step in (collect, prepare, select, train, evaluate, apply, follow_up, monitor, manage, people)
-            for asset in step.build(days)
+            *(
+                asset
+                for step in (collect, prepare, select, train, evaluate, apply, follow_up, monitor, manage, people)
+                for asset in step.build(days)
+            ),
+            *deliver.build(days, targets),
         ],
-        jobs=jobs,
-        schedules=build_schedules(load, time_zone),
+        jobs=[*jobs, *delivery_jobs],
+        schedules=[
+            *build_schedules(load, time_zone),
+            *(build_delivery_schedules(load, time_zone) if delivery_jobs else ()),
+        ],
         sensors=[build_sensor(load, jobs)],
         resources={
             "lake": lake_resource(settings, make_current=make_current, is_locked=is_locked, failures=failures),
+            "published_lake": published_lake_resource(settings, failures=failures),
             "engine": engine_resource,
             "model_store": model_store_resource,
             "refs": ref_io_manager,

@@ -1,6 +1,6 @@
 """One way to tell people: a webhook where the settings name one, a log line otherwise.
 
-Told are failed steps (the hook on both jobs) and data that has stopped coming (the schedule).
+Told are failed steps (the hooks on the jobs) and data that has stopped coming (the schedule).
 Belongs here: the message and its way out. Does not belong here: when data is stale.
 """
 
@@ -42,10 +42,8 @@ def alert(settings: "Settings", subject: str, facts: Mapping[str, Any]) -> None:
         logger.error("the alert webhook failed (%s); %s", type(error).__name__, line)
 
 
-@dg.failure_hook(name="tell_of_failure", required_resource_keys={"lake"})
-def tell_of_failure(context: dg.HookContext) -> None:
+def _tell(context: dg.HookContext, lake: LakeResource) -> None:
     """Note what a step raised for the caller of the run, where there is one (it says so itself), and tell people of it."""
-    lake: LakeResource = context.resources.lake
     error = context.op_exception
     if lake.failures is not None:
         if error is not None:
@@ -63,3 +61,15 @@ def tell_of_failure(context: dg.HookContext) -> None:
             "message": str(error) if error is not None else "",
         },
     )
+
+
+@dg.failure_hook(name="tell_of_failure", required_resource_keys={"lake"})
+def tell_of_failure(context: dg.HookContext) -> None:
+    """Of the jobs that write to the lake."""
+    _tell(context, context.resources.lake)
+
+
+@dg.failure_hook(name="tell_of_failed_delivery", required_resource_keys={"published_lake"})
+def tell_of_failed_delivery(context: dg.HookContext) -> None:
+    """Of deliveries, which do not hold the lake's lock."""
+    _tell(context, context.resources.published_lake)

@@ -90,8 +90,8 @@ class RefIOManager(dg.IOManager):
         return self.read(context.asset_key, context.asset_partition_key)
 
 
-@dg.io_manager(required_resource_keys={"lake"})
+@dg.io_manager(required_resource_keys={"published_lake"})
 def ref_io_manager(context: dg.InitResourceContext) -> RefIOManager:
-    """References beside the instance's own state in the lake."""
-    lake: LakeResource = context.resources.lake
+    """References beside the instance's own state in the lake. Where they lie is all it asks: jobs that write hold the lake's lock by themselves."""
+    lake: LakeResource = context.resources.published_lake
     return RefIOManager(lake.refs)

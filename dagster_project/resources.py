@@ -20,6 +20,7 @@ from sales_pipeline.lake.lock import lake_lock
 if TYPE_CHECKING:
     from sales_pipeline.adapters.mlflow_store import MlflowStore
     from sales_pipeline.engines.base import Engine
+    from sales_pipeline.engines.duckdb import DuckDBEngine
     from sales_pipeline.settings import Settings
 
 LOCK_WAIT_SECONDS = 900.0
@@ -109,7 +110,7 @@ class ModelStoreResource:
         return {"MLflow run": dg.MetadataValue.url(self.store.link(run_id))} if run_id is not None else {}
 
 
-def open_engine(settings: "Settings") -> "Engine":
+def open_engine(settings: "Settings") -> "DuckDBEngine":
     """The embedded engine within the limits the settings give."""
     from sales_pipeline.engines.duckdb import DuckDBEngine
 
@@ -150,6 +151,16 @@ def lake_resource(
             yield resource
 
     return dg.ResourceDefinition(resource_fn=open_lake, description="settings and lake; holds the lake's lock")
+
+
+def published_lake_resource(
+    settings: "Settings | None" = None, *, failures: list[BaseException] | None = None
+) -> dg.ResourceDefinition:
+    """The lake for those who only read what is published: its lock is not taken, so that a slow target never holds up a run."""
+    return dg.ResourceDefinition(
+        resource_fn=lambda _: LakeResource(settings, failures=failures),
+        description="settings and lake, without the lake's lock",
+    )
 
 
 @dg.resource(required_resource_keys={"lake"}, description="the SQL engine")

@@ -19,6 +19,9 @@ from sales_pipeline.delivery.parcel import Part
 from sales_pipeline.lake.durable import disk_problems, make_directory, write_directory
 from sales_pipeline.lake.tables import read_table, write_table
 
+PUBLISHED = "published"
+"""The note of a whole run that a target took."""
+
 _NOTES = "notes.jsonl"
 _RESULTS = "results.parquet"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sales_pipeline.delivery.channels.base import results_table
-from sales_pipeline.delivery.journal import Journal
+from sales_pipeline.delivery.journal import PUBLISHED, Journal
 from sales_pipeline.delivery.params import PostgresChannel
 from sales_pipeline.delivery.parcel import Parcel, Part
 from sales_pipeline.delivery.postgres.publish import PostgresPublication, publish_to_postgres
@@ -53,13 +53,10 @@ class PostgresTables:
         self._make_current = make_current
 
     def send(self, parcel: Parcel, journal: Journal) -> pa.Table:
-        """Publish the run, or learn that it is published, and return one result per table. All tables succeed together or none does."""
-        kept = [journal.results(part) for part in parcel.parts]
-        if any(results is None for results in kept):
-            kept = [journal.finish(part, results) for part, results in self._publish(parcel, journal)]
-        return pa.concat_tables([results for results in kept if results is not None])
+        """Publish the run, or learn that it is published, and return one result per table. All tables succeed together or none does.
 
-    def _publish(self, parcel: Parcel, journal: Journal) -> list[tuple[Part, pa.Table]]:
+        What is there is asked of the database each time, whose ledger knows it best; the journal only tells `deliver status`.
+        """
         done = publish_to_postgres(
             parcel.folder,
             self._params.url,
@@ -72,17 +69,22 @@ class PostgresTables:
         )
         journal.note(
             None,
-            "published",
+            PUBLISHED,
+            run_id=parcel.run_id,
+            as_of=parcel.as_of,
+            rows=sum(done.rows.values()),
             is_new=done.is_new,
             is_current=done.is_current,
             dropped_runs=done.dropped_runs,
             postponed_runs=done.postponed_runs,
             postponed_because=done.postponed_because,
         )
-        return [
-            (part, results_table(part, [part.object_name], "succeeded", messages=[_said(done, part)]))
-            for part in parcel.parts
-        ]
+        return pa.concat_tables(
+            [
+                results_table(part, [part.object_name], "succeeded", messages=[_said(done, part)])
+                for part in parcel.parts
+            ]
+        )
 
 
 def _said(done: PostgresPublication, part: Part) -> str:

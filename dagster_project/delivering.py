@@ -1,0 +1,397 @@
+"""Deliveries for the command line and for Dagster: which run, which target, which way, and what to tell of it.
+
+Belongs here: settings to calls of `sales_pipeline.delivery`, and their results as rows. Does not belong here: how anything is delivered.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sales_pipeline.delivery.params import PostgresChannel, TargetParams
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.errors import ConfigurationError
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.runs import PublishedRun, published_runs, require_current_run
+
+if TYPE_CHECKING:
+    from sales_pipeline.delivery.deliver import Delivered
+    from sales_pipeline.delivery.kits.differences import RunDifference
+    from sales_pipeline.delivery.state.store import KitStatus
+    from sales_pipeline.delivery.targets.spec import TargetSpec
+    from sales_pipeline.settings import Settings
+
+STATUS_COLUMNS = (
+    "target",
+    "delivery_id",
+    "run_id",
+    "as_of",
+    "rows",
+    "succeeded",
+    "failed",
+    "unprocessed",
+    "unknown",
+    "state",
+)
+REFUSED_COLUMNS = ("delivery_id", "object", "key", "outcome", "code", "message")
+_NEXT = {
+    "dry_run": "a dry run: nothing was sent",
+    "nothing_to_deliver": "nothing to deliver: the target holds it all already",
+    "handed_over": "waits for the target's answer",
+    "settled": "done",
+    "discarded": "discarded: its rows come again with the next kit",
+    "published": "published: the views show this run",
+    "nothing_new": "nothing new: the views show this run already",
+    "kept": "in schema runs; the views show a newer run",
+}
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """What came of a delivery, to be told: counts per object, rows by outcome, where the kit lies, what to do next."""
+
+    target: str
+    run_id: str
+    as_of: str
+    ended: str
+    delivery_id: str | None = None
+    folder: Path | None = None
+    objects: tuple[dict[str, Any], ...] = ()
+    outcomes: dict[str, int] | None = None
+    by_hand: bool = False
+
+    OBJECT_COLUMNS: ClassVar[tuple[str, ...]] = (
+        "object",
+        "rows",
+        "new",
+        "changed",
+        "unchanged",
+        "withdrawn",
+        "gone",
+        "not_delivered",
+        "moved",
+    )
+
+    @property
+    def refused(self) -> int:
+        """Rows the target refused or never came to."""
+        found = self.outcomes or {}
+        return found.get("failed", 0) + found.get("unprocessed", 0)
+
+    def refusal(self) -> str:
+        """What to do about refused rows."""
+        return (
+            f"{self.refused:,} rows were not taken; they come again with the next delivery. "
+            f"`sales-pipeline deliver refused {self.target}` lists them with the target's own words"
+        )
+
+    def object_rows(self) -> list[dict[str, Any]]:
+        """One row per object of the mapping."""
+        return list(self.objects)
+
+    def figures(self) -> dict[str, Any]:
+        """For Dagster's metadata."""
+        return {"run": self.run_id, "ended": self.ended, **(self.outcomes or {})}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return {
+            "schema_version": 1,
+            "target": self.target,
+            "run_id": self.run_id,
+            "as_of": self.as_of,
+            "delivery_id": self.delivery_id,
+            "ended": self.ended,
+            "kit": str(self.folder) if self.folder else None,
+            "objects": list(self.objects),
+            "outcomes": self.outcomes,
+        }
+
+    def summary(self) -> list[str]:
+        """A few lines for people."""
+        lines = [f"{self.target}: {_NEXT.get(self.ended, self.ended)} ({self.run_id}, as of {self.as_of})"]
+        if self.outcomes:
+            lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in self.outcomes.items()))
+        if self.folder is not None and self.ended != "nothing_to_deliver":
+            lines.append(f"  kit: {self.folder} (README.txt tells how to import it, review.xlsx what changes)")
+        if self.by_hand and self.ended == "handed_over":
+            lines.append(
+                f"  next: import it, then `sales-pipeline deliver results {self.target} FILES`, or --all-taken, or --discard"
+            )
+        return lines
+
+
+def deliver_run(
+    settings: "Settings",
+    target: str,
+    *,
+    run_id: str | None = None,
+    dry_run: bool = False,
+    only_changed: bool = True,
+    accept_moves: bool = False,
+    output: Path | None = None,
+) -> DeliveryReport:
+    """Deliver a published run, without an id the current one. Raises what `delivery.deliver` raises."""
+    params = target_params(settings, target)
+    lake = Lake(settings.lake)
+    run = find_run(lake, run_id)
+    if isinstance(params.channel, PostgresChannel):
+        return _publish(lake, run, target, params.channel, is_dry_run=dry_run)
+    from sales_pipeline.delivery.channels.opening import open_channel
+    from sales_pipeline.delivery.deliver import deliver
+
+    done = deliver(
+        lake,
+        run,
+        target,
+        target_spec(settings, target),
+        None if dry_run else open_channel(params.channel),
+        moves=params.moves,
+        time_zone=settings.time_zone,
+        only_changed=only_changed,
+        is_dry_run=dry_run,
+        accepts_moves=accept_moves,
+    )
+    return _report(done, params, output)
+
+
+def deliver_day(settings: "Settings", target: str, day: str) -> DeliveryReport:
+    """Deliver the current run, which must be that day's: what targets hold never goes back by itself."""
+    run = require_current_run(Lake(settings.lake))
+    current = day_of(run, settings)
+    if current != date.fromisoformat(day):
+        raise ConfigurationError(
+            "only the current run is delivered",
+            expected=f"the day of {run.run_id}: {current}",
+            found=day,
+            fix="run the delivery for that day; to go back use `sales-pipeline deliver rollback`",
+        )
+    return deliver_run(settings, target)
+
+
+def roll_back_delivery(
+    settings: "Settings", run: str, *, target: str | None = None, dry_run: bool = False, output: Path | None = None
+) -> DeliveryReport:
+    """Undo the delivery of a run; without a target where it was delivered, if that is one place."""
+    from sales_pipeline.delivery.channels.opening import open_channel
+    from sales_pipeline.delivery.deliver import roll_back
+
+    lake = Lake(settings.lake)
+    place = target if target is not None else _where_delivered(lake, run)
+    params = target_params(settings, place)
+    done = roll_back(lake, run, place, None if dry_run else open_channel(params.channel), is_dry_run=dry_run)
+    return _report(done, params, output)
+
+
+def take_results(
+    settings: "Settings",
+    target: str,
+    files: Sequence[Path],
+    *,
+    delivery_id: str | None = None,
+    all_taken: bool = False,
+    discard: bool = False,
+) -> DeliveryReport:
+    """Take in what a CRM answered. Raises ConfigurationError when nothing, or two things at once, are said."""
+    from sales_pipeline.delivery.deliver import take_results as take
+
+    if not (files or all_taken or discard) or (discard and (files or all_taken)):
+        raise ConfigurationError(
+            "say what became of the kit", expected="result files, --all-taken, or --discard", found="none or too many"
+        )
+    params = target_params(settings, target)
+    done = take(Lake(settings.lake), target, files, delivery_id=delivery_id, all_taken=all_taken, is_discarded=discard)
+    return _report(done, params, None)
+
+
+def delivery_status(settings: "Settings", target: str | None) -> list[dict[str, Any]]:
+    """One row per delivery of a target, or of all."""
+    from sales_pipeline.delivery.state.settle import delivery_status as status_of
+
+    lake = Lake(settings.lake)
+    return [
+        row
+        for name in ([target_name(settings, target)] if target else delivered_targets(lake))
+        for row in (*(_status_row(name, status) for status in status_of(lake, name)), *_published_rows(lake, name))
+    ]
+
+
+def refused_rows(settings: "Settings", target: str) -> list[dict[str, Any]]:
+    """Rows of a target whose newest end is a refusal."""
+    from sales_pipeline.delivery.deliver import refusals
+
+    return refusals(Lake(settings.lake), target_name(settings, target))
+
+
+def delivered_targets(lake: Lake) -> list[str]:
+    """Targets something was delivered to."""
+    return sorted(path.name for path in lake.deliveries.iterdir() if path.is_dir()) if lake.deliveries.is_dir() else []
+
+
+def mapping_text(settings: "Settings", target: str) -> str:
+    """The YAML of a target's mapping, as it stands."""
+    return _mapping_path(settings, target).read_text(encoding="utf-8")
+
+
+def compare_runs(settings: "Settings", before: str, after: str) -> "RunDifference":
+    """What differs between two published runs."""
+    from sales_pipeline.delivery.kits.differences import diff_runs
+
+    lake = Lake(settings.lake)
+    return diff_runs(find_run(lake, before).path, find_run(lake, after).path)
+
+
+def find_run(lake: Lake, run_id: str | None) -> PublishedRun:
+    """A published run, without an id the current one; ConfigurationError where there is none of that id."""
+    if run_id is None:
+        return require_current_run(lake)
+    runs = {run.run_id: run for run in published_runs(lake)}
+    if run_id not in runs:
+        known = ", ".join(f"{run.run_id} ({run.as_of[:10]})" for run in list(runs.values())[-5:]) or "none yet"
+        raise ConfigurationError("no such published run", expected=f"one of the newest: {known}", found=run_id)
+    return runs[run_id]
+
+
+def day_of(run: PublishedRun, settings: "Settings") -> date:
+    """The day a run is for."""
+    return AsOf(datetime.fromisoformat(run.as_of)).day(settings.time_zone)
+
+
+def target_name(settings: "Settings", target: str) -> str:
+    """The name, if there is such a target; ConfigurationError names them all otherwise."""
+    from sales_pipeline.delivery.targets.spec import built_in_targets
+
+    known = sorted({*built_in_targets(), *settings.delivery.targets})
+    if target not in known:
+        raise ConfigurationError(
+            "no such target",
+            expected=f"one of {', '.join(known)}",
+            found=target,
+            fix="name it under delivery.targets in the configuration",
+        )
+    return target
+
+
+def target_params(settings: "Settings", target: str) -> TargetParams:
+    """What the settings say of a target; a built-in one needs no entry."""
+    return settings.delivery.targets.get(target_name(settings, target), TargetParams())
+
+
+def target_spec(settings: "Settings", target: str) -> "TargetSpec":
+    """The mapping of a target."""
+    from sales_pipeline.delivery.targets.spec import load_target
+
+    params = target_params(settings, target)
+    return load_target(params.like or target, params.mapping)
+
+
+def _mapping_path(settings: "Settings", target: str) -> Path:
+    from sales_pipeline.delivery.targets.spec import BUILT_IN, load_target
+
+    params = target_params(settings, target)
+    load_target(params.like or target, params.mapping)
+    return params.mapping or BUILT_IN / f"{params.like or target}.yaml"
+
+
+def _publish(
+    lake: Lake, run: PublishedRun, target: str, channel: PostgresChannel, *, is_dry_run: bool
+) -> DeliveryReport:
+    from sales_pipeline.delivery.channels.credentials import secret_of
+    from sales_pipeline.delivery.channels.postgres import PostgresTables, run_parcel
+    from sales_pipeline.delivery.deliver import publish_run
+
+    parcel = run_parcel(run.path, target)
+    objects = tuple({"object": part.object_name, "rows": part.rows} for part in parcel.parts)
+    common: dict[str, Any] = {"delivery_id": parcel.delivery_id, "objects": objects}
+    if is_dry_run:
+        return DeliveryReport(target, run.run_id, run.as_of, "dry_run", **common)
+    has_secret = channel.token is not None or channel.token_file is not None
+    said = publish_run(lake, target, parcel, PostgresTables(channel, secret_of(channel) if has_secret else None))
+    ended = "published" if said["is_new"] else "nothing_new"
+    return DeliveryReport(target, run.run_id, run.as_of, ended if said["is_current"] else "kept", **common)
+
+
+def _report(done: "Delivered", params: TargetParams, output: Path | None) -> DeliveryReport:
+    folder = done.kit.folder
+    if output is not None and done.kit.rows:
+        place = output / done.kit.parcel.delivery_id
+        if not place.exists():
+            shutil.copytree(folder, place)
+        folder = place
+    status = done.status
+    return DeliveryReport(
+        done.target,
+        done.kit.parcel.run_id,
+        done.kit.parcel.as_of,
+        done.ended,
+        done.kit.parcel.delivery_id,
+        folder,
+        tuple(
+            {
+                "object": facts.name,
+                "rows": facts.source_rows,
+                "new": facts.new,
+                "changed": facts.changed,
+                "unchanged": facts.unchanged,
+                "withdrawn": facts.withdrawn,
+                "gone": facts.gone,
+                "not_delivered": facts.not_delivered,
+                "moved": facts.moved,
+            }
+            for facts in done.objects
+        ),
+        _outcomes(status) if status is not None else None,
+        by_hand=params.channel.kind == "kit",
+    )
+
+
+def _outcomes(status: "KitStatus") -> dict[str, int]:
+    counts = {name: getattr(status, name) for name in ("succeeded", "failed", "unprocessed", "unknown")}
+    return {name: count for name, count in counts.items() if count or name == "succeeded"}
+
+
+def _status_row(target: str, status: "KitStatus") -> dict[str, Any]:
+    state = "discarded" if status.is_discarded else "done" if status.is_settled else "waits for answers"
+    if status.is_rollback_of is not None:
+        state = f"{state}, rollback of {status.is_rollback_of}"
+    return {
+        "target": target,
+        "delivery_id": status.delivery_id,
+        "run_id": status.run_id,
+        "as_of": status.as_of,
+        "rows": status.rows,
+        **{name: getattr(status, name) for name in ("succeeded", "failed", "unprocessed", "unknown")},
+        "state": state,
+    }
+
+
+def _published_rows(lake: Lake, target: str) -> list[dict[str, Any]]:
+    """Whole runs, which are published rather than settled: in the order of their as-of."""
+    from sales_pipeline.delivery.deliver import publications
+
+    rows = []
+    for delivery_id, said in publications(lake, target):
+        state = "published" if said["is_current"] else "kept, a newer run was shown"
+        counts = {"succeeded": said["rows"], "failed": 0, "unprocessed": 0, "unknown": 0}
+        facts = {name: said[name] for name in ("run_id", "as_of", "rows")}
+        rows.append({"target": target, "delivery_id": delivery_id, **facts, **counts, "state": state})
+    return rows
+
+
+def _where_delivered(lake: Lake, run: str) -> str:
+    from sales_pipeline.delivery.state.settle import delivery_status as status_of
+
+    found = [
+        name
+        for name in delivered_targets(lake)
+        if any(run in (one.run_id, one.delivery_id) for one in status_of(lake, name))
+    ]
+    if len(found) != 1:
+        raise ConfigurationError(
+            "it is not plain which target is meant",
+            expected="--target NAME",
+            found=f"delivered to {', '.join(found) or 'none'}",
+        )
+    return found[0]
