@@ -11,14 +11,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sales_pipeline.delivery.channels.base import results_table
+from sales_pipeline.delivery.kits.build import build_rollback
 from sales_pipeline.delivery.kits.facts import Kit
 from sales_pipeline.delivery.state.settle import confirm_all, settle
 from sales_pipeline.delivery.state.store import read_state
 from sales_pipeline.delivery.targets.spec import TargetSpec
+from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
 from tests.support.kit_runs import kit_of, mapping, publish_rows, reason, scored_row
 
@@ -121,3 +124,31 @@ def test_the_order_and_number_of_answers_do_not_matter(answers: list[tuple[int, 
             held = set(state.held("scores")["key"].to_pylist())
             assert held == {key for key, outcome in outcomes.items() if outcome == "succeeded"}
     assert ends[0] == ends[1] == ends[2]
+
+
+OUTCOMES = st.lists(st.sampled_from(["succeeded", "failed", "unprocessed", "unknown"]), min_size=8, max_size=8)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(days(), days(), OUTCOMES, st.sampled_from([("ignored", "#N/A"), ("clears", None)]))
+def test_a_rollback_returns_what_succeeded_and_nothing_else(
+    first: list[Any], second: list[Any], outcomes: list[str], blank: tuple[str, str | None]
+) -> None:
+    spec = spec_of(blank, None, "\n", False)
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(Path(folder))
+        confirm_all(lake, "crm", kit_of(lake, publish_rows(lake, "run-1", first), spec).folder)
+        start = read_state(lake, "crm").state_id
+        kit = kit_of(lake, publish_rows(lake, "run-2", second), spec)
+        rows = [row["id"] for row in written(kit)]
+        for key, outcome in zip(rows, outcomes, strict=False):
+            settle(lake, "crm", kit.folder, results_table(kit.parcel.parts[0], [key], outcome))
+        taken = {key for key, outcome in zip(rows, outcomes, strict=False) if outcome == "succeeded"}
+        if not taken:
+            with pytest.raises(ConfigurationError):
+                build_rollback(lake, "crm", kit.folder)
+            return
+        back = build_rollback(lake, "crm", kit.folder)
+        assert {row["id"] for row in written(back)} == taken
+        confirm_all(lake, "crm", back.folder)
+        assert read_state(lake, "crm").state_id == start

@@ -8,6 +8,7 @@ import pytest
 from sales_pipeline.delivery.channels.base import results_table
 from sales_pipeline.delivery.kits.build import build_rollback
 from sales_pipeline.delivery.kits.facts import Kit
+from sales_pipeline.delivery.state import store
 from sales_pipeline.delivery.state.settle import confirm_all, delivery_status, discard, hand_over, settle
 from sales_pipeline.delivery.state.store import read_state
 from sales_pipeline.errors import ConfigurationError, EnvironmentProblem, InputRejected
@@ -210,3 +211,29 @@ def test_there_is_nothing_to_take_back_before_a_row_succeeded(lake: Lake) -> Non
     settle(lake, "crm", kit.folder, results(kit, "failed", "a"))
     with pytest.raises(ConfigurationError, match="no row has succeeded yet"):
         build_rollback(lake, "crm", kit.folder)
+
+
+@pytest.mark.parametrize("dies_at", [1, 2, 3])
+def test_a_settlement_that_dies_leaves_the_state_as_it_was_and_can_be_repeated(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, dies_at: int
+) -> None:
+    kit = first_kit(lake)
+    hand_over(lake, "crm", kit.folder)
+    before = read_state(lake, "crm")
+    written = 0
+    write = store.write_bytes
+
+    def dying(path: Path, data: bytes) -> None:
+        nonlocal written
+        written += 1
+        if written == dies_at:
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(store, "write_bytes", dying)
+    with pytest.raises(OSError, match="No space"):
+        settle(lake, "crm", kit.folder, results(kit, "succeeded", "a"))
+    monkeypatch.undo()
+    assert read_state(lake, "crm") == before
+    assert settle(lake, "crm", kit.folder, results(kit, "succeeded", "a")).succeeded == 1
+    assert held(lake) == {"a": "0.5000"}

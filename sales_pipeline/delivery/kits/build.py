@@ -88,7 +88,7 @@ def build_kit(
     folder = kits_folder(lake, target) / identity.delivery_id
 
     def judged() -> Iterator[tuple[ObjectSpec, Judged]]:
-        for item in (item for item in spec.objects if not item.is_off):
+        for item in spec.delivered:
             _verify(run, item)
             source = SourceRows(run.path, item, time_zone)
             held = state.held_rows(item.name)

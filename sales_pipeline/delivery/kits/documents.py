@@ -65,9 +65,9 @@ def readme(spec: TargetSpec, parcel: Parcel, facts: Sequence[ObjectFacts], is_ro
     lines += _numbered("Before the first import", spec.set_up)
     lines += _numbered("Import", spec.import_steps)
     lines += _numbered("Taking it back", spec.rollback_steps)
-    notes = [(item.object, field.field, field.note) for item in spec.objects for field in item.fields if field.note]
-    if notes:
-        lines += ["", "Fields", *(f"  {where}.{field}: {note}" for where, field, note in notes)]
+    fields = [(item.object, field) for item in spec.delivered for field in (item.key, *item.fields) if field.note]
+    if fields:
+        lines += ["", "Fields", *dict.fromkeys(f"  {where}.{field.field}: {field.note}" for where, field in fields)]
     lines += [
         "",
         "Look before importing: review.xlsx, diff_summary.txt. manifest.json has rows, keys and the sha256 of every file.",

@@ -23,7 +23,7 @@ _LONGEST_TEXT = 255
 def salesforce_fields(spec: TargetSpec) -> dict[str, bytes]:
     """Files of the package by name: `package.xml` and `objects/<Object>.object`; none where the mapping has no custom field."""
     objects: dict[str, dict[str, str]] = {}
-    for item in spec.objects:
+    for item in spec.delivered:
         where = _DECLARED_ON.get(item.object, item.object)
         for field in (item.key, *item.fields):
             if field.field.endswith(_SUFFIX):

@@ -9,26 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sales_pipeline.contracts.delivery import DELIVERY_RESULTS
+from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.delivery.channels.base import results_table
 from sales_pipeline.delivery.kits.facts import Kit, read_kit
 from sales_pipeline.delivery.kits.rows import NEW
+from sales_pipeline.delivery.state.answers import count, joint, merge, succeeded
 from sales_pipeline.delivery.state.store import HELD, DeliveredState, KitStatus, read_state, replace_state
-from sales_pipeline.errors import ConfigurationError, InputRejected
+from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
-from sales_pipeline.lake.tables import conform
-
-_RANK = ("unknown", "unprocessed", "failed", "succeeded")
-"""Outcomes by how much they say: what succeeded once has succeeded."""
-
-_SUCCEEDED = _RANK.index("succeeded")
-_JOINT = "\x1f"
-_NAMED = 5
 
 
 def hand_over(lake: Lake, target: str, folder: Path) -> KitStatus:
@@ -69,9 +62,9 @@ def settle(lake: Lake, target: str, folder: Path, results: pa.Table) -> KitStatu
     assert status is not None
     objects = {name: _keys(folder, name) for name in _sent_objects(kit)}
     before = state.results_of(status.delivery_id)
-    merged = _merged(objects, before, results)
-    had_succeeded = _succeeded(before)
-    counts = {name: _count(merged, name) for name in ("succeeded", "failed", "unprocessed")}
+    merged = merge(objects.values(), before, results)
+    had_succeeded = succeeded(before)
+    counts = {name: count(merged, name) for name in ("succeeded", "failed", "unprocessed")}
     status = replace(
         status,
         succeeded=counts["succeeded"],
@@ -128,8 +121,7 @@ def succeeded_rows(state: DeliveredState, folder: Path, object_name: str) -> pa.
     """Rows of a kit's object that are known to have succeeded, as the kit keeps them."""
     rows = _rows(folder, object_name)
     results = state.results_of(read_kit(folder).parcel.delivery_id)
-    keys = _succeeded(results)
-    return rows.filter(pc.is_in(_joint(rows), value_set=keys))
+    return rows.filter(pc.is_in(joint(rows), value_set=succeeded(results)))
 
 
 def _answer_rest(lake: Lake, target: str, folder: Path, outcome: str) -> KitStatus:
@@ -138,18 +130,14 @@ def _answer_rest(lake: Lake, target: str, folder: Path, outcome: str) -> KitStat
     known = read_state(lake, target).results_of(kit.parcel.delivery_id)
     answered = pa.array([], pa.string())
     if known is not None:
-        answered = _joint(known.filter(pc.not_equal(known["outcome"], "unknown")))
-    pieces = [results_table(part, pa.array([], pa.string()), outcome) for part in kit.parcel.parts[:1]]
+        answered = joint(known.filter(pc.not_equal(known["outcome"], "unknown")))
+    pieces = [arrow_schema(DELIVERY_RESULTS).empty_table()]
     for name in _sent_objects(kit):
         rows = _keys(folder, name)
-        rest = rows.filter(pc.invert(pc.is_in(_joint(rows), value_set=answered)))
+        rest = rows.filter(pc.invert(pc.is_in(joint(rows), value_set=answered)))
         for part in kit.parcel.parts:
             keys = rest.filter(pc.equal(rest["part"], part.name))["key"]
             pieces.append(results_table(part, keys, outcome))
-    if not pieces:
-        status = read_state(lake, target).kit(kit.parcel.delivery_id)
-        assert status is not None
-        return status
     return settle(lake, target, folder, pa.concat_tables(pieces))
 
 
@@ -176,50 +164,6 @@ def _set_by(folder: Path, object_name: str, chosen: pa.Array) -> pa.Table:
     return rows if pc.all(chosen).as_py() else rows.filter(chosen)
 
 
-def _joint(rows: pa.Table) -> pa.Array:
-    return pc.binary_join_element_wise(rows["part"], rows["key"], _JOINT).combine_chunks()
-
-
-def _count(results: pa.Table, outcome: str) -> int:
-    return int(pc.sum(pc.equal(results["outcome"], outcome)).as_py() or 0)
-
-
-def _succeeded(results: pa.Table | None) -> pa.Array:
-    if results is None:
-        return pa.array([], pa.string())
-    return _joint(results.filter(pc.equal(results["outcome"], "succeeded")))
-
-
-def _merged(objects: dict[str, pa.Table], before: pa.Table | None, results: pa.Table) -> pa.Table:
-    """What is known of every row that has an answer: of several the one that says most; of equal ones the latest."""
-    known = pa.concat_tables(objects.values()) if objects else None
-    fresh = conform(results, DELIVERY_RESULTS)
-    place_of_fresh = _places(known, fresh)
-    if before is None:
-        everything, place = fresh, place_of_fresh
-    else:
-        everything = pa.concat_tables([before, fresh])
-        place = np.concatenate([_places(known, before), place_of_fresh])
-    rank = pc.index_in(everything["outcome"], value_set=pa.array(_RANK, pa.string())).to_numpy()
-    order = np.lexsort((np.arange(len(place)), rank, place))
-    is_last = np.append(place[order][1:] != place[order][:-1], True) if len(order) else np.zeros(0, dtype=bool)
-    return conform(everything.take(pa.array(order[is_last])), DELIVERY_RESULTS)
-
-
-def _places(known: pa.Table | None, results: pa.Table) -> npt.NDArray[np.int64]:
-    value_set = pa.array([], pa.string()) if known is None else _joint(known)
-    place = pc.index_in(_joint(results), value_set=value_set)
-    if place.null_count:
-        strange = results.filter(pc.is_null(place)).slice(0, _NAMED).to_pylist()
-        raise InputRejected(
-            f"{place.null_count} results are of rows that this delivery has not",
-            expected="keys and files of the kit",
-            found=", ".join(f"{row['key']} in {row['part']}" for row in strange),
-            fix="name the delivery the results belong to",
-        )
-    return np.asarray(place.to_numpy(zero_copy_only=False)).astype(np.int64)
-
-
 def _advanced(
     held: pa.Table,
     rows: pa.Table,
@@ -230,11 +174,11 @@ def _advanced(
     name: str,
 ) -> pa.Table | None:
     """The object's records after results; None when nothing changes."""
-    joint = _joint(rows)
-    place = pc.index_in(joint, value_set=_joint(merged))
+    sent = joint(rows)
+    place = pc.index_in(sent, value_set=joint(merged))
     outcome = merged["outcome"].combine_chunks().take(place)
     is_fresh = pc.and_(
-        pc.fill_null(pc.equal(outcome, "succeeded"), False), pc.invert(pc.is_in(joint, value_set=had_succeeded))
+        pc.fill_null(pc.equal(outcome, "succeeded"), False), pc.invert(pc.is_in(sent, value_set=had_succeeded))
     )
     is_refused = pc.fill_null(pc.is_in(outcome, value_set=pa.array(["failed", "unprocessed"])), False)
     refused = rows.filter(is_refused)["key"]
@@ -258,14 +202,14 @@ def _held_after(
     if later.num_rows:
         rows, remote = rows.filter(is_due), remote.filter(is_due.combine_chunks())
     fields = [name.removeprefix(NEW) for name in rows.column_names if name.startswith(NEW)]
-    count = rows.num_rows
+    total = rows.num_rows
     place = pc.index_in(rows["key"], value_set=held["key"]).combine_chunks()
     columns = {
         "key": rows["key"].combine_chunks(),
-        "is_in_flight": pa.repeat(pa.scalar(is_in_flight), count),
+        "is_in_flight": pa.repeat(pa.scalar(is_in_flight), total),
         "remote_id": pc.coalesce(remote, held["remote_id"].combine_chunks().take(place)),
-        "run_id": pa.repeat(pa.scalar(status.run_id), count),
-        "order": pa.repeat(pa.scalar(status.order, pa.int64()), count),
+        "run_id": pa.repeat(pa.scalar(status.run_id), total),
+        "order": pa.repeat(pa.scalar(status.order, pa.int64()), total),
     }
     columns |= {HELD + name: rows[NEW + name].combine_chunks() for name in fields}
     fresh = pa.table(columns)

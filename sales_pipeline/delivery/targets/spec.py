@@ -153,6 +153,11 @@ class TargetSpec(_Frozen):
     import_steps: tuple[str, ...] = ()
     rollback_steps: tuple[str, ...] = ()
 
+    @property
+    def delivered(self) -> tuple[ObjectSpec, ...]:
+        """Objects that are not off, in the order of import."""
+        return tuple(item for item in self.objects if not item.is_off)
+
 
 def built_in_targets() -> tuple[str, ...]:
     """Names of the targets that come with a mapping."""
