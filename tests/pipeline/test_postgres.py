@@ -284,18 +284,46 @@ def test_readers_never_see_two_runs_at_once_while_runs_are_published(
     assert not (has_long_reader and any(were_alone))
 
 
-@pytest.mark.parametrize(
-    "asked", ["", "WHERE opportunity_id = 'not there'", "WHERE source_system = 'crm' AND opportunity_id = 'b'"]
-)
+@pytest.mark.parametrize("runs_in_reach", [1, 2, 3])
 def test_a_view_whose_rows_are_out_of_reach_says_so_instead_of_being_empty(
-    tmp_path: Path, publish: Any, ask: Any, asked: str
+    tmp_path: Path, publish: Any, ask: Any, runs_in_reach: int
 ) -> None:
-    publish(published_folder(tmp_path, "run-0"))
-    publish(published_folder(tmp_path, "run-1", day=1))
+    for day in range(runs_in_reach + 1):
+        publish(published_folder(tmp_path, f"run-{day}", day))
     (parent,) = ask("SELECT relname FROM pg_class WHERE relname LIKE 'left_out__all_%'")[0]
-    ask(f'ALTER TABLE runs."{parent}" DETACH PARTITION runs."left_out__run-1"')
-    with pytest.raises(errors.SerializationFailure, match=r"published\.left_out cannot show run run-1"):
-        ask(f"SELECT * FROM published.left_out {asked}")
+    ask(f'ALTER TABLE runs."{parent}" DETACH PARTITION runs."left_out__run-{runs_in_reach}"')
+    for asked in (
+        "SELECT * FROM published.left_out",
+        "SELECT count(*) FROM published.left_out",
+        "SELECT * FROM published.left_out ORDER BY source_system, opportunity_id LIMIT 1",
+        "SELECT * FROM published.left_out WHERE source_system = 'crm' AND opportunity_id = 'b'",
+        "SELECT * FROM published.left_out WHERE opportunity_id = 'not there'",
+        "SELECT * FROM published.left_out FULL JOIN published.scored_opportunities USING (opportunity_id) WHERE opportunity_id = 'b'",
+        "SELECT * FROM published.scored_opportunities LEFT JOIN published.left_out USING (opportunity_id)",
+        "SELECT EXISTS (SELECT FROM published.left_out)",
+        "SELECT opportunity_id FROM published.scored_opportunities WHERE opportunity_id NOT IN (SELECT opportunity_id FROM published.left_out)",
+    ):
+        with pytest.raises(errors.SerializationFailure, match=r"published\.left_out cannot show run run-\d"):
+            ask(asked)
+    ask("SET enable_partition_pruning = off")
+    with pytest.raises(errors.SerializationFailure, match=r"published\.left_out cannot show run run-\d"):
+        ask("SELECT * FROM published.left_out")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "SELECT * FROM published.left_out WHERE source_system = 'crm' AND opportunity_id = 'b'",
+        "SELECT count(*) FROM published.left_out JOIN published.scored_opportunities USING (opportunity_id)",
+    ],
+)
+def test_a_query_reads_only_the_run_that_is_shown(tmp_path: Path, publish: Any, ask: Any, asked: str) -> None:
+    for day in range(3):
+        publish(published_folder(tmp_path, f"run-{day}", day))
+    plan = [line for (line,) in ask(f"EXPLAIN (ANALYZE, TIMING off, SUMMARY off) {asked}")]
+    read = [line for line in plan if "__run-" in line and "never executed" not in line]
+    assert read
+    assert all("__run-2" in line for line in read), "\n".join(plan)
 
 
 def test_an_empty_table_is_shown_as_empty(tmp_path: Path, publish: Any, ask: Any) -> None:

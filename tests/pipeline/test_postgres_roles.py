@@ -54,7 +54,7 @@ def test_the_reader_sees_every_view_and_the_ledger(as_reader: psycopg.Connection
     [
         'SELECT * FROM runs."left_out__run-1"',
         "SELECT * FROM runs.ledger",
-        "SELECT runs.require_shown('run-1', 'left_out', true)",
+        "SELECT runs.require_shown(1, 'run-1', 'left_out', true)",
         "DELETE FROM published.left_out",
         "UPDATE published.left_out SET detail = ''",
         "INSERT INTO published.left_out (detail) VALUES ('')",

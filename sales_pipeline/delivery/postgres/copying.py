@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from sales_pipeline.contracts.model import Column
 
-BATCH_ROWS = 32_768
+BATCH_ROWS = 8_192
 _EXACT = Context(prec=76)
 
 
@@ -41,7 +41,7 @@ def copy_text(
     tally.values = {column.name: 0 for column in columns}
     tally.sums = {column.name: Decimal(0) for column in columns if column.type == "amount"}
     options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
-    for batch in pq.ParquetFile(path).iter_batches(batch_rows):
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_rows):
         tally.rows += batch.num_rows
         for column, values in zip(columns, batch.columns, strict=True):
             tally.values[column.name] += len(values) - values.null_count

@@ -38,14 +38,14 @@ _SET_UP = (
     # What the reader's snapshot says is shown may be gone by now, of another shape, or not in the plan that was made just before the
     # snapshot. Then nothing true can be shown: the reader has to begin again, which drivers do for this SQLSTATE.
     """
-    CREATE OR REPLACE FUNCTION runs.require_shown(run_id text, view_name text, is_there boolean) RETURNS boolean
+    CREATE OR REPLACE FUNCTION runs.require_shown(run_number integer, run_id text, view_name text, is_there boolean) RETURNS integer
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $body$
     BEGIN
         IF is_there IS NOT TRUE THEN
             RAISE EXCEPTION 'published.% cannot show run % to this transaction', view_name, run_id
                 USING ERRCODE = 'serialization_failure', HINT = 'Begin the transaction again.';
         END IF;
-        RETURN true;
+        RETURN run_number;
     END
     $body$
     """,

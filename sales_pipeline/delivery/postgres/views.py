@@ -41,23 +41,27 @@ def in_published(name: str) -> sql.Identifier:
 def view_statement(table: RunTable) -> sql.Composed:
     """The view of a published table: the rows of the run that is shown, with the contract's columns in order.
 
-    Which run that is, what shape it has and whether its rows are within reach is asked once per query, under the query's own snapshot. The
-    second condition names no column of the table, so the server looks at it first, whatever else the query asks for.
+    Which run that is, what shape it has and whether its rows are within reach is asked under the query's own snapshot, before any row is
+    read: by the first condition where the server chooses among runs, by the second where its plan knows only one. The LIMIT keeps
+    the server from reading all runs into a hash, as it does for EXISTS.
     """
+    names = {
+        "view": in_published(table.contract.name),
+        "columns": sql.SQL(", ").join(sql.Identifier("t", column.name) for column in table.columns),
+        "rows": in_runs(shape_table_name(table.contract.name, table.shape)),
+        "number": sql.Identifier(RUN_NUMBER),
+        "name": sql.Literal(table.contract.name),
+        "shape": sql.Literal(table.shape),
+    }
+    shown = sql.SQL(
+        "(SELECT runs.require_shown(l.run_number, l.run_id, {name}, l.tables -> {name} ->> 'shape' = {shape}"
+        " AND (l.tables -> {name} ->> 'rows' = '0' OR (SELECT true FROM {rows} AS r WHERE r.{number} = l.run_number LIMIT 1)))"
+        " FROM runs.current_run AS c JOIN runs.ledger AS l ON l.run_number = c.run_number)"
+    ).format(**names)
     return sql.SQL(
         "CREATE OR REPLACE VIEW {view} AS SELECT {columns} FROM {rows} AS t"
-        " WHERE t.{number} = (SELECT c.run_number FROM runs.current_run AS c)"
-        " AND (SELECT runs.require_shown(l.run_id, {name}, l.tables -> {name} ->> 'shape' = {shape}"
-        " AND (l.tables -> {name} ->> 'rows' = '0' OR EXISTS (SELECT FROM {rows} AS r WHERE r.{number} = l.run_number)))"
-        " FROM runs.current_run AS c JOIN runs.ledger AS l ON l.run_number = c.run_number)"
-    ).format(
-        view=in_published(table.contract.name),
-        columns=sql.SQL(", ").join(sql.Identifier("t", column.name) for column in table.columns),
-        rows=in_runs(shape_table_name(table.contract.name, table.shape)),
-        number=sql.Identifier(RUN_NUMBER),
-        name=sql.Literal(table.contract.name),
-        shape=sql.Literal(table.shape),
-    )
+        " WHERE t.{number} = {shown} AND {shown} IS NOT NULL"
+    ).format(**names, shown=shown)
 
 
 def can_be_replaced(found: Sequence[tuple[str, str]], columns: Sequence[Column]) -> bool:
