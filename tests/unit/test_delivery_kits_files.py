@@ -256,8 +256,8 @@ def test_the_workbook_says_in_words_what_it_does_not_show(lake: Lake, monkeypatc
     book = load_workbook(kit.folder / "review.xlsx")
     assert [row[0].value for row in book["scores"].iter_rows()][
         -1
-    ] == "and 1 more rows, which are in the files beside this workbook"
-    assert [row[0].value for row in book["not delivered"].iter_rows()][-1].startswith("and 1 more rows")
+    ] == "and 1 row more, in the files beside this workbook"
+    assert [row[0].value for row in book["not delivered"].iter_rows()][-1].startswith("and 1 row more")
 
 
 def test_the_way_back_has_the_same_keys_and_columns_with_the_previous_values(lake: Lake) -> None:
@@ -278,8 +278,10 @@ def test_the_readme_says_what_to_do(lake: Lake) -> None:
     spec = mapping(set_up=["Create fields."], import_steps=["Import it."], rollback_steps=["Import the other."])
     kit = kit_of(lake, publish_rows(lake, "run-1", [scored_row("a"), scored_row("b", None)]), spec)
     readme = text(kit, "README.txt")
-    assert "scores.csv: 1 rows; update deal by id" in readme
+    assert "scores.csv: 1 row; update deal by id" in readme
     assert "1. Import it." in readme
+    assert "`sales-pipeline deliver results crm --all-taken`" in readme
+    assert "`sales-pipeline deliver rollback run-1 --target crm`" in readme
     assert "1 not delivered" in readme
     confirm_all(lake, "crm", kit.folder)
     nothing = kit_of(lake, publish_rows(lake, "run-2", []), spec)

@@ -53,7 +53,7 @@ def readme(spec: TargetSpec, parcel: Parcel, facts: Sequence[ObjectFacts], is_ro
         "Files to import, in this order",
     ]
     lines += [
-        f"  {part.name}: {part.rows} rows; " + _VERBS[part.operation].format(object=part.object, key=part.key_field)
+        f"  {part.name}: {counted(part.rows)}; " + _VERBS[part.operation].format(object=part.object, key=part.key_field)
         for part in parcel.parts
     ] or ["  none: the target holds everything already"]
     lines += ["", "What changes"]
@@ -64,7 +64,12 @@ def readme(spec: TargetSpec, parcel: Parcel, facts: Sequence[ObjectFacts], is_ro
     ]
     lines += _numbered("Before the first import", spec.set_up)
     lines += _numbered("Import", spec.import_steps)
+    lines += _numbered("Afterwards", _afterwards(parcel))
     lines += _numbered("Taking it back", spec.rollback_steps)
+    if is_rollback_of is None:
+        lines += [
+            f"  Or let `sales-pipeline deliver rollback {parcel.run_id} --target {parcel.target}` write the files for exactly the rows that went in."
+        ]
     fields = [(item.object, field) for item in spec.delivered for field in (item.key, *item.fields) if field.note]
     if fields:
         lines += ["", "Fields", *dict.fromkeys(f"  {where}.{field.field}: {field.note}" for where, field in fields)]
@@ -75,6 +80,20 @@ def readme(spec: TargetSpec, parcel: Parcel, facts: Sequence[ObjectFacts], is_ro
         "and no field that people or the CRM itself keep is touched. Do not open and save them in a spreadsheet before the import.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _afterwards(parcel: Parcel) -> list[str]:
+    command = f"`sales-pipeline deliver results {parcel.target}"
+    return [
+        f"Where the target gives files of what it took and refused: {command} FILES`. Refused rows come again with the next delivery.",
+        f"If every row went in: {command} --all-taken`. If nothing was imported: {command} --discard`.",
+        "Without one of these the next delivery cannot know that this one was imported.",
+    ]
+
+
+def counted(rows: int) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{rows} row{'' if rows == 1 else 's'}"
 
 
 def _numbered(title: str, steps: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sales_pipeline.delivery.kits.documents import counted
 from sales_pipeline.delivery.kits.facts import ObjectFacts
 from sales_pipeline.delivery.kits.rows import NEW, PREVIOUS, Judged
 from sales_pipeline.delivery.parcel import Parcel
@@ -128,7 +129,7 @@ def _left_out(left_out: pa.Table, shown: int) -> list[list[Any]]:
 
 
 def _rest(count: int) -> list[list[Any]]:
-    return [[f"and {count} more rows, which are in the files beside this workbook"]] if count > 0 else []
+    return [[f"and {counted(count)} more, in the files beside this workbook"]] if count > 0 else []
 
 
 def _numbered(texts: pa.ChunkedArray) -> list[Any]:
