@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sales_pipeline.delivery.kits.facts import Kit
 from sales_pipeline.delivery.kits.last_check import read_part
 from sales_pipeline.delivery.state.settle import confirm_all
 from sales_pipeline.delivery.targets.spec import TargetSpec, built_in_targets, load_target
+from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.runs import PublishedRun
 from tests.support.kit_runs import follow_up, kit_of, publish_rows, reason, scored_row, sfid, text
@@ -156,6 +158,21 @@ def test_long_texts_numbers_and_flags_have_their_own_field_types() -> None:
     assert "Standard" not in xml
     nothing = TargetSpec.model_validate({"name": "x", "title": "X", "objects": [item | {"fields": fields[3:]}]})
     assert salesforce_fields(nothing) == {}
+
+
+@pytest.mark.parametrize("names", [("tasks", "tasks"), ("tasks", "tasks_new"), ("../tasks",), ("",)])
+def test_objects_have_files_of_their_own(tmp_path: Path, names: tuple[str, ...]) -> None:
+    item = {
+        "source": "scores",
+        "object": "x",
+        "operation": "update",
+        "key": {"field": "id", "column": "kind"},
+        "fields": [],
+    }
+    path = tmp_path / "crm.yaml"
+    path.write_text(json.dumps({"name": "crm", "title": "CRM", "objects": [{**item, "name": name} for name in names]}))
+    with pytest.raises(ConfigurationError, match=r"objects would write the same file|should match pattern"):
+        load_target("crm", path)
 
 
 def test_lead_follow_ups_name_the_lead_as_the_person(tmp_path: Path) -> None:

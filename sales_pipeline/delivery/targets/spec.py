@@ -16,6 +16,9 @@ BUILT_IN = Path(__file__).parent
 
 As = Literal["text", "integer", "decimal", "date", "instant", "flag", "salesforce_id", "guid"]
 Operation = Literal["update", "upsert", "insert"]
+FILE_SUFFIXES = ("new", "changed", "returned", "withdrawn", "delete", "clear_by_hand")
+"""What may follow an object's name in the names of its files."""
+
 Blank = Literal["ignored", "clears", "unknown"]
 
 
@@ -75,7 +78,7 @@ class ObjectSpec(_Frozen):
     Parameters
     ----------
     name
-        File stem of the kit, unique in the target.
+        File stem of the kit, unique in the target. What was delivered is remembered under it: another name forgets.
     source
         `scores` (scored_opportunities with `next_follow_up_on`, `reason_up`, `reason_down`, from the queue and the reasons), `follow_ups`
         (follow_up_queue with `subject` and `due_on`), or the name of any published table.
@@ -97,7 +100,7 @@ class ObjectSpec(_Frozen):
         Declared, but left out of kits until the mapping says otherwise.
     """
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     source: str
     object: str
     operation: Operation
@@ -152,6 +155,15 @@ class TargetSpec(_Frozen):
     set_up: tuple[str, ...] = ()
     import_steps: tuple[str, ...] = ()
     rollback_steps: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _files_of_their_own(self) -> Self:
+        names = [item.name for item in self.objects]
+        stems = [*names, *(f"{name}_{suffix}" for name in names for suffix in FILE_SUFFIXES)]
+        twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+        if twice:
+            raise ValueError(f"objects would write the same file: {', '.join(twice)}")
+        return self
 
     @property
     def delivered(self) -> tuple[ObjectSpec, ...]:
