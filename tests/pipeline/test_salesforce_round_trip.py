@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.slow, *(pytest.mark.filterwarnings(line) for line in I
 TOKEN_VARIABLE = "SALES_PIPELINE_DELIVERY__TARGETS__SALESFORCE__CHANNEL__TOKEN"
 TOKEN = "canary-of-the-round-trip"
 WEEK_BEFORE = "2026-06-23"
+DRIFT = 0.01
+"""By how much a win probability may age before the built-in mapping sends it again."""
 SCORES: Fields = {
     "Win_Probability__c": "number",
     "Score_Band__c": "text",
@@ -145,8 +147,10 @@ def test_an_export_in_several_zips_is_scored_delivered_reconciled_and_rolled_bac
         changed = {line["object"]: line for line in done["objects"]}["follow_up_tasks"]
         assert len(org.records["Task"]) == tasks + changed["new"]
         assert sum(task["Status"] == "In Progress" for task in org.records["Task"].values()) == tasks
-        now = {key: f"{row['win_probability']:.4f}" for key, row in after.items() if row["win_probability"] is not None}
-        assert {key: value for key, value in held(org).items() if key in now} == now
+        now = {key: row["win_probability"] for key, row in after.items() if row["win_probability"] is not None}
+        values = held(org)
+        assert len(now) > 10
+        assert {key for key, figure in now.items() if abs(figure - float(values[key])) > DRIFT + 0.0001} == set()
 
         # And back: the values of the week before stand again, new ones are empty.
         place.call("deliver", "rollback", done["run_id"], "--target", "salesforce").done()

@@ -70,7 +70,7 @@ def judge(
         if kept.any():
             uncleared[field.field] = kept
         if field.is_compared and (not field.is_sent_once or field.field in spec.withdrawn):
-            is_changed |= _differs(now, was)
+            is_changed |= _differs(now, was) & ~_drifted(now, was, field)
     for name, kept in uncleared.items():
         uncleared[name] = kept & refusals.is_open
     if uncleared and (rows := np.flatnonzero(np.logical_or.reduce(list(uncleared.values())))).size:
@@ -230,6 +230,22 @@ def _differs(left: pa.Array, right: pa.Array) -> Mask:
     same = pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False)
     both_none = ~_valid(left) & ~_valid(right)
     return np.asarray(~(same | both_none))
+
+
+def _drifted(now: pa.Array, was: pa.Array, field: FieldSpec) -> Mask:
+    """Rows whose value differs from what was delivered by no more than the field's drift; never where one of the two has none."""
+    if not field.drift and not field.drift_share:
+        return np.zeros(len(now), dtype=bool)
+    new, old = (_days(texts) if field.notation == "date" else _numbers(texts) for texts in (now, was))
+    most = np.maximum(field.drift, field.drift_share * np.abs(old))
+    return np.asarray(np.abs(new - old) <= most + 1e-9)
+
+
+def _days(texts: pa.Array) -> npt.NDArray[np.float64]:
+    """Days as numbers, NaN where there is none: `1970-01-02` is 1."""
+    is_day = pc.match_substring_regex(texts, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+    days = pc.if_else(is_day, texts, pa.scalar(None, pa.string())).cast(pa.date32()).cast(pa.int32()).cast(pa.float64())
+    return np.asarray(days.to_numpy(zero_copy_only=False))
 
 
 def _equal(texts: pa.Array, value: str) -> Mask:

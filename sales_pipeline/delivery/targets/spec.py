@@ -44,6 +44,10 @@ class FieldSpec(_Frozen):
         A row without a value here is not delivered.
     is_compared
         Whether a change of this field alone makes the row a changed one (a time stamp or a model's version does not).
+    drift, drift_share
+        A difference of at most this from what was delivered does not make a row a changed one: scores age a little every day, and a CRM marks every
+        record it is given as edited. In the field's own unit (dates: days), and as a share of what was delivered (0–1). What drifted goes
+        along when something else changes, and nothing drifts further than this, since what was delivered is what counts.
     is_sent_once
         Set when the record is created and never again, because people change it afterwards (status, owner).
     length
@@ -60,6 +64,8 @@ class FieldSpec(_Frozen):
     codes: dict[str, str] = Field(default_factory=dict)
     required: bool = False
     is_compared: bool = True
+    drift: float = Field(default=0.0, ge=0)
+    drift_share: float = Field(default=0.0, ge=0, lt=1)
     is_sent_once: bool = False
     length: int | None = None
     label: str = ""
@@ -69,6 +75,8 @@ class FieldSpec(_Frozen):
     def _one_source(self) -> Self:
         if (self.column is None) == (self.constant is None):
             raise ValueError(f"{self.field}: give either `column` or `constant`")
+        if (self.drift or self.drift_share) and self.notation not in ("decimal", "integer", "date"):
+            raise ValueError(f"{self.field}: only numbers and dates drift, and this is {self.notation}")
         return self
 
 
