@@ -20,7 +20,7 @@ REPLAY ?= --from 2025-01-01 --every 8w
 WEEK_BEFORE ?= 2026-06-23
 SLOW := spark or postgres or tryton or browser or slow
 
-.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-forecast bench-queue bench-peers scores-page report-picture sample format clean
+.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-forecast bench-queue bench-delivery bench-peers scores-page report-picture sample format clean
 
 help: ## what there is to type
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
@@ -77,12 +77,18 @@ dagster: .venv/.ready ## the Dagster UI on http://127.0.0.1:3000
 mlflow: .venv/.ready ## the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/sales-pipeline mlflow -c $(CONFIG)
 
-bench: .venv/.ready ## times and memory as ratios to a floor, then the scores, the forecast, the team table and the queue
+bench: .venv/.ready ## times and memory as ratios to a floor, then the scores, the forecast, the team table, the queue and deliveries
 	$(BIN)/python -m tests.benchmarks.bench
 	$(BIN)/python -m tests.benchmarks.scores $(SCORES)
 	$(BIN)/python -m tests.benchmarks.forecast $(FORECAST)
 	$(BIN)/python -m tests.benchmarks.team
 	$(BIN)/python -m tests.benchmarks.queue_scale
+	$(BIN)/python -m tests.benchmarks.kits
+	$(BIN)/python -m tests.benchmarks.postgres
+
+bench-delivery: .venv/.ready ## kits and PostgreSQL at 1,000,000 rows: time, memory, the delta of an unchanged day
+	$(BIN)/python -m tests.benchmarks.kits
+	$(BIN)/python -m tests.benchmarks.postgres
 
 bench-queue: .venv/.ready ## how long the queue of 1,000 owners takes, and how near it comes to the bound
 	$(BIN)/python -m tests.benchmarks.queue_scale
