@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sales_pipeline.delivery.targets.spec import TargetSpec, built_in_targets, l
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.runs import PublishedRun
-from tests.support.kit_runs import follow_up, kit_of, publish_rows, reason, scored_row, sfid, text
+from tests.support.kit_runs import DAY, follow_up, kit_of, publish_rows, reason, scored_row, sfid, text
 
 COPIED_FROM_THE_CRM = {"amount", "crm_close_date", "crm_probability", "stage", "pipeline", "abstain_reason", "evidence"}
 KEPT_BY_PEOPLE = {
@@ -158,6 +159,18 @@ def test_long_texts_numbers_and_flags_have_their_own_field_types() -> None:
     assert "Standard" not in xml
     nothing = TargetSpec.model_validate({"name": "x", "title": "X", "objects": [item | {"fields": fields[3:]}]})
     assert salesforce_fields(nothing) == {}
+
+
+@pytest.mark.parametrize("name", ["salesforce", "dynamics", "tryton"])
+def test_a_follow_up_that_waits_another_day_is_not_moved_under_the_hands_of_its_owner(
+    tmp_path: Path, name: str
+) -> None:
+    lake, spec = Lake(tmp_path), load_target(name)
+    confirm_all(lake, "crm", kit_of(lake, run_of(lake, name), spec).folder)
+    waiting = run_of(lake, name, "run-2", due_at=DAY + timedelta(days=1, hours=17))
+    facts = {item.name: item for item in kit_of(lake, waiting, spec).objects}
+    tasks = facts["follow_ups" if name == "tryton" else "follow_up_tasks"]
+    assert (tasks.changed, tasks.unchanged) == (0, 1)
 
 
 @pytest.mark.parametrize("names", [("tasks", "tasks"), ("tasks", "tasks_new"), ("../tasks",), ("",)])
