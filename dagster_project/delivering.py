@@ -153,6 +153,7 @@ def deliver_run(
         only_changed=only_changed,
         is_dry_run=dry_run,
         accepts_moves=accept_moves,
+        known_owners=active_owners(lake, run),
     )
     return _report(done, params, output)
 
@@ -241,6 +242,17 @@ def compare_runs(settings: "Settings", before: str, after: str) -> "RunDifferenc
 
     lake = Lake(settings.lake)
     return diff_runs(find_run(lake, before).path, find_run(lake, after).path)
+
+
+def active_owners(lake: Lake, run: PublishedRun) -> frozenset[str] | None:
+    """Owners who were active when the run was made, which CRMs take as owners of a task; None where the export had none, or its tables are gone."""
+    path = lake.step_path("canonical", run.manifest.get("canonical_key") or "none") / "owners.parquet"
+    if not path.is_file():
+        return None
+    from sales_pipeline.lake.tables import read_table
+
+    rows = read_table(path, ["owner_id", "is_active"]).to_pylist()
+    return frozenset(row["owner_id"] for row in rows if row["is_active"] is not False) or None
 
 
 def find_run(lake: Lake, run_id: str | None) -> PublishedRun:

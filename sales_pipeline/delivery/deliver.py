@@ -5,7 +5,7 @@ Belongs here: the order of those steps, under the target's lock. Does not belong
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +58,7 @@ def deliver(
     only_changed: bool = True,
     is_dry_run: bool = False,
     accepts_moves: bool = False,
+    known_owners: Set[str] | None = None,
 ) -> Delivered:
     """Deliver a published run to a target.
 
@@ -69,6 +70,8 @@ def deliver(
         The kit is built, to be looked at; nothing is handed over.
     accepts_moves
         Deliver although more moves than `moves` allows.
+    known_owners
+        Owners the target would take, by the ids of the published tables; None where nobody says.
 
     A delivery that was cut short is finished first. Raises DeliveryUnderWay when another delivery to the target goes on, ConfigurationError
     for a run older than one delivered before, DeliveryBlocked when too much moves, DeliveryFailed when the target cannot be reached or refuses the
@@ -80,7 +83,16 @@ def deliver(
             _require_not_older(lake, target, run)
             if channel is not None:
                 _finish_what_was_cut_short(lake, target, channel)
-        kit = build_kit(lake, run, spec, target=target, moves=moves, only_changed=only_changed, time_zone=time_zone)
+        kit = build_kit(
+            lake,
+            run,
+            spec,
+            target=target,
+            moves=moves,
+            only_changed=only_changed,
+            time_zone=time_zone,
+            known_owners=known_owners,
+        )
         if is_dry_run:
             return Delivered(target, kit, "dry_run")
         if kit.rows == 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from dagster_project.arrivals import RUN_KEY_TAG
@@ -19,6 +21,7 @@ from sales_pipeline.errors import DeliveryFailed
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.lock import lake_lock
 from sales_pipeline.lake.runs import current_run, publish_run
+from sales_pipeline.lake.tables import write_table
 from sales_pipeline.settings import Settings
 from tests.support.kit_runs import publish_rows, scored_row
 
@@ -139,3 +142,18 @@ def test_the_schedule_asks_once_for_each_run(delivering: Settings, settings: Set
         assert "asked for already" in str(ask(delivering, instance).skip_message)
         empty = Settings(**{**settings.model_dump(), "lake": tmp_path / "empty"})
         assert "nothing is published yet" in str(ask(empty, instance).skip_message)
+
+
+def test_owners_who_are_not_active_are_not_handed_follow_ups(settings: Settings) -> None:
+    from dagster_project.delivering import active_owners
+
+    lake = Lake(settings.lake)
+    publish_rows(lake, "run-1", [scored_row("a")])
+    publish_run(lake, "run-1")
+    run = current_run(lake)
+    assert run is not None
+    assert active_owners(lake, run) is None
+    made = replace(run, manifest={**run.manifest, "canonical_key": "key"})
+    path = lake.step_path("canonical", "key") / "owners.parquet"
+    write_table(pa.table({"owner_id": ["on", "off", "silent"], "is_active": [True, False, None]}), path)
+    assert active_owners(lake, made) == {"on", "silent"}

@@ -18,7 +18,7 @@ from sales_pipeline.errors import ConfigurationError, DeliveryBlocked, DeliveryF
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.lock import delivery_lock
 from sales_pipeline.lake.runs import PublishedRun
-from tests.support.kit_runs import ANY_MOVES, DAY, mapping, publish_rows, scored_row
+from tests.support.kit_runs import ANY_MOVES, DAY, follow_up, left_out, mapping, publish_rows, scored_row, tasks
 
 
 class Target:
@@ -174,3 +174,10 @@ def test_a_kit_thrown_away_comes_again(lake: Lake) -> None:
     send(lake, run(lake), None)
     assert take_results(lake, "crm", [], is_discarded=True).ended == "discarded"
     assert send(lake, run(lake), None).kit.rows == 4
+
+
+def test_a_follow_up_of_an_owner_the_target_does_not_take_stays_out(lake: Lake) -> None:
+    spec = mapping(objects=[tasks(owner="owner")])
+    published = publish_rows(lake, "run-1", [scored_row("a")], [follow_up("q-1", "a")])
+    done = deliver(lake, published, "crm", spec, None, moves=ANY_MOVES, known_owners={"somebody"})
+    assert left_out(done.kit) == {"q-1": "unknown_owner"}
