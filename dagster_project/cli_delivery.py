@@ -183,6 +183,17 @@ def postgres(run: RunOption = None, config: Config = None, lake: LakeFolder = No
     _tell(deliver_run(settings_of(config, lake=lake), "postgres", run_id=run), as_json)
 
 
+@publish_app.command()
+def roles(
+    publisher: Annotated[str, typer.Argument(help="role that publishes")],
+    reader: Annotated[str, typer.Argument(help="role that may read the views and nothing else")],
+) -> None:
+    """Print the SQL that an administrator runs once in the database: both roles, and the schemas they need."""
+    from sales_pipeline.delivery.postgres.roles import roles_sql
+
+    put(roles_sql(publisher, reader).rstrip())
+
+
 def diff(
     before: Annotated[str, typer.Argument(help="id of the earlier run")],
     after: Annotated[str, typer.Argument(help="id of the later run")],

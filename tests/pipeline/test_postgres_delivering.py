@@ -96,3 +96,16 @@ def test_the_scheduled_asset_publishes_the_days_run(configured: Path, tmp_path: 
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance, partition_key="2026-06-30").success
     assert shown(ask) == ["run-1"]
+
+
+def test_the_command_line_prints_the_roles_and_they_are_enough_to_publish(
+    configured: Path, postgres: Server, database: str, tmp_path: Path, ask: Any
+) -> None:
+    published_folder(tmp_path / "lake", "run-1")
+    publisher, reader = f"{database}_p", f"{database}_r"
+    ask(call("publish", "roles", publisher, reader).done().out)
+    ask(f"ALTER ROLE {publisher} PASSWORD '{postgres.password}'")
+    configured.write_text(configured.read_text().replace(postgres.url(database), postgres.url(database, publisher)))
+    call("publish", "postgres", "-c", configured).done()
+    assert ask("SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'published'") == [(publisher,)]
+    assert shown(ask) == ["run-1"]

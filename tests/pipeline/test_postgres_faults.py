@@ -249,7 +249,7 @@ def test_a_user_without_rights_is_told_what_to_do(postgres: Server, database: st
     ask("CREATE ROLE no_rights LOGIN PASSWORD 'hunter2'")
     said = refusal(published_folder(tmp_path, "run-1"), postgres.url(database, user="no_rights"), "hunter2")
     assert "refused a right the publication needs" in said
-    assert "roles_sql" in said
+    assert "sales-pipeline publish roles" in said
 
 
 def test_a_reader_role_that_is_not_there_stops_the_publication(tmp_path: Path, publish: Any, ask: Any) -> None:

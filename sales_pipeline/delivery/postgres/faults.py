@@ -17,8 +17,8 @@ _STANDS = "nothing of the run was published; what was shown before still stands"
 _MEANINGS = (
     ("28", "PostgreSQL refused the user or the password", "check the user in the url, and the password in the environment or the token file"),
     ("3D000", "PostgreSQL has no such database", "check the database in the url"),
-    ("42501", "PostgreSQL refused a right the publication needs", "let an administrator run the script of `roles_sql`"),
-    ("42704", "PostgreSQL does not know a role", "let an administrator run the script of `roles_sql`, or mend reader_role"),
+    ("42501", "PostgreSQL refused a right the publication needs", "let an administrator run what `sales-pipeline publish roles` prints"),
+    ("42704", "PostgreSQL does not know a role", "let an administrator run what `sales-pipeline publish roles` prints, or mend reader_role"),
     ("25006", "the database is read-only", "name the primary server in the url, not a replica"),
     ("2BP01", "something of others stands on a view that has to change", "drop it, publish again, and make it anew"),
     ("53100", "the disk of PostgreSQL is full", "make room there, then publish again"),

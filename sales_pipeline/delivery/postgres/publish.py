@@ -32,6 +32,7 @@ SWAP_LOCK_MS = 500
 SWAP_PAUSE_SECONDS = 0.2
 ALONE_LOCK_MS = 100
 ALONE_TRIES = 5
+"""How long, and how often, to wait for the moment without readers in which the pointer moves; new readers wait that long too."""
 
 
 @dataclass(frozen=True)
