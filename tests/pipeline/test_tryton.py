@@ -237,7 +237,8 @@ def channel(crm: TrytonCrm, **params: Any) -> TrytonImport:
 
 def kit_of(ran: Ran, **options: Any) -> Kit:
     run = require_current_run(ran.lake)
-    return build_kit(ran.lake, run, load_target("tryton"), target=TARGET, moves=MoveLimit(), **options)
+    spec = load_target("tryton").on_the_way_by("tryton")
+    return build_kit(ran.lake, run, spec, target=TARGET, moves=MoveLimit(), **options)
 
 
 def cells(parcel: Parcel, object: str) -> dict[str, dict[str, str]]:
@@ -338,6 +339,42 @@ def test_scores_and_follow_ups_arrive_are_kept_and_can_be_taken_back(crm: Tryton
         key: without(row, "Edited at") for key, row in before.items()
     }
     assert follow_ups(crm) == {key: {**row, "state": "withdrawn"} for key, row in there.items()}
+
+
+def imported(crm: TrytonCrm, kit: Kit, object: str, *, as_id: bool) -> dict[str, Any]:
+    """What Tryton answers when a person imports the files of one model; `as_id`: with the field ID chosen for their first column."""
+    [part] = [part for part in kit.parcel.parts if part.object == object]
+    with kit.parcel.path(part).open(newline="", encoding="utf-8") as handle:
+        header, *rows = csv.reader(handle)
+    return crm.answer(f"model.{object}.import_data", ["id", *header[1:]] if as_id else header, rows)
+
+
+def test_files_imported_by_hand_hit_the_records_they_mean(crm: TrytonCrm, ran: Ran) -> None:
+    """Tryton reads an id of digits as a database id: rows that would hit another record stay out of files, and are told."""
+    before = opportunities(crm)
+    run = require_current_run(ran.lake)
+    kit = build_kit(ran.lake, run, load_target("tryton"), target="by_hand", moves=MoveLimit())
+    scores, tasks = cells(kit.parcel, OPPORTUNITY), cells(kit.parcel, FOLLOW_UP)
+    published = {row["opportunity_id"] for row in ran.table("scored_opportunities")}
+    assert scores.keys() == {number for number in published if number.startswith("OP-")}
+    with (kit.folder / "not_delivered.csv").open(newline="") as handle:
+        left_out = {row["key"].rpartition(" / ")[2]: row["code"] for row in csv.DictReader(handle)}
+    assert left_out == dict.fromkeys(published - scores.keys(), "bad_key")
+    assert left_out
+
+    assert imported(crm, kit, OPPORTUNITY, as_id=True) == {"id": 1, "result": len(scores)}
+    for number, row in opportunities(crm).items():
+        if number in scores:
+            assert all(same_value(scores[number][field], row[label]) for field, label in OURS.items())
+        else:
+            assert row == before[number]
+
+    # The follow-ups are there, withdrawn: as new ones they are refused as a whole, as known ones they are changed.
+    there = follow_ups(crm)
+    assert "must be unique" in imported(crm, kit, FOLLOW_UP, as_id=False)["error"][1][0]
+    assert follow_ups(crm) == there
+    assert imported(crm, kit, FOLLOW_UP, as_id=True) == {"id": 1, "result": len(tasks)}
+    assert follow_ups(crm) == {key: {**row, "state": "open"} for key, row in there.items()}
 
 
 def hand_made(crm: TrytonCrm, folder: Path, numbers: list[str], probability: str, **bad: dict[str, str]) -> Parcel:

@@ -1,5 +1,6 @@
 """The channel to Tryton: what goes in, what is told of every row, and what happens when something breaks."""
 
+import re
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sales_pipeline.delivery.channels.tryton_fields import TrytonField, fields_o
 from sales_pipeline.delivery.journal import Journal
 from sales_pipeline.delivery.params import TrytonChannel
 from sales_pipeline.delivery.parcel import Parcel
+from sales_pipeline.delivery.targets.spec import load_target
 from sales_pipeline.errors import DeliveryFailed
 from tests.support.parcels import a_parcel, a_part
 from tests.support.tryton.fake import FIELDS, FOLLOW_UP, OPPORTUNITY, PASSWORD, USER, Broken, FakeTryton
@@ -406,3 +408,13 @@ def test_a_session_refused_right_away_is_told(crm, tmp_path) -> None:
 def test_a_record_holds_a_text_when_the_import_would_not_change_it(field, record, text, is_held) -> None:
     fields: dict[str, TrytonField] = fields_of({**FIELDS[OPPORTUNITY], **FIELDS[FOLLOW_UP]})
     assert fields[field].holds(record, text) is is_held
+
+
+def test_numbers_of_digits_go_by_the_channel_and_not_into_files() -> None:
+    """By hand Tryton would take them for database ids; the channel looks them up."""
+    by_hand = load_target("tryton").on_the_way_by("kit").objects[0]
+    assert by_hand.key_pattern is not None
+    assert [bool(re.fullmatch(by_hand.key_pattern, key)) for key in ("101", "OP-101", "")] == [False, True, False]
+    by_channel = load_target("tryton").on_the_way_by("tryton")
+    assert by_channel.objects[0].key_pattern is None
+    assert by_channel.objects[1:] == load_target("tryton").objects[1:]

@@ -97,7 +97,8 @@ class ObjectSpec(_Frozen):
     operation
         update and upsert may be repeated; insert may not, so a sent-ledger keeps what was sent.
     key
-        The field that tells records apart; `key_pattern` is a regular expression every key must match as a whole.
+        The field that tells records apart; `key_pattern` is a regular expression every key must match as a whole, but on the way by a
+        channel of the kind `looked_up_by`: that one asks the target itself which record a key means.
     moves
         The field whose moves are listed and limited.
     withdrawn
@@ -116,6 +117,7 @@ class ObjectSpec(_Frozen):
     fields: tuple[FieldSpec, ...]
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     key_pattern: str | None = None
+    looked_up_by: str | None = None
     moves: str | None = None
     withdrawn: dict[str, str] = Field(default_factory=dict)
     owner: str | None = None
@@ -177,6 +179,14 @@ class TargetSpec(_Frozen):
     def delivered(self) -> tuple[ObjectSpec, ...]:
         """Objects that are not off, in the order of import."""
         return tuple(item for item in self.objects if not item.is_off)
+
+    def on_the_way_by(self, channel: str) -> TargetSpec:
+        """The mapping as a channel of that kind needs it: where it looks keys up itself, their form does not matter."""
+        objects = tuple(
+            item.model_copy(update={"key_pattern": None}) if item.looked_up_by == channel else item
+            for item in self.objects
+        )
+        return self.model_copy(update={"objects": objects})
 
 
 def built_in_targets() -> tuple[str, ...]:

@@ -118,7 +118,7 @@ class TrytonCrm:
                     return self
             time.sleep(0.3)
         self.__exit__()
-        raise AssertionError("the server does not answer")
+        raise AssertionError(f"the server does not answer: {(self.folder / 'server.log').read_text()[-4_000:]}")
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
@@ -145,9 +145,14 @@ class TrytonCrm:
         return answer.content.decode("utf-8")
 
     def call(self, method: str, *params: Any) -> Any:
-        """A remote procedure call with Basic authentication, for what a test asks itself."""
-        answer = self._http.post("rpc/", json={"id": 1, "method": method, "params": [*params, {}]})
-        assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}"
-        body = answer.json()
+        """The result of a remote procedure call with Basic authentication, for what a test asks itself."""
+        body = self.answer(method, *params)
         assert "error" not in body, body["error"]
         return body["result"]
+
+    def answer(self, method: str, *params: Any) -> dict[str, Any]:
+        """The same, with `error` in place of `result` where the call is refused."""
+        answer = self._http.post("rpc/", json={"id": 1, "method": method, "params": [*params, {}]})
+        assert answer.status_code == 200, f"{answer.status_code} {answer.text[:500]}"
+        body: dict[str, Any] = answer.json()
+        return body

@@ -17,6 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 
 FIRST, LAST = date(2024, 10, 1), date(2025, 3, 31)
+PREFIX_FROM, PREFIX = date(2025, 1, 1), "OP-"
 SELLERS = 5
 HOURS = {"create": 8, "opportunity": 10, "amend": 12, "convert": 14, "won": 16, "lost": 17, "cancel": 18}
 # Text as people type it: a formula, a delimiter, a quote, a line break, letters beyond ASCII.
@@ -72,18 +73,22 @@ def main() -> None:
     folder, count, parties = Path(sys.argv[1]).resolve(), int(sys.argv[2]), int(sys.argv[3])
     os.environ["TZ"] = "UTC"
     Clock.install()
-    from proteus import Model, config
+    from proteus import config
     from trytond.modules.company.tests.tools import create_company
 
     session = config.set_trytond("sqlite:///crm", config_file=str(folder / "trytond.conf"))
     create_company()
-    ids = _people(session, Model, parties)
+    ids = _people(session, parties)
     days: dict[date, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for number in range(count):
         for day, what in life(number, count):
             days[day][what].append(number)
     found: dict[int, int] = {}
+    has_prefix = False
     for day in sorted(days):
+        if day >= PREFIX_FROM and not has_prefix:
+            _number(session, prefix=PREFIX)
+            has_prefix = True
         for what in HOURS:
             if numbers := days[day][what]:
                 Clock.set(day, HOURS[what])
@@ -91,8 +96,8 @@ def main() -> None:
     print(FIRST, LAST)
 
 
-def _people(session, Model, count: int) -> dict[str, list[int]]:
-    """Parties, sellers, and a sequence whose plain numbers are other records' database ids: the trap of every import by number."""
+def _people(session, count: int) -> dict[str, list[int]]:
+    """Parties and sellers."""
     context = session.context
     party, employee = (session.get_proxy(name) for name in ("party.party", "company.employee"))
     customers = party.create(
@@ -101,10 +106,16 @@ def _people(session, Model, count: int) -> dict[str, list[int]]:
     )
     sellers = party.create([{"name": f"Seller {number}"} for number in range(SELLERS)], context)
     employees = employee.create([{"party": one, "company": context["company"]} for one in sellers], context)
-    sequence = session.get_proxy("ir.sequence")
-    [found] = sequence.search([("name", "=", "Sale Opportunity")], context)
-    sequence.write([found], {"number_next": 101}, context)
+    # Plain numbers that are other records' database ids: the trap of every import by number. Later ones have a prefix.
+    _number(session, number_next=101)
     return {"parties": customers, "employees": employees}
+
+
+def _number(session, **settings: object) -> None:
+    """How opportunities are numbered from now on."""
+    sequence = session.get_proxy("ir.sequence")
+    [found] = sequence.search([("name", "=", "Sale Opportunity")], session.context)
+    sequence.write([found], settings, session.context)
 
 
 def _happen(
