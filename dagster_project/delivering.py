@@ -296,7 +296,7 @@ def target_spec(settings: "Settings", target: str) -> "TargetSpec":
     from sales_pipeline.delivery.targets.spec import load_target
 
     params = target_params(settings, target)
-    return load_target(params.like or target, params.mapping)
+    return load_target(params.like or target, params.mapping).on_the_way_by(params.channel.kind)
 
 
 def _mapping_path(settings: "Settings", target: str) -> Path:

@@ -26,11 +26,10 @@ from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import prepare
 from sales_pipeline.delivery.channels.tryton import TrytonImport
 from sales_pipeline.delivery.journal import Journal
-from sales_pipeline.delivery.kits.build import build_kit, build_rollback
+from sales_pipeline.delivery.kits.build import build_kit
 from sales_pipeline.delivery.kits.facts import Kit
 from sales_pipeline.delivery.params import MoveLimit, TrytonChannel
-from sales_pipeline.delivery.parcel import Parcel
-from sales_pipeline.delivery.state.settle import settle
+from sales_pipeline.delivery.parcel import Parcel, read_parcel
 from sales_pipeline.delivery.targets.spec import load_target
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.ingest.exports import collect
@@ -97,10 +96,18 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(landing: Path) -> Ran:
-    """`init` and `run`, as an administrator types them."""
+def ran(crm: TrytonCrm, landing: Path) -> Ran:
+    """`init` and `run`, as an administrator types them, with the CRM as a target."""
     config = landing.parent / "pipeline.yaml"
-    told = {"init": call("init", landing, "-o", config).done(), "run": call("run", "-c", config).done()}
+    told = {"init": call("init", landing, "-o", config).done()}
+    secret = landing.parent / "secret"
+    secret.touch(0o600)
+    secret.write_text(crm.password)
+    way = {"kind": "tryton", "url": crm.url, "user": USER, "token_file": str(secret), "requests_per_second": 1_000}
+    targets = {"targets": {TARGET: {"like": "tryton", "channel": {**way, "rows_per_call": 50}}}}
+    with config.open("a", encoding="utf-8") as handle:
+        handle.write(f"delivery: {json.dumps(targets)}\n")
+    told["run"] = call("run", "-c", config).done()
     return Ran(Lake(landing.parent / "data" / "lake"), config, told)
 
 
@@ -235,12 +242,6 @@ def channel(crm: TrytonCrm, **params: Any) -> TrytonImport:
     return TrytonImport(TrytonChannel(url=crm.url, user=USER, token=crm.password, **values))
 
 
-def kit_of(ran: Ran, **options: Any) -> Kit:
-    run = require_current_run(ran.lake)
-    spec = load_target("tryton").on_the_way_by("tryton")
-    return build_kit(ran.lake, run, spec, target=TARGET, moves=MoveLimit(), **options)
-
-
 def cells(parcel: Parcel, object: str) -> dict[str, dict[str, str]]:
     """What the kit's files of one model hold, by key."""
     found = {}
@@ -283,19 +284,23 @@ def follow_ups(crm: TrytonCrm) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(names, row, strict=True)) for row in list(csv.reader(text.splitlines()))[1:]}
 
 
-def test_scores_and_follow_ups_arrive_are_kept_and_can_be_taken_back(crm: TrytonCrm, ran: Ran, tmp_path: Path) -> None:
+def delivered(ran: Ran, *arguments: str) -> dict[str, Any]:
+    """What `sales-pipeline deliver` tells."""
+    return call("deliver", *arguments, "-c", ran.config, "--json").done().json
+
+
+def test_scores_and_follow_ups_arrive_are_kept_and_can_be_taken_back(crm: TrytonCrm, ran: Ran) -> None:
     before = opportunities(crm)
     assert {before[key]["Win Probability"] for key in before} == {""}
     edits = revisions(crm)
 
-    kit = kit_of(ran)
-    results = channel(crm).send(kit.parcel, Journal(tmp_path / "first"))
-    outcomes = results.to_pylist()
-    assert {row["outcome"] for row in outcomes} == {"succeeded"}, [row for row in outcomes if row["message"]][:3]
-    scores, tasks = cells(kit.parcel, OPPORTUNITY), cells(kit.parcel, FOLLOW_UP)
-    assert len(outcomes) == len(scores) + len(tasks) == kit.rows
+    first = delivered(ran, TARGET)
+    assert first["ended"] == "settled"
+    kit = read_parcel(Path(first["kit"]))
+    scores, tasks = cells(kit, OPPORTUNITY), cells(kit, FOLLOW_UP)
+    assert first["outcomes"] == {"succeeded": len(scores) + len(tasks)}
 
-    # Every value is there, as sent and as published; nothing else was touched, but for when and by whom the record was edited.
+    # Every value is there, as sent and as published; nothing else was touched, but for when the record was edited.
     after = opportunities(crm)
     published = {row["opportunity_id"]: row for row in ran.table("scored_opportunities")}
     assert scores.keys() == published.keys()
@@ -319,26 +324,30 @@ def test_scores_and_follow_ups_arrive_are_kept_and_can_be_taken_back(crm: Tryton
     once = revisions(crm)
     assert {key for key in once if len(once[key]) == len(edits[key]) + 1} == scores.keys()
 
-    # The next kit is empty; all rows again change nothing and make no revision.
-    settle(ran.lake, TARGET, kit.folder, results)
-    assert kit_of(ran).rows == 0
-    everything = kit_of(ran, only_changed=False)
-    assert everything.rows == kit.rows
-    again = channel(crm).send(everything.parcel, Journal(tmp_path / "again"))
-    assert {row["outcome"] for row in again.to_pylist()} == {"succeeded"}
-    assert (opportunities(crm), follow_ups(crm)) == (after, there)
-    assert revisions(crm) == once
-    assert set(map(len, revisions(crm, FOLLOW_UP, "key").values())) == {1}
+    # The difference to what the CRM holds is nothing now.
+    assert delivered(ran, TARGET)["ended"] == "nothing_to_deliver"
 
     # Taken back: our fields are empty again, the follow-ups are marked, and nobody's work was touched.
-    back = build_rollback(ran.lake, TARGET, kit.folder)
-    returned = channel(crm).send(back.parcel, Journal(tmp_path / "back"))
-    assert {row["outcome"] for row in returned.to_pylist()} == {"succeeded"}
-    settle(ran.lake, TARGET, back.folder, returned)
+    back = delivered(ran, "rollback", first["run_id"], "--target", TARGET)
+    assert (back["ended"], back["outcomes"]) == ("settled", first["outcomes"])
     assert {key: without(row, "Edited at") for key, row in opportunities(crm).items()} == {
         key: without(row, "Edited at") for key, row in before.items()
     }
     assert follow_ups(crm) == {key: {**row, "state": "withdrawn"} for key, row in there.items()}
+
+    # Delivered anew, which moves every follow-up, it is as before, without a second record; all rows once more make no revision.
+    call("deliver", TARGET, "-c", ran.config).refused(4, "would move too much", "--accept-moves")
+    assert delivered(ran, TARGET, "--accept-moves")["outcomes"] == first["outcomes"]
+    anew = opportunities(crm), follow_ups(crm)
+    assert {key: without(row, "Edited at") for key, row in anew[0].items()} == {
+        key: without(row, "Edited at") for key, row in after.items()
+    }
+    assert anew[1].keys() == there.keys()
+    twice = revisions(crm), revisions(crm, FOLLOW_UP, "key")
+    again = delivered(ran, TARGET, "--all")
+    assert again["outcomes"] == first["outcomes"]
+    assert (opportunities(crm), follow_ups(crm)) == anew
+    assert (revisions(crm), revisions(crm, FOLLOW_UP, "key")) == twice
 
 
 def imported(crm: TrytonCrm, kit: Kit, object: str, *, as_id: bool) -> dict[str, Any]:
@@ -369,7 +378,7 @@ def test_files_imported_by_hand_hit_the_records_they_mean(crm: TrytonCrm, ran: R
         else:
             assert row == before[number]
 
-    # The follow-ups are there, withdrawn: as new ones they are refused as a whole, as known ones they are changed.
+    # The follow-ups are there: as new ones they are refused as a whole, as known ones they are changed.
     there = follow_ups(crm)
     assert "must be unique" in imported(crm, kit, FOLLOW_UP, as_id=False)["error"][1][0]
     assert follow_ups(crm) == there
