@@ -32,7 +32,9 @@ def ids(name: str) -> tuple[str, str]:
         return sfid("006", 1), sfid("005", 1)
     if name == "dynamics":
         return GUID, GUID
-    return ("lead_1", "owner_1") if name == "odoo" else ("101", "7")
+    if name == "odoo":
+        return "lead_1", "owner_1"
+    return "OP-101" if name == "tryton" else "101", "7"
 
 
 def run_of(lake: Lake, name: str, run_id: str = "run-1", probability: float = 0.5, **task: Any) -> PublishedRun:
@@ -94,7 +96,7 @@ def test_tryton_gets_its_own_notation(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     kit = kit_of(lake, run_of(lake, "tryton"), load_target("tryton"))
     assert text(kit, "opportunity_scores.csv") == (
-        "id,win_probability,score_band,expected_value,scored_at\n101,0.5000,B,,2026-07-01 00:00:00\n"
+        "id,win_probability,score_band,expected_value,scored_at\nOP-101,0.5000,B,,2026-07-01 00:00:00\n"
     )
     assert rows(kit, "follow_ups_new.csv")[0]["state"] == "open"
 
@@ -104,7 +106,7 @@ def test_a_follow_up_that_comes_back_is_opened_again_where_its_state_is_else_the
     confirm_all(lake, "crm", kit_of(lake, run_of(lake, "tryton"), spec).folder)
     changed = kit_of(lake, run_of(lake, "tryton", "run-2", action="email"), spec)
     assert "state" not in rows(changed, "follow_ups_changed.csv")[0]
-    none = publish_rows(lake, "run-3", [scored_row("101")])
+    none = publish_rows(lake, "run-3", [scored_row("OP-101")])
     away = kit_of(lake, none, spec)
     assert rows(away, "follow_ups_withdrawn.csv") == [{"key": "fu-1", "state": "withdrawn"}]
     confirm_all(lake, "crm", away.folder)
