@@ -18,7 +18,7 @@ from dagster_project.cli_options import AsJson, Config, LakeFolder, settings_of
 from dagster_project.terminal import print_rows, put, say
 
 if TYPE_CHECKING:
-    from dagster_project.delivering import DeliveryReport
+    from dagster_project.delivery_report import DeliveryReport
 
 EXIT_ROWS_REFUSED = 3
 TO = "to"
@@ -98,7 +98,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Every delivery, newest last: rows taken, refused and without an answer, and what to do next."""
-    from dagster_project.delivering import STATUS_COLUMNS, delivery_status
+    from dagster_project.delivering import delivery_status
+    from dagster_project.delivery_report import STATUS_COLUMNS
 
     rows = delivery_status(settings_of(config, lake=lake), target)
     if as_json:
@@ -140,7 +141,8 @@ def results(
 @deliver_app.command()
 def refused(target: Target, config: Config = None, lake: LakeFolder = None, as_json: AsJson = False) -> None:
     """Rows a target refused or never came to and that were not taken since, with the target's own words."""
-    from dagster_project.delivering import REFUSED_COLUMNS, refused_rows
+    from dagster_project.delivering import refused_rows
+    from dagster_project.delivery_report import REFUSED_COLUMNS
 
     rows = refused_rows(settings_of(config, lake=lake), target)
     if as_json:

@@ -1,126 +1,26 @@
-"""Deliveries for the command line and for Dagster: which run, which target, which way, and what to tell of it.
+"""Deliveries for the command line and for Dagster: which run, which target, which way.
 
-Belongs here: settings to calls of `sales_pipeline.delivery`, and their results as rows. Does not belong here: how anything is delivered.
+Belongs here: settings to calls of `sales_pipeline.delivery`. Does not belong here: how anything is delivered, what is told of it (`delivery_report`).
 """
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from dagster_project.delivery_report import DeliveryReport, outcomes_of, publication_rows, status_row
 from sales_pipeline.delivery.params import PostgresChannel, TargetParams
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
-from sales_pipeline.lake.runs import PublishedRun, published_runs, require_current_run
+from sales_pipeline.lake.runs import PublishedRun, require_current_run, require_run
 
 if TYPE_CHECKING:
     from sales_pipeline.delivery.deliver import Delivered
     from sales_pipeline.delivery.kits.differences import RunDifference
-    from sales_pipeline.delivery.state.store import KitStatus
     from sales_pipeline.delivery.targets.spec import TargetSpec
     from sales_pipeline.settings import Settings
-
-STATUS_COLUMNS = (
-    "target",
-    "delivery_id",
-    "run_id",
-    "as_of",
-    "rows",
-    "succeeded",
-    "failed",
-    "unprocessed",
-    "unknown",
-    "state",
-)
-REFUSED_COLUMNS = ("delivery_id", "object", "key", "outcome", "code", "message")
-_NEXT = {
-    "dry_run": "a dry run: nothing was sent",
-    "nothing_to_deliver": "nothing to deliver: the target holds it all already",
-    "handed_over": "waits for the target's answer",
-    "settled": "done",
-    "discarded": "discarded: its rows come again with the next kit",
-    "published": "published: the views show this run",
-    "nothing_new": "nothing new: the views show this run already",
-    "kept": "in schema runs; the views show a newer run",
-}
-
-
-@dataclass(frozen=True)
-class DeliveryReport:
-    """What came of a delivery, to be told: counts per object, rows by outcome, where the kit lies, what to do next."""
-
-    target: str
-    run_id: str
-    as_of: str
-    ended: str
-    delivery_id: str | None = None
-    folder: Path | None = None
-    objects: tuple[dict[str, Any], ...] = ()
-    outcomes: dict[str, int] | None = None
-    by_hand: bool = False
-
-    OBJECT_COLUMNS: ClassVar[tuple[str, ...]] = (
-        "object",
-        "rows",
-        "new",
-        "changed",
-        "unchanged",
-        "withdrawn",
-        "gone",
-        "not_delivered",
-        "moved",
-    )
-
-    @property
-    def refused(self) -> int:
-        """Rows the target refused or never came to."""
-        found = self.outcomes or {}
-        return found.get("failed", 0) + found.get("unprocessed", 0)
-
-    def refusal(self) -> str:
-        """What to do about refused rows."""
-        return (
-            f"{self.refused:,} rows were not taken; they come again with the next delivery. "
-            f"`sales-pipeline deliver refused {self.target}` lists them with the target's own words"
-        )
-
-    def object_rows(self) -> list[dict[str, Any]]:
-        """One row per object of the mapping."""
-        return list(self.objects)
-
-    def figures(self) -> dict[str, Any]:
-        """For Dagster's metadata."""
-        return {"run": self.run_id, "ended": self.ended, **(self.outcomes or {})}
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-able data."""
-        return {
-            "schema_version": 1,
-            "target": self.target,
-            "run_id": self.run_id,
-            "as_of": self.as_of,
-            "delivery_id": self.delivery_id,
-            "ended": self.ended,
-            "kit": str(self.folder) if self.folder else None,
-            "objects": list(self.objects),
-            "outcomes": self.outcomes,
-        }
-
-    def summary(self) -> list[str]:
-        """A few lines for people."""
-        lines = [f"{self.target}: {_NEXT.get(self.ended, self.ended)} ({self.run_id}, as of {self.as_of})"]
-        if self.outcomes:
-            lines.append("  " + ", ".join(f"{name} {count:,}" for name, count in self.outcomes.items()))
-        if self.folder is not None and self.ended != "nothing_to_deliver":
-            lines.append(f"  kit: {self.folder} (README.txt tells how to import it, review.xlsx what changes)")
-        if self.by_hand and self.ended == "handed_over":
-            lines.append(
-                f"  next: import it, then `sales-pipeline deliver results {self.target} FILES`, or --all-taken, or --discard"
-            )
-        return lines
 
 
 def deliver_run(
@@ -136,7 +36,7 @@ def deliver_run(
     """Deliver a published run, without an id the current one. Raises what `delivery.deliver` raises."""
     params = target_params(settings, target)
     lake = Lake(settings.lake)
-    run = find_run(lake, run_id)
+    run = require_run(lake, run_id)
     if isinstance(params.channel, PostgresChannel):
         return _publish(lake, run, target, params.channel, is_dry_run=dry_run)
     from sales_pipeline.delivery.channels.opening import open_channel
@@ -215,7 +115,7 @@ def delivery_status(settings: "Settings", target: str | None) -> list[dict[str, 
     return [
         row
         for name in ([target_name(settings, target)] if target else delivered_targets(lake))
-        for row in (*(_status_row(name, status) for status in status_of(lake, name)), *_published_rows(lake, name))
+        for row in (*(status_row(name, status) for status in status_of(lake, name)), *publication_rows(lake, name))
     ]
 
 
@@ -241,7 +141,7 @@ def compare_runs(settings: "Settings", before: str, after: str) -> "RunDifferenc
     from sales_pipeline.delivery.kits.differences import diff_runs
 
     lake = Lake(settings.lake)
-    return diff_runs(find_run(lake, before).path, find_run(lake, after).path)
+    return diff_runs(require_run(lake, before).path, require_run(lake, after).path)
 
 
 def active_owners(lake: Lake, run: PublishedRun) -> frozenset[str] | None:
@@ -253,17 +153,6 @@ def active_owners(lake: Lake, run: PublishedRun) -> frozenset[str] | None:
 
     rows = read_table(path, ["owner_id", "is_active"]).to_pylist()
     return frozenset(row["owner_id"] for row in rows if row["is_active"] is not False) or None
-
-
-def find_run(lake: Lake, run_id: str | None) -> PublishedRun:
-    """A published run, without an id the current one; ConfigurationError where there is none of that id."""
-    if run_id is None:
-        return require_current_run(lake)
-    runs = {run.run_id: run for run in published_runs(lake)}
-    if run_id not in runs:
-        known = ", ".join(f"{run.run_id} ({run.as_of[:10]})" for run in list(runs.values())[-5:]) or "none yet"
-        raise ConfigurationError("no such published run", expected=f"one of the newest: {known}", found=run_id)
-    return runs[run_id]
 
 
 def day_of(run: PublishedRun, settings: "Settings") -> date:
@@ -354,42 +243,9 @@ def _report(done: "Delivered", params: TargetParams, output: Path | None) -> Del
             }
             for facts in done.objects
         ),
-        _outcomes(status) if status is not None else None,
+        outcomes_of(status) if status is not None else None,
         by_hand=params.channel.kind == "kit",
     )
-
-
-def _outcomes(status: "KitStatus") -> dict[str, int]:
-    counts = {name: getattr(status, name) for name in ("succeeded", "failed", "unprocessed", "unknown")}
-    return {name: count for name, count in counts.items() if count or name == "succeeded"}
-
-
-def _status_row(target: str, status: "KitStatus") -> dict[str, Any]:
-    state = "discarded" if status.is_discarded else "done" if status.is_settled else "waits for answers"
-    if status.is_rollback_of is not None:
-        state = f"{state}, rollback of {status.is_rollback_of}"
-    return {
-        "target": target,
-        "delivery_id": status.delivery_id,
-        "run_id": status.run_id,
-        "as_of": status.as_of,
-        "rows": status.rows,
-        **{name: getattr(status, name) for name in ("succeeded", "failed", "unprocessed", "unknown")},
-        "state": state,
-    }
-
-
-def _published_rows(lake: Lake, target: str) -> list[dict[str, Any]]:
-    """Whole runs, which are published rather than settled: in the order of their as-of."""
-    from sales_pipeline.delivery.deliver import publications
-
-    rows = []
-    for delivery_id, said in publications(lake, target):
-        state = "published" if said["is_current"] else "kept, a newer run was shown"
-        counts = {"succeeded": said["rows"], "failed": 0, "unprocessed": 0, "unknown": 0}
-        facts = {name: said[name] for name in ("run_id", "as_of", "rows")}
-        rows.append({"target": target, "delivery_id": delivery_id, **facts, **counts, "state": state})
-    return rows
 
 
 def _where_delivered(lake: Lake, run: str) -> str:

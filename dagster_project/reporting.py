@@ -15,7 +15,7 @@ from dagster_project.plan import RunPlan
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
-from sales_pipeline.lake.runs import published_runs, read_manifest, require_current_run
+from sales_pipeline.lake.runs import read_manifest, require_run
 
 if TYPE_CHECKING:
     from sales_pipeline.clean.prepare import Canonical
@@ -90,14 +90,7 @@ def find_report(lake: Lake, run_id: str | None) -> Path:
 
     Raises ConfigurationError when there is no such run, nothing is published, or the run was published without a report.
     """
-    if run_id is None:
-        run = require_current_run(lake)
-    else:
-        runs = {run.run_id: run for run in published_runs(lake)}
-        if run_id not in runs:
-            known = ", ".join(f"{run.run_id} ({run.as_of[:10]})" for run in list(runs.values())[-5:]) or "none yet"
-            raise ConfigurationError("no such published run", expected=f"one of the newest: {known}", found=run_id)
-        run = runs[run_id]
+    run = require_run(lake, run_id)
     path = run.path / REPORT
     if not path.is_file():
         raise ConfigurationError(

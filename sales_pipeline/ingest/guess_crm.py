@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from sales_pipeline.ingest import synonyms as words
 from sales_pipeline.ingest.columns import Constant, Lookup, Rule, Take, Words, headers_of, parts, word
 from sales_pipeline.ingest.dialects.spec import TableSpec, built_in, choose
-from sales_pipeline.ingest.guess_table import GuessedMapping, guess_stages
+from sales_pipeline.ingest.guess_table import GuessedMapping, guess_notation, guess_stages
 from sales_pipeline.ingest.profile import FileProfile
 
 _DATES = (*words.DATES, "changed_at", "opened_at", "period_start")
@@ -88,19 +88,7 @@ def _guess_notation(chosen: Chosen, guessed: GuessedMapping) -> None:
                     orders |= file.date_orders(header)
                 if column in (*_MONEY, "crm_probability"):
                     signs |= file.decimal_signs(header)
-    settled = orders - {"ymd", "open"}
-    if settled or "open" in orders:
-        guessed.mapping["date_order"] = next(iter(settled)) if len(settled) == 1 else "mdy"
-        guessed.comments["date_order"] = (
-            "from whole columns: no other order fits every date" if len(settled) == 1 else "a guess"
-        )
-        if len(settled) != 1:
-            guessed.ask(
-                "date_order", "is 03/04/2024 the 4th of March (mdy) or the 3rd of April (dmy)? The dates allow both"
-            )
-    if signs == {","}:
-        guessed.mapping["decimal"] = ","
-        guessed.comments["decimal"] = "amounts are written with a decimal comma"
+    guess_notation(orders, signs, guessed)
 
 
 def _guess_currency(deals: Chosen, guessed: GuessedMapping) -> None:

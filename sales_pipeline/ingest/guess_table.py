@@ -6,7 +6,7 @@ Belongs here: what a header or a column's values suggest. Does not belong here: 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -184,19 +184,7 @@ def _guess_notation(by_table: dict[str, FileProfile], tables: dict[str, Any], gu
             if column in ("amount", "list_price"):
                 shown = " ".join((header, *file.values(header)[:200]))
                 currencies |= {code for code, pattern in words.CURRENCIES if re.search(pattern, shown, re.IGNORECASE)}
-    if orders - {"ymd"}:
-        settled = orders - {"ymd", "open"}
-        guessed.mapping["date_order"] = next(iter(settled)) if len(settled) == 1 else "mdy"
-        guessed.comments["date_order"] = (
-            "from whole columns: no other order fits every date" if len(settled) == 1 else "a guess"
-        )
-        if len(settled) != 1:
-            guessed.ask(
-                "date_order", "is 03/04/2024 the 4th of March (mdy) or the 3rd of April (dmy)? The dates allow both"
-            )
-    if decimals == {","}:
-        guessed.mapping["decimal"] = ","
-        guessed.comments["decimal"] = "amounts are written with a decimal comma"
+    guess_notation(orders, decimals, guessed)
     guessed.mapping["currency"] = next(iter(currencies)) if len(currencies) == 1 else "USD"
     guessed.comments["currency"] = "from the amounts or their header" if len(currencies) == 1 else "a guess"
     if len(currencies) != 1:
@@ -264,3 +252,20 @@ def guess_after_closings(files: Sequence[FileProfile], guessed: GuessedMapping) 
         guessed.comments["exported_at"] = (
             f"the last deals were closed on {last}, after the newest was created: the end of that day"
         )
+
+
+def guess_notation(orders: Set[str], decimals: Set[str], guessed: GuessedMapping) -> None:
+    """The order of a date's parts and the decimal sign, from what each date and number column allows ("open": more than one order fits)."""
+    if orders - {"ymd"}:
+        settled = orders - {"ymd", "open"}
+        guessed.mapping["date_order"] = next(iter(settled)) if len(settled) == 1 else "mdy"
+        guessed.comments["date_order"] = (
+            "from whole columns: no other order fits every date" if len(settled) == 1 else "a guess"
+        )
+        if len(settled) != 1:
+            guessed.ask(
+                "date_order", "is 03/04/2024 the 4th of March (mdy) or the 3rd of April (dmy)? The dates allow both"
+            )
+    if decimals == {","}:
+        guessed.mapping["decimal"] = ","
+        guessed.comments["decimal"] = "amounts are written with a decimal comma"

@@ -183,6 +183,17 @@ def require_current_run(lake: Lake) -> PublishedRun:
     return run
 
 
+def require_run(lake: Lake, run_id: str | None) -> PublishedRun:
+    """A published run by its id, without one the current run; ConfigurationError where there is none."""
+    if run_id is None:
+        return require_current_run(lake)
+    runs = {run.run_id: run for run in published_runs(lake)}
+    if run_id not in runs:
+        known = ", ".join(f"{run.run_id} ({run.as_of[:10]})" for run in list(runs.values())[-5:]) or "none yet"
+        raise ConfigurationError("no such published run", expected=f"one of the newest: {known}", found=run_id)
+    return runs[run_id]
+
+
 def require_run_of(lake: Lake, as_of: str) -> PublishedRun:
     """The published run of that as-of: the current one where it is, else the last by id; ConfigurationError where there is none."""
     runs = [run for run in published_runs(lake) if _instant(run.as_of) == _instant(as_of)]
