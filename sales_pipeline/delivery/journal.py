@@ -41,7 +41,7 @@ class Journal:
         line = json.dumps({"part": part.name if part else None, "event": event, **facts}, sort_keys=True)
         with disk_problems(path):
             make_directory(self._folder)
-            is_cut = path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+            is_cut = _is_cut(path)
             with path.open("a", encoding="utf-8") as handle:
                 handle.write(("\n" if is_cut else "") + line + "\n")
                 handle.flush()
@@ -80,3 +80,12 @@ class Journal:
 
     def _place(self, part: Part) -> Path:
         return self._folder / "parts" / part.name
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a crash cut the last line short. Only the last byte is read: notes of a long delivery are many."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) != b"\n"

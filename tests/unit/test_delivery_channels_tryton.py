@@ -13,7 +13,7 @@ from sales_pipeline.delivery.journal import Journal
 from sales_pipeline.delivery.params import TrytonChannel
 from sales_pipeline.delivery.parcel import Parcel
 from sales_pipeline.delivery.targets.spec import load_target
-from sales_pipeline.errors import DeliveryFailed
+from sales_pipeline.errors import DeliveryFailed, EnvironmentProblem
 from tests.support.parcels import a_parcel, a_part
 from tests.support.tryton.fake import FIELDS, FOLLOW_UP, OPPORTUNITY, PASSWORD, USER, Broken, FakeTryton
 
@@ -320,6 +320,24 @@ def test_an_import_that_answers_too_late_is_not_sent_twice(crm, tmp_path) -> Non
     crm.faults.after_import = lambda count: None
     send(crm, parcel, tmp_path / "j")
     assert crm.imported == [1]
+
+
+def test_a_disk_that_fills_while_answers_are_noted_costs_nothing_but_a_second_look(crm, tmp_path, monkeypatch) -> None:
+    parcel = scores(tmp_path / "kit", [score(place) for place in range(1, 7)])
+    note = Journal.note
+
+    def full(journal: Journal, part, event: str, **facts) -> None:
+        if crm.imported == [3, 3]:
+            raise EnvironmentProblem("the lake cannot be written")
+        note(journal, part, event, **facts)
+
+    monkeypatch.setattr(Journal, "note", full)
+    with pytest.raises(EnvironmentProblem):
+        send(crm, parcel, tmp_path / "j", rows_per_call=3)
+    monkeypatch.undo()
+    results = send(crm, parcel, tmp_path / "j", rows_per_call=3)
+    assert set(outcomes(results).values()) == {("succeeded", None)}
+    assert crm.imported == [3, 3]
 
 
 def test_a_finished_delivery_is_not_sent_again(crm, tmp_path) -> None:
