@@ -180,9 +180,9 @@ def mapping(target: Target, config: Config = None) -> None:
 @publish_app.command()
 def postgres(run: RunOption = None, config: Config = None, lake: LakeFolder = None, as_json: AsJson = False) -> None:
     """Publish a run into PostgreSQL: the target `postgres` of the configuration."""
-    from dagster_project.delivering import deliver_run
+    from dagster_project.delivering import POSTGRES, deliver_run
 
-    _tell(deliver_run(settings_of(config, lake=lake), "postgres", run_id=run), as_json)
+    _tell(deliver_run(settings_of(config, lake=lake), POSTGRES, run_id=run), as_json)
 
 
 @publish_app.command()
@@ -208,7 +208,7 @@ def diff(
 
     found = compare_runs(settings_of(config, lake=lake), before, after)
     if as_json:
-        put(json.dumps(found.to_dict(), indent=1, sort_keys=True, default=str))
+        put(json.dumps({"schema_version": 1, **found.to_dict()}, indent=1, sort_keys=True, default=str))
         return
     print_rows(found.table_rows(), found.TABLE_COLUMNS)
     if moves := found.move_rows():

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sales_pipeline.settings import Settings
 
 
+POSTGRES = "postgres"
+"""The target of `publish postgres`; it has no built-in mapping, since it takes whole runs."""
+
+
 def deliver_run(
     settings: "Settings",
     target: str,
@@ -170,7 +174,9 @@ def target_name(settings: "Settings", target: str) -> str:
             "no such target",
             expected=f"one of {', '.join(known)}",
             found=target,
-            fix="name it under delivery.targets in the configuration",
+            fix="say in the configuration where the database is: `delivery: {targets: {postgres: {channel: {kind: postgres, url: ...}}}}`"
+            if target == POSTGRES
+            else "name it under delivery.targets in the configuration",
         )
     return target
 
@@ -256,10 +262,15 @@ def _where_delivered(lake: Lake, run: str) -> str:
         for name in delivered_targets(lake)
         if any(run in (one.run_id, one.delivery_id) for one in status_of(lake, name))
     ]
-    if len(found) != 1:
+    if not found:
         raise ConfigurationError(
-            "it is not plain which target is meant",
-            expected="--target NAME",
-            found=f"delivered to {', '.join(found) or 'none'}",
+            "this run was delivered nowhere",
+            expected="the id of a run or of a delivery",
+            found=run,
+            fix="`sales-pipeline deliver status` names them",
+        )
+    if len(found) > 1:
+        raise ConfigurationError(
+            "it is not plain which target is meant", expected="--target NAME", found=f"delivered to {', '.join(found)}"
         )
     return found[0]
