@@ -10,6 +10,7 @@ changes at most once at an instant. Prints the days it lived through, as `first 
 
 import hashlib
 import os
+import sqlite3
 import sys
 from collections import defaultdict
 from datetime import date, datetime, time, timedelta
@@ -76,6 +77,9 @@ def main() -> None:
     from proteus import config
     from trytond.modules.company.tests.tools import create_company
 
+    # Tryton closes its connection after each of some hundred transactions, and the last one to close has the disk written through.
+    is_open = sqlite3.connect(folder / "db" / "crm.sqlite")
+    is_open.execute("SELECT COUNT(*) FROM ir_module").fetchone()
     session = config.set_trytond("sqlite:///crm", config_file=str(folder / "trytond.conf"))
     create_company()
     ids = _people(session, parties)
@@ -93,6 +97,7 @@ def main() -> None:
             if numbers := days[day][what]:
                 Clock.set(day, HOURS[what])
                 _happen(session, what, numbers, day, ids, found)
+    is_open.close()
     print(FIRST, LAST)
 
 
