@@ -98,7 +98,7 @@ def deliver(
         if kit.rows == 0:
             return Delivered(target, kit, "nothing_to_deliver")
         if kit.over_limit and not accepts_moves:
-            raise _too_much(kit, moves)
+            raise _too_much(kit, spec, moves)
         return _send(lake, target, kit, channel)
 
 
@@ -258,9 +258,11 @@ def _newest_waiting(lake: Lake, target: str) -> KitStatus:
     return max(waiting, key=lambda one: one.order)
 
 
-def _too_much(kit: Kit, moves: MoveLimit) -> DeliveryBlocked:
+def _too_much(kit: Kit, spec: TargetSpec, moves: MoveLimit) -> DeliveryBlocked:
+    figures = {one.name: one.moves for one in spec.objects}
     lines = [
-        f"{facts.name}: {facts.moved:,} of {facts.known:,} rows ({facts.moved_share:.1%}) move by {moves.at_least:g} or more"
+        f"{facts.name}: {facts.moved:,} of {facts.known:,} rows ({facts.moved_share:.1%}) "
+        + (f"move by {moves.at_least:g} or more" if figures[facts.name] else "change")
         for facts in kit.over_limit
     ]
     return DeliveryBlocked(
