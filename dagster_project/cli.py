@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dagster_project import cli_delivery, cli_management, cli_models, cli_queue
-from dagster_project.cli_options import AsJson, Config, LakeFolder
+from dagster_project.cli_options import AsJson, Config, EngineKind, LakeFolder, Master
 from dagster_project.cli_options import lake_root as _lake_root
 from dagster_project.cli_options import settings_of as _settings
 from dagster_project.terminal import parse_day, print_rows, put, say, shortened
@@ -100,10 +100,13 @@ def run(
     ] = None,
     lake: LakeFolder = None,
     make_current: Annotated[bool, typer.Option("--make-current", help="let CURRENT move back to an older day")] = False,
+    engine: EngineKind = None,
+    master: Master = None,
     as_json: AsJson = False,
 ) -> None:
     """The main job: exports in, scored opportunities and follow-up queue published."""
-    _execute("scoring", config, exports, as_of, lake, make_current, as_json)
+    settings = _settings(config, exports=exports, lake=lake, engine=engine, master=master)
+    _execute("scoring", settings, as_of, make_current, as_json)
 
 
 @app.command()
@@ -114,22 +117,16 @@ def train(
     ] = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="train on what was known by the end of this day")] = None,
     lake: LakeFolder = None,
+    engine: EngineKind = None,
+    master: Master = None,
     as_json: AsJson = False,
 ) -> None:
     """Train and evaluate all candidates; the weekly job."""
-    _execute("training", config, exports, as_of, lake, False, as_json)
+    settings = _settings(config, exports=exports, lake=lake, engine=engine, master=master)
+    _execute("training", settings, as_of, False, as_json)
 
 
-def _execute(
-    job: str,
-    config: Path | None,
-    exports: Path | None,
-    as_of: str | None,
-    lake: Path | None,
-    make_current: bool,
-    as_json: bool,
-) -> None:
-    settings = _settings(config, exports=exports, lake=lake)
+def _execute(job: str, settings: Settings, as_of: str | None, make_current: bool, as_json: bool) -> None:
     day = parse_day(as_of, "--as-of")
     from dagster_project.run import execute
 

@@ -23,13 +23,24 @@ LakeFolder = Annotated[Path | None, typer.Option("--lake", help="lake folder, in
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output")]
 
 
-def settings_of(config: Path | None, **overrides: Any) -> Settings:
-    """The settings of a command; paths given on the command line take the place of the file's."""
+EngineKind = Annotated[
+    str | None, typer.Option("--engine", help="duckdb or spark, instead of the configuration's engine.kind")
+]
+Master = Annotated[
+    str | None,
+    typer.Option("--master", help="Spark's master: local[2], spark://…, yarn, k8s://…, or sc://… (Spark Connect)"),
+]
+
+
+def settings_of(config: Path | None, *, engine: str | None = None, master: str | None = None, **paths: Any) -> Settings:
+    """The settings of a command; what is given on the command line takes the place of the file's. A master alone chooses no engine."""
     from sales_pipeline.settings import load_settings
 
-    return load_settings(
-        config, {name: Path(value).resolve() for name, value in overrides.items() if value is not None}
-    )
+    overrides: dict[str, Any] = {name: Path(value).resolve() for name, value in paths.items() if value is not None}
+    overrides["engine"] = {
+        name: value for name, value in (("kind", engine), ("master", master)) if value is not None
+    } or None
+    return load_settings(config, overrides)
 
 
 def lake_root(config: Path | None, lake: Path | None) -> Path:

@@ -43,6 +43,7 @@ def quarantined(settings: "Settings") -> QuarantineListing:
     from sales_pipeline.delivery.quarantine import quarantine_table, repairable_file
     from sales_pipeline.ingest.exports import collect, newest_recorded_instant, stored_files, visible
     from sales_pipeline.ingest.params import REPAIR_NAME
+    from sales_pipeline.ingest.reader import strict_reader
 
     lake = Lake(settings.lake)
     with lake_lock(lake.root), open_engine(settings) as engine:
@@ -72,7 +73,7 @@ def quarantined(settings: "Settings") -> QuarantineListing:
                         label=file.name,
                         encoding=settings.mapping.encoding,
                         sheet=facts.get("sheet"),
-                        engine=engine,
+                        engine=strict_reader(engine),
                         folder=read,
                     )
     return QuarantineListing(rows, repairable)

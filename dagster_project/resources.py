@@ -20,7 +20,6 @@ from sales_pipeline.lake.lock import lake_lock
 if TYPE_CHECKING:
     from sales_pipeline.adapters.mlflow_store import MlflowStore
     from sales_pipeline.engines.base import Engine
-    from sales_pipeline.engines.duckdb import DuckDBEngine
     from sales_pipeline.settings import Settings
 
 LOCK_WAIT_SECONDS = 900.0
@@ -110,14 +109,27 @@ class ModelStoreResource:
         return {"MLflow run": dg.MetadataValue.url(self.store.link(run_id))} if run_id is not None else {}
 
 
-def open_engine(settings: "Settings") -> "DuckDBEngine":
-    """The embedded engine within the limits the settings give."""
+def open_engine(settings: "Settings") -> "Engine":
+    """The engine the settings choose, within the limits they give."""
+    chosen = settings.engine
+    if chosen.kind == "spark":
+        from sales_pipeline.engines.spark import SparkEngine
+
+        return SparkEngine(
+            chosen.folder or settings.lake / "_spark",
+            master=chosen.master,
+            token=chosen.token.get_secret_value() if chosen.token is not None else None,
+            shuffle_partitions=chosen.shuffle_partitions,
+            driver_memory=chosen.driver_memory,
+            conf=chosen.conf,
+            java_home=chosen.java_home,
+            threads=chosen.threads,
+            memory_limit=chosen.memory_limit,
+        )
     from sales_pipeline.engines.duckdb import DuckDBEngine
 
     return DuckDBEngine(
-        threads=settings.engine.threads,
-        memory_limit=settings.engine.memory_limit,
-        spill_directory=settings.lake / "_spill",
+        threads=chosen.threads, memory_limit=chosen.memory_limit, spill_directory=settings.lake / "_spill"
     )
 
 

@@ -9,11 +9,12 @@ Belongs here: composing the packages' parameters. Does not belong here: their me
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -40,16 +41,65 @@ CONFIG_VARIABLE = "SALES_PIPELINE_CONFIG"
 SECRETS = frozenset({"token", "webhook_url"})
 """Settings that are never shown."""
 
+_MASTER = re.compile(r"local(\[(\d+|\*)(, *\d+)?\])?|yarn|(spark|k8s|sc)://\S+")
+ENGINE_TOKEN = "SALES_PIPELINE_ENGINE__TOKEN"
 CONFIG_NAMES = ("pipeline.yaml", "data/pipeline.yaml")
 
 
 class EngineSettings(BaseModel):
-    """The embedded engine's limits. `threads` is fixed so that equal runs give equal bytes."""
+    """Where the SQL models run, and the limits. No result depends on it: a run gives the same tables on either engine.
+
+    `duckdb` (the default) runs in this process and spills what does not fit. `spark` runs all SQL models (clean, features, leak statistics,
+    follow-up, management, forecast) on a Spark master. Two things stay in this process whichever is chosen: the strict reading of exports with its row
+    ledger, which numbers every physical record of a file in order, as a reader of file splits cannot; and fitting models, on tables small
+    enough for one machine. `threads` and `memory_limit` are the embedded engine's; `threads` is fixed so that equal runs give equal bytes.
+
+    Parameters
+    ----------
+    master
+        `local[2]`, `spark://host:7077`, `yarn`, `k8s://https://…`, or a Spark Connect address `sc://host:443/;x-databricks-cluster-id=…`.
+    token
+        Of a Spark Connect server; from the environment only (SALES_PIPELINE_ENGINE__TOKEN).
+    shuffle_partitions
+        Of every join and aggregation on Spark: two to four per core of the cluster; adaptive execution merges small ones.
+    driver_memory
+        The heap of Spark's driver, as Spark writes sizes.
+    folder
+        Where Spark keeps what lies between two steps. Every node must see it, as it must see the lake. None: in the lake.
+    conf
+        More of Spark's own settings by name, such as `spark.executor.memory`.
+    java_home
+        The Java to prefer for Spark; None takes $JAVA_HOME, the `java` on the path, or the one the extra brings.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["duckdb", "spark"] = "duckdb"
     threads: int = Field(default=2, ge=1)
     memory_limit: str = "4GB"
+    master: str = "local[2]"
+    token: SecretStr | None = None
+    shuffle_partitions: int = Field(default=8, ge=1)
+    driver_memory: str = Field(default="2g", pattern=r"^[1-9]\d*[kmgt]$")
+    folder: Path | None = None
+    conf: dict[str, str] = {}
+    java_home: Path | None = None
+
+    @model_validator(mode="after")
+    def _is_a_master(self) -> EngineSettings:
+        if re.search(r"token\s*=", self.master, re.IGNORECASE):
+            raise ValueError(f"a token stands in engine.master: give it as {ENGINE_TOKEN} in the environment")
+        if not _MASTER.fullmatch(self.master):
+            raise ValueError(
+                f"engine.master {self.master!r} is none of local[N], spark://…, yarn, k8s://… and sc://… (Spark Connect)"
+            )
+        return self
+
+
+class _Engine(BaseModel):
+    """The engine alone, so that a problem with it is named as one of the whole tree is."""
+
+    engine: EngineSettings
 
 
 class TrackingSettings(BaseModel):
@@ -174,13 +224,17 @@ def find_config(path: Path | None = None) -> Path:
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of a file, with overrides given in code on top; ConfigurationError lists all problems at once."""
+    """The settings of a file, with overrides given in code on top; ConfigurationError lists all problems at once.
+
+    An override takes the place of a whole setting; of `engine` it is a mapping of those of its settings that are given.
+    """
     found = find_config(path)
     data = _read_yaml(found)
     base = found.resolve().parent
     for name in ("exports", "lake"):
         data[name] = str(base / str(data.get(name, name)))
     _settle_delivery(data, base, found)
+    _settle_engine(data, base, found)
     tracking = {
         name: os.environ[variable]
         for name, variable in (("parent_run_id", "MLFLOW_RUN_ID"), ("uri", "MLFLOW_TRACKING_URI"))
@@ -189,8 +243,11 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
     if tracking:
         data["tracking"] = {**(data.get("tracking") or {}), **tracking}
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    engine = given.pop("engine", {})
     try:
         settings = Settings(**data)
+        if engine:
+            given["engine"] = _Engine(engine=settings.engine.model_dump() | dict(engine)).engine
         if given:
             settings = settings.model_copy(update=given)
     except ValidationError as error:
@@ -205,6 +262,27 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
         raise ConfigurationError.all_of("the configuration is wrong", problems) from error
     settings._path = found.resolve()
     return settings
+
+
+def _settle_engine(data: dict[str, Any], base: Path, found: Path) -> None:
+    """Spark's folder stands relative to the file; $JAVA_HOME is the Java to prefer where the file names none; a secret may not stand in it."""
+    engine = data.get("engine") or {}
+    if not isinstance(engine, dict):
+        return
+    if "token" in engine:
+        raise ConfigurationError(
+            "a secret stands in the configuration",
+            expected=f"{ENGINE_TOKEN} in the environment",
+            found="engine.token",
+            where=str(found),
+            fix="take it out of the file, and out of every copy of it",
+        )
+    if engine.get("folder"):
+        engine = {**engine, "folder": str(base / str(engine["folder"]))}
+    if os.environ.get("JAVA_HOME"):
+        engine = {"java_home": os.environ["JAVA_HOME"], **engine}
+    if engine:
+        data["engine"] = engine
 
 
 def _shown(place: Sequence[int | str], value: object) -> str:

@@ -6,10 +6,10 @@ Belongs here: the abstract engine and its template methods. Does not belong here
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import pyarrow as pa
 from sqlglot import exp
@@ -21,6 +21,9 @@ from sales_pipeline.lake.tables import TableRef, table_ref
 
 Source: TypeAlias = TableRef | Path | Sequence[Path] | pa.Table
 """An input of a model: a table at rest, Parquet files (one or several of one schema), or a small table in memory."""
+
+BatchFunction: TypeAlias = Callable[[pa.Table, Any], pa.Table]
+"""Rows in, rows out, row by row and nothing else: what comes out for a row must not depend on the others of its batch."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Engine(ABC):
         With a contract the result has its columns, types and order, sorted by its key; without, `order_by` says the order
         (a file without an order is not reproducible, so give one).
         """
-        tree = compile_tree(parse_model(model) if isinstance(model, Path) else model, self.dialect, parameters)
+        tree = self.compiled(model, parameters)
         if contract is not None:
             tree = project(tree, contract)
         elif order_by:
@@ -68,8 +71,34 @@ class Engine(ABC):
         self, model: Path | exp.Query, inputs: Mapping[str, Source], *, parameters: Mapping[str, Scalar] | None = None
     ) -> pa.Table:
         """Run one model and return its (small) result in memory."""
-        tree = compile_tree(parse_model(model) if isinstance(model, Path) else model, self.dialect, parameters)
-        return self._read(tree, inputs)
+        return self._read(self.compiled(model, parameters), inputs)
+
+    def compiled(self, model: Path | exp.Query, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
+        """A model as this engine runs it."""
+        return compile_tree(parse_model(model) if isinstance(model, Path) else model, self.dialect, parameters)
+
+    @abstractmethod
+    def apply_batches(
+        self,
+        source: Source,
+        function: BatchFunction,
+        shared: Any,
+        output: Path,
+        contract: Table,
+        *,
+        batch_rows: int = 10_000,
+    ) -> TableRef:
+        """Apply a pure function to a table of any size, a few rows at a time, and write what comes out as one Parquet file.
+
+        Parameters
+        ----------
+        function
+            Called with batches of at most `batch_rows` rows and with `shared`; gives the columns of `contract`.
+        shared
+            What every batch needs, such as a model: handed to each process once.
+        contract
+            Of the result: its columns and types; its key must be columns of `source` too, and stands for the order.
+        """
 
     @abstractmethod
     def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None: ...

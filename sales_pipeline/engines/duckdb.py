@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from sales_pipeline.engines.base import CsvDialect, Engine, Source
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.model import Table
+from sales_pipeline.engines.base import BatchFunction, CsvDialect, Engine, Source
 from sales_pipeline.engines.compiler import DIALECT, to_sql
 from sales_pipeline.errors import InputRejected
-from sales_pipeline.lake.tables import TableRef
+from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
 
 
 class DuckDBEngine(Engine):
@@ -57,6 +60,33 @@ class DuckDBEngine(Engine):
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:
         with self._views(inputs):
             return self._connection.sql(to_sql(tree)).to_arrow_table()
+
+    def explain(self, model: Path | exp.Query, inputs: Mapping[str, Source], **parameters: Any) -> str:
+        """DuckDB's physical plan of a model, as JSON."""
+        tree = self.compiled(model, parameters)
+        with self._views(inputs):
+            return str(self._connection.execute(f"EXPLAIN (FORMAT json) {to_sql(tree)}").fetchall()[0][1])
+
+    def apply_batches(
+        self,
+        source: Source,
+        function: BatchFunction,
+        shared: Any,
+        output: Path,
+        contract: Table,
+        *,
+        batch_rows: int = 10_000,
+    ) -> TableRef:
+        """See `Engine.apply_batches`: one batch after the other in this process; the sort by the key spills what does not fit."""
+        order = ", ".join(exp.column(name, quoted=True).sql(DIALECT) for name in contract.key)
+        query = f"SELECT * FROM batches ORDER BY {order}"
+        with (
+            self._views({"batches": source}),
+            self._connection.sql(query).to_arrow_reader(batch_rows) as reader,
+        ):
+            pieces = (conform(function(pa.Table.from_batches([batch]), shared), contract) for batch in reader)
+            write_pieces(pieces, output, arrow_schema(contract))
+        return table_ref(contract.name, output)
 
     def _views(self, inputs: Mapping[str, Source]) -> _Views:
         return _Views(self._connection, inputs)

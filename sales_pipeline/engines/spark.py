@@ -1,13 +1,16 @@
 """The engine beyond one machine: Apache Spark, from the same models.
 
 Belongs here: how a compiled tree reaches Spark and one Parquet file comes back. Does not belong here: semantics, which live in the models
-and macros. Needs the extra `spark` and Java.
+and macros, and which Java is started (`java`). Needs the extra `spark`.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,43 +18,79 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.model import Table
+from sales_pipeline.engines.base import BatchFunction, CsvDialect, Engine, Source
 from sales_pipeline.engines.compiler import to_sql
+from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.engines.java import choose_java, packaged_java
 from sales_pipeline.errors import EnvironmentProblem
-from sales_pipeline.lake.tables import PARQUET_OPTIONS, TableRef
+from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_SETTINGS = {
+CONNECT = "sc://"
+"""How the address of a Spark Connect server (Databricks too) begins."""
+
+_SESSION = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
+    "spark.sql.adaptive.enabled": "true",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
 }
+"""What results depend on, whatever the cluster's own defaults are."""
+
+_DRIVER = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+_LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+"""For a master on this machine only: workers elsewhere must reach the driver by its own address."""
 
 
 class SparkEngine(Engine):
-    """One Spark session.
+    """One Spark session; SQL models and Arrow functions run on it, delimited files are read beside it.
+
+    Delimited files stay with the embedded engine in this process (`csv_to_parquet`): the row ledger numbers physical records in the
+    order of the file, and Spark's reader, which cuts a file into splits and skips or pads what is malformed, can neither number nor
+    conserve them. What is read lies as Parquet in the lake, and from there on every model runs on Spark.
 
     Parameters
     ----------
-    master
-        Where Spark runs: `local[2]`, or a cluster's address.
     work
-        A folder every node sees, for small in-memory inputs and for what Spark writes before it becomes one file.
+        A folder every node sees, for small in-memory inputs and for what Spark writes before it becomes one file. Its content is removed at the end.
+    master
+        Where Spark runs: `local[2]`, `spark://host:7077`, `yarn`, `k8s://https://…`, or a Spark Connect address `sc://host:port/;…`
+        (Databricks), whose server reads and writes the lake's paths itself.
+    token
+        Of a Spark Connect server; None where it asks for none.
     shuffle_partitions
-        Of every join and aggregation; small for small data.
+        Of every join and aggregation; small for small data, two to four per core for large. Adaptive execution merges small ones.
+    driver_memory
+        The heap of the driver's Java, as Spark writes sizes (`2g`); of no effect where a session is there already and on Spark Connect.
+    conf
+        More of Spark's own settings, by name; they come last.
+    java_home
+        The Java to prefer; None takes the one on the path, or the packaged one.
+    threads, memory_limit
+        Of the embedded engine that reads delimited files.
 
-    Raises EnvironmentProblem when pyspark or Java is missing.
+    Raises EnvironmentProblem when pyspark or Java is missing or Spark does not start.
     """
 
     dialect = "spark"
 
-    def __init__(self, work: Path, *, master: str = "local[2]", shuffle_partitions: int = 4) -> None:
+    def __init__(
+        self,
+        work: Path,
+        *,
+        master: str = "local[2]",
+        token: str | None = None,
+        shuffle_partitions: int = 8,
+        driver_memory: str = "2g",
+        conf: Mapping[str, str] | None = None,
+        java_home: Path | None = None,
+        threads: int = 2,
+        memory_limit: str = "4GB",
+    ) -> None:
         try:
             from pyspark.sql import SparkSession
         except ImportError as error:
@@ -60,45 +99,139 @@ class SparkEngine(Engine):
                 found=str(error),
                 fix="install the extra: pip install 'sales-pipeline[spark]'",
             ) from error
-        self._work = work
-        work.mkdir(parents=True, exist_ok=True)
+        self._work = work / f"session-{uuid.uuid4().hex}"
+        self._work.mkdir(parents=True)
+        self._embedded: DuckDBEngine | None = None
+        self._limits: dict[str, Any] = {"threads": threads, "memory_limit": memory_limit}
+        self._number = 0
+        self._is_connect = master.startswith(CONNECT)
+        given = {**_SESSION, "spark.sql.shuffle.partitions": str(shuffle_partitions)}
         builder: Any = SparkSession.builder
-        builder = builder.master(master).appName("sales-pipeline")
-        for key, value in {**_SETTINGS, "spark.sql.shuffle.partitions": str(shuffle_partitions)}.items():
+        if self._is_connect:
+            builder = builder.remote(_with_token(master, token))
+        else:
+            self._prepare_processes(java_home)
+            given |= {**_DRIVER, "spark.driver.memory": driver_memory}
+            given["spark.sql.warehouse.dir"] = str(self._work / "warehouse")
+            given |= _LOOPBACK if master.startswith(("local", "spark://127.0.0.1")) else {}
+            builder = builder.master(master)
+        given |= conf or {}
+        for key, value in given.items():
             builder = builder.config(key, value)
-        builder = builder.config("spark.sql.warehouse.dir", str(work / "warehouse"))
         try:
-            self._session = builder.getOrCreate()
+            self._session = builder.appName("sales-pipeline").getOrCreate()
+            if not self._is_connect:
+                self._session.sparkContext.setLogLevel("ERROR")
         except Exception as error:
+            shutil.rmtree(self._work, ignore_errors=True)
             raise EnvironmentProblem(
                 "Spark did not start",
-                found=str(error).splitlines()[0],
-                fix="install Java 17 or later, or set JAVA_HOME",
+                found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+                where=f"engine.master: {master.split(';')[0]}",
+                fix="see that the master is up and reachable from here, and which Java is used (`java -version`: 17 or later)",
             ) from error
-        self._session.sparkContext.setLogLevel("ERROR")
-        self._number = 0
+
+    def _prepare_processes(self, java_home: Path | None) -> None:
+        """Java's place for the processes Spark starts, and this Python for its workers (else they take `python3` from the path)."""
+        java = choose_java(java_home, shutil.which("java"), packaged_java(), self._work)
+        os.environ["JAVA_HOME"] = str(java.home)
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
 
     def close(self) -> None:
-        """Stop the session."""
+        """Stop the session and remove what it left."""
         self._session.stop()
+        if self._embedded is not None:
+            self._embedded.close()
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    def csv_to_parquet(
+        self,
+        source: Path,
+        output: Path,
+        columns: Sequence[str],
+        dialect: CsvDialect,
+        *,
+        keep: Sequence[str] | None = None,
+    ) -> int:
+        """As `DuckDBEngine.csv_to_parquet`, by an embedded engine in this process: see the class for why."""
+        if self._embedded is None:
+            self._embedded = DuckDBEngine(**self._limits, spill_directory=self._work / "spill")
+        return self._embedded.csv_to_parquet(source, output, columns, dialect, keep=keep)
+
+    def explain(self, model: Path | exp.Query, inputs: Mapping[str, Source], **parameters: Any) -> str:
+        """Spark's physical plan of a model, before adaptive execution changes it."""
+        tree = self.compiled(model, parameters)
+        self._name(inputs)
+        return str(self._session.sql("EXPLAIN " + to_sql(tree, self.dialect)).collect()[0][0])
 
     def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None:
-        table = self._read(tree, inputs)
-        pq.write_table(table, output, **PARQUET_OPTIONS)
+        self._name(inputs)
+        self._settle(self._session.sql(to_sql(tree, self.dialect)), output)
 
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:
-        for name, source in inputs.items():
-            self._frame(name, source).createOrReplaceTempView(name)
-        folder = self._work / f"result-{self._number}"
-        self._number += 1
-        self._session.sql(to_sql(tree, self.dialect)).coalesce(1).write.mode("overwrite").parquet(str(folder))
-        parts = sorted(folder.glob("part-*.parquet"))
-        table = pa.concat_tables([pq.read_table(part) for part in parts])
+        self._name(inputs)
+        folder = self._run(self._session.sql(to_sql(tree, self.dialect)))
+        table = pa.concat_tables([pq.read_table(part) for part in _parts(folder)])
         shutil.rmtree(folder)
         return table
 
+    def apply_batches(
+        self,
+        source: Source,
+        function: BatchFunction,
+        shared: Any,
+        output: Path,
+        contract: Table,
+        *,
+        batch_rows: int = 10_000,
+    ) -> TableRef:
+        """See `Engine.apply_batches`. `function` and `shared` are pickled; `shared` is broadcast once (with Spark Connect, sent with each task)."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        broadcast = None if self._is_connect else self._session.sparkContext.broadcast(shared)
+        held = shared if broadcast is None else None
+
+        def each(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            value = held if broadcast is None else broadcast.value
+            for batch in batches:
+                yield from conform(function(pa.Table.from_batches([batch]), value), contract).to_batches()
+
+        self._session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(batch_rows))
+        schema = from_arrow_schema(arrow_schema(contract))
+        frame = self._frame("batches", source).mapInArrow(each, schema).orderBy(*contract.key)
+        self._settle(frame, output, arrow_schema(contract))
+        if broadcast is not None:
+            broadcast.destroy()
+        return table_ref(contract.name, output)
+
+    def _settle(self, frame: DataFrame, output: Path, schema: pa.Schema | None = None) -> None:
+        """A frame's rows, in its order, as one Parquet file; a row group at a time, so that the driver's memory does not grow with it."""
+        folder = self._run(frame)
+        parts = _parts(folder)
+        target = schema or pq.read_schema(parts[0]).remove_metadata()
+        pieces = (
+            pa.Table.from_batches([batch])
+            for part in parts
+            for batch in pq.ParquetFile(part).iter_batches(batch_size=65_536)
+        )
+        write_pieces(pieces, output, target)
+        shutil.rmtree(folder)
+
+    def _run(self, frame: DataFrame) -> Path:
+        """A folder with a frame's rows: its partitions in order of the file names."""
+        self._number += 1
+        folder = self._work / f"result-{self._number}"
+        frame.write.mode("overwrite").parquet(str(folder))
+        return folder
+
+    def _name(self, inputs: Mapping[str, Source]) -> None:
+        for name, source in inputs.items():
+            self._frame(name, source).createOrReplaceTempView(name)
+
     def _frame(self, name: str, source: Source) -> DataFrame:
         if isinstance(source, pa.Table):
+            self._number += 1
             path = self._work / "inputs" / f"{name}-{self._number}.parquet"
             path.parent.mkdir(exist_ok=True)
             pq.write_table(source, path)
@@ -107,3 +240,15 @@ class SparkEngine(Engine):
             return self._session.read.parquet(source.path)
         paths = [source] if isinstance(source, Path) else list(source)
         return self._session.read.option("mergeSchema", "true").parquet(*(str(path) for path in paths))
+
+
+def _with_token(address: str, token: str | None) -> str:
+    """A Spark Connect address with its token; parameters stand after a slash and semicolons (Spark's client-connection-string.md)."""
+    if token is None:
+        return address
+    place = address if "/" in address.removeprefix(CONNECT) else f"{address}/"
+    return f"{place.rstrip(';')};token={token}"
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))

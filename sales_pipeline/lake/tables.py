@@ -6,7 +6,7 @@ Belongs here: writing and reading one table. Does not belong here: bulk transfor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,22 @@ def write_table(data: pa.Table, path: Path, contract: Table | None = None) -> Ta
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, **PARQUET_OPTIONS)
     return table_ref(contract.name if contract is not None else path.stem, path)
+
+
+def write_pieces(pieces: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:
+    """Write tables end to end as one Parquet file, a row group in memory at a time; how the rows were cut into pieces changes no byte."""
+    size = int(PARQUET_OPTIONS["row_group_size"])
+    options = {name: value for name, value in PARQUET_OPTIONS.items() if name != "row_group_size"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema, **options) as writer:
+        waiting = schema.empty_table()
+        for piece in pieces:
+            waiting = pa.concat_tables([waiting, piece.cast(schema)])
+            while waiting.num_rows >= size:
+                writer.write_table(waiting.slice(0, size).combine_chunks())
+                waiting = waiting.slice(size)
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks())
 
 
 def read_table(ref: TableRef | Path, columns: list[str] | None = None) -> pa.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,11 +23,9 @@ from sales_pipeline.ingest.params import SourceMapping, StageMapping
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table
 from tests.support.raw import ingested
+from tests.support.spark import QUIET, spark_engine
 
-pytestmark = [
-    pytest.mark.spark,
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:ResourceWarning"),
-]
+pytestmark = QUIET
 
 MAPPING = SourceMapping(
     dialect="salesforce",
@@ -60,12 +57,7 @@ TEXTS = (
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'sales-pipeline[spark]'")
-    if shutil.which("java") is None:
-        pytest.skip("no Java on the path: Spark cannot start")
-    from sales_pipeline.engines.spark import SparkEngine
-
-    with SparkEngine(tmp_path_factory.mktemp("spark")) as engine:
+    with spark_engine(tmp_path_factory.mktemp("spark")) as engine:
         yield engine
 
 
