@@ -73,6 +73,12 @@ def test_instants(engine: Engine) -> None:
     assert dict(zip(INSTANTS, found, strict=True)) == INSTANTS
 
 
+def test_utc_is_read_as_any_zone_without_an_offset_is(engine: Engine) -> None:
+    texts = [*INSTANTS, "2024-01-02 03:04:05.25", "2024-01-02T23:59:60", "2024-02-30 01:00:00", "2024-1-2 03:04:005"]
+    short, long = (_read(engine, f"parse_instant(x, 'ymd', '{name}')", list(texts)) for name in ("UTC", "Etc/UTC"))
+    assert short == long
+
+
 @pytest.mark.parametrize(
     ("text", "order", "day"),
     [

@@ -4,14 +4,18 @@ WITH parsed AS (
     parse_id(r.activity_id, $id_style) AS activity_id, parse_id(r.opportunity_id, $id_style) AS what_id, parse_id(r.account_id, $id_style) AS account_id_found,
     parse_id(r.contact_id, $id_style) AS contact_id, parse_id(r.owner_id, $id_style) AS owner_id,
     trimmed(r.queue_id) AS queue_id, norm(r.kind) AS kind_key, norm(r.direction) AS direction_key, norm(r.is_done) AS done_key,
-    parse_instant(r.occurred_at, $date_order, $zone) AS occurred_at, trimmed(r.occurred_at) AS occurred_at_text,
-    parse_instant(r.due_at, $date_order, $zone) AS due_at, trimmed(r.due_at) AS due_at_text,
-    parse_instant(r.logged_at, $date_order, $zone) AS logged_at, trimmed(r.logged_at) AS logged_at_text,
-    parse_instant(r.modified_at, $date_order, $zone) AS modified_at, trimmed(r.modified_at) AS modified_at_text,
+    parse_instant(r.occurred_at, $date_order, $zone) AS occurred_at, r.occurred_at AS occurred_at_found,
+    parse_instant(r.due_at, $date_order, $zone) AS due_at, r.due_at AS due_at_found,
+    parse_instant(r.logged_at, $date_order, $zone) AS logged_at, r.logged_at AS logged_at_found,
+    parse_instant(r.modified_at, $date_order, $zone) AS modified_at, r.modified_at AS modified_at_found,
     COALESCE(parse_flag(r.is_deleted), FALSE) AS is_deleted
   FROM raw_activities AS r LEFT JOIN sightings AS v ON v.source_file = r.source_file
 ), worded AS (
   SELECT p.*,
+    CASE WHEN occurred_at IS NULL THEN trimmed(occurred_at_found) END AS bad_occurred_at,
+    CASE WHEN due_at IS NULL THEN trimmed(due_at_found) END AS bad_due_at,
+    CASE WHEN logged_at IS NULL THEN trimmed(logged_at_found) END AS bad_logged_at,
+    CASE WHEN modified_at IS NULL THEN trimmed(modified_at_found) END AS bad_modified_at,
     CASE
       WHEN kind_key LIKE '%call%' OR kind_key LIKE '%phone%' THEN 'call'
       WHEN kind_key LIKE '%mail%' THEN 'email'
@@ -45,13 +49,10 @@ SELECT source_file, source_record, exported_at, activity_id, COALESCE(what_oppor
   owner_id, kind, direction, queue_id, is_done, happened_at AS occurred_at, COALESCE(logged_at, happened_at) AS logged_at,
   CASE WHEN NOT is_done THEN COALESCE(due_at, occurred_at) END AS due_at, modified_at, is_deleted,
   problem, CASE problem WHEN 'no instant' THEN 'occurred_at' WHEN 'deleted' THEN 'is_deleted' ELSE 'activity_id' END AS problem_column,
-  CASE WHEN problem = 'no instant' THEN COALESCE(occurred_at_text, due_at_text, logged_at_text) END AS problem_value,
+  CASE WHEN problem = 'no instant' THEN COALESCE(bad_occurred_at, bad_due_at, bad_logged_at) END AS problem_value,
   CASE WHEN what_id IS NOT NULL AND what_opportunity_id IS NULL AND account_of_what IS NULL THEN what_id END AS orphan_opportunity_id,
   CASE WHEN $has_accounts AND account_id_found IS NOT NULL AND account_found IS NULL THEN account_id_found END AS orphan_account_id,
-  CASE WHEN occurred_at IS NULL THEN occurred_at_text END AS bad_occurred_at,
-  CASE WHEN due_at IS NULL THEN due_at_text END AS bad_due_at,
-  CASE WHEN logged_at IS NULL THEN logged_at_text END AS bad_logged_at,
-  CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at,
+  bad_occurred_at, bad_due_at, bad_logged_at, bad_modified_at,
   ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
 FROM placed
 WINDOW same_key AS (PARTITION BY activity_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)
