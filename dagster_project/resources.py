@@ -111,7 +111,10 @@ class ModelStoreResource:
 
 def open_engine(settings: "Settings") -> "Engine":
     """The engine the settings choose, within the limits they give."""
+    from sales_pipeline.engines.machine import memory_limit
+
     chosen = settings.engine
+    memory = chosen.memory_limit or memory_limit()
     if chosen.kind == "spark":
         from sales_pipeline.engines.spark import SparkEngine
 
@@ -124,13 +127,11 @@ def open_engine(settings: "Settings") -> "Engine":
             conf=chosen.conf,
             java_home=chosen.java_home,
             threads=chosen.threads,
-            memory_limit=chosen.memory_limit,
+            memory_limit=memory,
         )
     from sales_pipeline.engines.duckdb import DuckDBEngine
 
-    return DuckDBEngine(
-        threads=chosen.threads, memory_limit=chosen.memory_limit, spill_directory=settings.lake / "_spill"
-    )
+    return DuckDBEngine(threads=chosen.threads, memory_limit=memory, spill_directory=settings.lake / "_spill")
 
 
 def open_store(settings: "Settings") -> "MlflowStore":

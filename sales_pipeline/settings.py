@@ -52,10 +52,13 @@ class EngineSettings(BaseModel):
     `duckdb` (the default) runs in this process and spills what does not fit. `spark` runs all SQL models (clean, features, leak statistics,
     follow-up, management, forecast) on a Spark master. Two things stay in this process whichever is chosen: the strict reading of exports with its row
     ledger, which numbers every physical record of a file in order, as a reader of file splits cannot; and fitting models, on tables small
-    enough for one machine. `threads` and `memory_limit` are the embedded engine's; `threads` is fixed so that equal runs give equal bytes.
+    enough for one machine. `threads` is the embedded engine's, and fixed so that equal runs give equal bytes.
 
     Parameters
     ----------
+    memory_limit
+        Of the embedded engine, such as `4GB`; what does not fit is spilled into the lake's `_spill`. None: a quarter of the memory the machine
+        or the container has, at least 1 GiB. The process takes more than the engine: frames of validation, models.
     master
         `local[2]`, `spark://host:7077`, `yarn`, `k8s://https://…`, or a Spark Connect address `sc://host:443/;x-databricks-cluster-id=…`.
     token
@@ -76,7 +79,7 @@ class EngineSettings(BaseModel):
 
     kind: Literal["duckdb", "spark"] = "duckdb"
     threads: int = Field(default=2, ge=1)
-    memory_limit: str = "4GB"
+    memory_limit: str | None = None
     master: str = "local[2]"
     token: SecretStr | None = None
     shuffle_partitions: int = Field(default=8, ge=1)
