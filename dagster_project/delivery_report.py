@@ -21,9 +21,13 @@ STATUS_COLUMNS = (
     "succeeded",
     "failed",
     "unprocessed",
+    "deleted",
     "unknown",
     "state",
 )
+_OUTCOMES = ("succeeded", "failed", "unprocessed", "deleted", "unknown")
+"""`deleted`: refused since somebody had deleted the record in the target; it does not come again."""
+
 REFUSED_COLUMNS = ("delivery_id", "object", "key", "outcome", "code", "message")
 _NEXT = {
     "dry_run": "a dry run: nothing was sent",
@@ -114,7 +118,7 @@ class DeliveryReport:
 
 def outcomes_of(status: "KitStatus") -> dict[str, int]:
     """Rows by outcome; outcomes without rows are left out, but for succeeded."""
-    counts = {name: getattr(status, name) for name in ("succeeded", "failed", "unprocessed", "unknown")}
+    counts = {name: getattr(status, name) for name in _OUTCOMES}
     return {name: count for name, count in counts.items() if count or name == "succeeded"}
 
 
@@ -129,7 +133,7 @@ def status_row(target: str, status: "KitStatus") -> dict[str, Any]:
         "run_id": status.run_id,
         "as_of": status.as_of,
         "rows": status.rows,
-        **{name: getattr(status, name) for name in ("succeeded", "failed", "unprocessed", "unknown")},
+        **{name: getattr(status, name) for name in _OUTCOMES},
         "state": state,
     }
 
@@ -141,7 +145,7 @@ def publication_rows(lake: Lake, target: str) -> list[dict[str, Any]]:
     rows = []
     for delivery_id, said in publications(lake, target):
         state = "published" if said["is_current"] else "kept, a newer run was shown"
-        counts = {"succeeded": said["rows"], "failed": 0, "unprocessed": 0, "unknown": 0}
+        counts = {**dict.fromkeys(_OUTCOMES, 0), "succeeded": said["rows"]}
         facts = {name: said[name] for name in ("run_id", "as_of", "rows")}
         rows.append({"target": target, "delivery_id": delivery_id, **facts, **counts, "state": state})
     return rows

@@ -44,7 +44,7 @@ NOT_DELIVERED = Table(
         Column(
             "code",
             "string",
-            "abstained, no_key, duplicate_key, bad_key, blank, formula, too_long, sent_before, cannot_clear, unknown_owner",
+            "abstained, no_key, duplicate_key, bad_key, blank, formula, too_long, sent_before, cannot_clear, unknown_owner, deleted_there",
             required=True,
         ),
         Column("message", "string", "why, in words, and what to do", required=True),

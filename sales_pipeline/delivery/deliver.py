@@ -18,6 +18,7 @@ from sales_pipeline.delivery.kits.facts import Kit, ObjectFacts, read_kit
 from sales_pipeline.delivery.params import MoveLimit
 from sales_pipeline.delivery.parcel import Parcel
 from sales_pipeline.delivery.results.read import read_results
+from sales_pipeline.delivery.state.sent import answers_by_record
 from sales_pipeline.delivery.state.settle import confirm_all, delivery_status, discard, hand_over, settle
 from sales_pipeline.delivery.state.store import KitStatus, kits_folder, read_state, target_folder
 from sales_pipeline.delivery.targets.spec import TargetSpec
@@ -152,18 +153,16 @@ def take_results(
 
 
 def refusals(lake: Lake, target: str) -> list[dict[str, str | None]]:
-    """Rows whose newest end is that they failed or were not come to: delivery_id, object, key, outcome, and the target's code and words."""
+    """Rows whose newest end is that they failed or were not come to: delivery_id, object, key (the record's own), outcome, and the target's code and
+    words. Records somebody deleted in the target are not among them: they do not come again."""
     state = read_state(lake, target)
     newest: dict[tuple[str, str], dict[str, str | None]] = {}
     for status in state.kits:
         results = state.results_of(status.delivery_id)
         if results is None or status.is_discarded:
             continue
-        objects = {
-            part.name: part.object_name for part in read_kit(kit_folder(lake, target, status.delivery_id)).parcel.parts
-        }
-        for row in results.to_pylist():
-            place = (objects[row["part"]], row["key"])
+        for row in answers_by_record(results, kit_folder(lake, target, status.delivery_id)).to_pylist():
+            place = (row["object"], row["key"])
             newest.pop(place, None)
             if row["outcome"] in ("failed", "unprocessed"):
                 told = {name: row[name] for name in ("key", "outcome", "code", "message")}
@@ -241,7 +240,8 @@ def _standing(statuses: Sequence[KitStatus]) -> list[KitStatus]:
 
 
 def _newest_standing(statuses: Sequence[KitStatus], target: str) -> KitStatus:
-    standing = _standing(statuses)
+    """The delivery that can be rolled back; one of which nothing was taken is not in the way."""
+    standing = [one for one in _standing(statuses) if one.succeeded or not one.is_settled]
     if not standing:
         raise ConfigurationError("nothing of this target can be rolled back", found="no delivery", where=target)
     return max(standing, key=lambda one: one.order)

@@ -2,7 +2,7 @@
 
 Rules (reference: developer.salesforce.com api_asynch, "Prepare Data to Ingest", "Line Ending Header", "Get Job … Record Results"): UTF-8, header of API
 names, one line ending throughout and the job's own, empty cells ignored, `#N/A` clears, dates and instants in ISO form, an external key twice in a
-file is an error on its rows. Where documents are silent the org is stricter than a real one: ids have 18 characters, a BOM is part of the
+file is an error on its rows, a record in the recycle bin is ENTITY_IS_DELETED (SOAP API Developer Guide, StatusCode). Where documents are silent the org is stricter than a real one: ids have 18 characters, a BOM is part of the
 first header.
 """
 
@@ -111,17 +111,25 @@ class Org:
         self.external = external or {}
         self.records: dict[str, dict[str, dict[str, str]]] = {name: {} for name in self.objects}
         self.writes: Counter[tuple[str, str]] = Counter()
+        self.deleted: set[str] = set()
         self._ids: set[str] = set()
         self._keys: dict[str, dict[str, str]] = {name: {} for name in self.objects}
 
     def add(self, name: str, count: int = 1, ids: list[str] | None = None) -> list[str]:
         """Records that are there from the start; their ids."""
-        known = len(self.records.setdefault(name, {}))
+        known = len(self.records.setdefault(name, {})) + len(self.deleted)
         made = ids or [to_sfid18(f"{PREFIXES.get(name, 'a00')}Hs{known + n:010d}") for n in range(count)]
         for one in made:
             self.records[name][one] = {}
             self._ids.add(one)
         return made
+
+    def delete(self, name: str, record: str) -> None:
+        """Somebody deletes a record: it lies in the recycle bin, and its external key is free again (an upsert by it makes another record)."""
+        del self.records[name][record]
+        self._ids.discard(record)
+        self.deleted.add(record)
+        self._keys[name] = {key: one for key, one in self._keys[name].items() if one != record}
 
     def process(
         self, name: str, operation: str, key_field: str, data: bytes, faults: Faults, job: dict[str, str]
@@ -180,6 +188,8 @@ class Org:
     ) -> str | None:
         if operation == "update" and (len(key) != 18 or not key.isalnum()):
             return f"MALFORMED_ID:Id: id value of incorrect type: {key}:Id --"
+        if operation == "update" and key in self.deleted:
+            return "ENTITY_IS_DELETED:entity is deleted:--"
         if operation == "update" and key not in self.records[name]:
             return "INVALID_CROSS_REFERENCE_KEY:invalid cross reference id:Id --"
         if operation == "upsert" and not key:
@@ -196,6 +206,8 @@ class Org:
         return None
 
     def _misfit(self, value: str, kind: Kind) -> str | None:
+        if kind in ("any", "user") and value in self.deleted:
+            return "ENTITY_IS_DELETED:entity is deleted:--"
         if kind == "user" and value not in self.records.get("User", {}):
             return "INVALID_CROSS_REFERENCE_KEY:invalid cross reference id:OwnerId --"
         if kind == "any" and value not in self._ids:

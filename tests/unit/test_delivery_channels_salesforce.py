@@ -110,6 +110,46 @@ def messages(table: pa.Table) -> dict[str, tuple[str, str]]:
     return {row["key"]: (row["code"], row["message"]) for row in table.to_pylist() if row["message"]}
 
 
+class WithDeleted(Setting):
+    """Besides: tasks that are there and go by their ids, one of which somebody deleted."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.there = self.org.add("Task", 3)
+        self.org.delete("Task", self.there[1])
+
+    def parcel(self) -> Parcel:
+        whole = super().parcel()
+        rows = [{"Id": one, "Status": "Completed"} for one in self.there]
+        names = {"object": "Task", "object_name": "follow_ups"}
+        return a_parcel(
+            whole.folder, *whole.parts, a_part(whole.folder, "tasks_by_id.csv", rows, fields=("Id", "Status"), **names)
+        )
+
+    def assert_deleted_once(self, table: pa.Table) -> None:
+        """The deleted task is told so and stays deleted; all other rows were written exactly once."""
+        gone = self.there[1]
+        assert [key for key, outcome in outcomes(table).items() if outcome != "succeeded"] == [gone]
+        assert messages(table) == {gone: ("ENTITY_IS_DELETED", "entity is deleted:")}
+        assert len(self.org.records["Task"]) == len(self.keys) + 2
+        assert set(self.org.writes.values()) == {1}
+        assert sum(self.org.writes.values()) == len(self.ids) + len(self.keys) + 2
+
+
+@pytest.mark.parametrize("kind", ["die_before", "die_after"])
+def test_a_deleted_record_stays_deleted_whichever_request_the_connection_dies_at(tmp_path: Path, kind: str) -> None:
+    total = 3 * 8
+    for number in range(2 * 8 + 1, total + 1):
+        there = WithDeleted(tmp_path / str(number))
+        with stub(there, weather=Weather(**{kind: {number}})) as server:
+            sender = channel(server.url, attempts=1)
+            try:
+                there.assert_deleted_once(sender.send(there.parcel(), there.journal()))
+            except DeliveryFailed:
+                there.assert_deleted_once(sender.send(there.parcel(), there.journal()))
+            assert len(server.requests) >= total
+
+
 def assert_all_once(setting: Setting, table: pa.Table) -> None:
     """Every row is reported as succeeded, and was written exactly once; nothing else was."""
     assert set(outcomes(table)) == {*setting.ids, *setting.keys}

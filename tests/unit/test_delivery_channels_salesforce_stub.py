@@ -208,6 +208,18 @@ def test_requests_that_break_a_rule_are_refused(client: Client) -> None:
     assert b"INVALIDJOBSTATE" in client.ask("PUT", f"/{job}/batches", good)[1]
 
 
+def test_a_deleted_record_is_refused_by_its_id_and_made_again_by_its_external_key(client: Client) -> None:
+    org = client.stub.org
+    _, made, _, _ = client.run(b"Key__c,Subject\nk-1,Call\n")
+    record = made.splitlines()[1].split(",")[0].strip('"')
+    org.delete("Task", record)
+    _, _, failed, _ = client.run(f"Id,Subject\n{record},Mail\n".encode(), operation="update")
+    assert "ENTITY_IS_DELETED:entity is deleted" in failed
+    _, again, _, _ = client.run(b"Key__c,Subject\nk-1,\n")
+    assert len(org.records["Task"]) == 1
+    assert record not in again
+
+
 def test_an_org_made_for_a_mapping_knows_its_custom_fields_and_no_made_up_standard_ones() -> None:
     spec = load_target("salesforce")
     org = org_for(spec)

@@ -58,8 +58,8 @@ def write_kit(folder: Path, spec: TargetSpec, identity: Identity, judged: Iterat
     review = Review()
     (folder / "rows").mkdir()
     for item, found in judged:
-        written, stands_in = write_parts(folder, found.rows, item, spec)
-        rows = found.rows.append_column("part", stands_in)
+        written, stands_in, sent_key = write_parts(folder, found.rows, item, spec)
+        rows = found.rows.append_column("part", stands_in).append_column("sent_key", sent_key)
         pq.write_table(rows, folder / "rows" / f"{item.name}.parquet", **PARQUET_OPTIONS)
         if identity.is_rollback_of is None:
             write_way_back(folder / ROLLBACK, found.rows, item, spec)
@@ -101,7 +101,7 @@ def write_way_back(folder: Path, rows: pa.Table, item: ObjectSpec, spec: TargetS
         return
     folder.mkdir(exist_ok=True)
     back = backwards(rows, item, spec)
-    written, _ = write_parts(folder, back.rows, item, spec)
+    written, _, _ = write_parts(folder, back.rows, item, spec)
     check_parts(folder, written, spec, may_clear=True)
     write_lists(folder, item, back.to_delete, back.by_hand)
 

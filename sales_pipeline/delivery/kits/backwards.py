@@ -43,6 +43,7 @@ def backwards(
         "key": kept["key"].combine_chunks(),
         "source_key": kept["source_key"].combine_chunks(),
         "change": pc.if_else(pa.array(marked), "withdrawn", kept["change"].combine_chunks()),
+        "remote_id": kept["remote_id"].combine_chunks(),
     }
     news, olds, stuck = {}, {}, {}
     is_moving = np.zeros(kept.num_rows, dtype=bool)

@@ -1,7 +1,8 @@
 """A kit from a published run: the difference to what the target holds, as files that import.
 
     <object>.csv …                  the rows to import, by file
-    rows/<object>.parquet           the same for machines: key, change, new and previous text of every field
+    rows/<object>.parquet           the same for machines: key, change, new and previous text of every field, the file the row stands in, and
+                                    sent_key, the key it has there where that is the record's id in the target
     rollback/                       the same keys with the previous values, and what to take back by hand
     not_delivered.csv               rows left out, and why (for people: guarded; for machines rows/not_delivered.parquet)
     diff.json, diff_summary.txt, review.xlsx, README.txt, manifest.json
@@ -15,6 +16,7 @@ import functools
 import json
 from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -91,11 +93,9 @@ def build_kit(
         for item in spec.delivered:
             _verify(run, item)
             source = SourceRows(run.path, item, time_zone)
-            held = state.held_rows(item.name)
-            yield (
-                item,
-                judge(source, held, spec, item, only_changed=only_changed, moves=moves, known_owners=known_owners),
-            )
+            held, deleted = state.held_rows(item.name), state.deleted(item.name)
+            how: dict[str, Any] = {"only_changed": only_changed, "moves": moves, "known_owners": known_owners}
+            yield item, judge(source, held, deleted, spec, item, **how)
 
     write_directory(folder, lambda aside: write_kit(aside, spec, identity, judged()))
     return read_kit(folder)
@@ -149,14 +149,17 @@ def _turned(
         if item.name not in sent:
             continue
         rows = succeeded_rows(state, folder, item.name)
+        rows = rows.filter(pc.invert(pc.is_in(rows["key"], value_set=state.deleted(item.name))))
         back = backwards(_held_now(rows, state.held(item.name), item), item, spec, now=HELD)
         write_lists(lists, item, back.to_delete, back.by_hand)
         yield item, Judged(back.rows, _none_left_out(), _facts_of_rollback(item, rows.num_rows, back.rows))
 
 
 def _held_now(rows: pa.Table, held: pa.Table, item: ObjectSpec) -> pa.Table:
-    """The rows with what the target holds of them now."""
+    """The rows with what the target holds of them now, and the records' ids there."""
     place = pc.index_in(rows["key"], value_set=held["key"]).combine_chunks()
+    ids = held["remote_id"].combine_chunks().take(place)
+    rows = rows.set_column(rows.schema.get_field_index("remote_id"), "remote_id", ids)
     for field in item.fields:
         name = HELD + field.field
         there = name in held.column_names

@@ -44,7 +44,8 @@ def _problems(path: Path, part: Part, spec: ObjectSpec, target: TargetSpec, may_
         return found
     blanks, formulas = dict.fromkeys(part.fields, 0), dict.fromkeys(part.fields, 0)
     keys: list[pa.Array] = []
-    fields = {field.field: field for field in (spec.key, *spec.fields)}
+    keys_of_parts = (spec.key,) if spec.updates_by is None else (spec.key, spec.updates_by)
+    fields = {field.field: field for field in (*keys_of_parts, *spec.fields)}
     for batch in read_part(path, part, target):
         if tuple(batch.schema.names) != part.fields:
             problem("a file reads back differently", ", ".join(part.fields), ", ".join(batch.schema.names))

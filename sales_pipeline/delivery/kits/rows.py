@@ -31,7 +31,7 @@ _LISTED_MOVES = 20
 
 @dataclass(frozen=True)
 class Judged:
-    """One object's rows. `rows`: key, source_key, change, `new.<field>`, `previous.<field>`, sorted by key; `not_delivered`: NOT_DELIVERED."""
+    """One object's rows. `rows`: key, source_key, change, remote_id, `new.<field>`, `previous.<field>`, sorted by key; `not_delivered`: NOT_DELIVERED."""
 
     rows: pa.Table
     not_delivered: pa.Table
@@ -41,6 +41,7 @@ class Judged:
 def judge(
     source: SourceRows,
     held: HeldRows,
+    deleted: pa.Array,
     target: TargetSpec,
     spec: ObjectSpec,
     *,
@@ -48,7 +49,7 @@ def judge(
     moves: MoveLimit,
     known_owners: Set[str] | None,
 ) -> Judged:
-    """Compare an object's source rows with the state's."""
+    """Compare an object's source rows with the state's. `deleted` are keys of records somebody deleted in the target."""
     count, source_keys = source.num_rows, source.keys
     keys = cells(_raw(source, spec.key), spec.key, target.format, count)
     refusals = Refusals(count)
@@ -59,6 +60,10 @@ def judge(
     is_known = pc.is_valid(place).to_numpy(zero_copy_only=False) & _valid(keys.text)
     if spec.operation == "insert":
         refusals.refuse(is_known, "sent_before", "the target creates a record each time, and has this one already")
+    is_deleted = pc.is_in(keys.text, value_set=deleted).to_numpy(zero_copy_only=False) & _valid(keys.text)
+    refusals.refuse(
+        is_deleted, "deleted_there", "somebody deleted the record in the target, so it is not made again", keys.text
+    )
     is_returned = is_known & _returned(held, place, spec)
     after, before, uncleared = {}, {}, {}
     is_changed = np.zeros(count, dtype=bool)
@@ -85,7 +90,12 @@ def judge(
     chosen = np.flatnonzero(is_new | changed | (unchanged if not only_changed else False))
     words = (is_new, "new"), (is_returned, "returned"), (is_changed, "changed")
     change = np.select([mask for mask, _ in words], [word for _, word in words], "unchanged")
-    keyed = {"key": keys.text, "source_key": source_keys, "change": pa.array(change)}
+    keyed = {
+        "key": keys.text,
+        "source_key": source_keys,
+        "change": pa.array(change),
+        "remote_id": _ids(held, place, spec),
+    }
     news = {NEW + name: texts for name, texts in after.items()}
     olds = {PREVIOUS + name: texts for name, texts in before.items()}
     rows_of_source = pa.table({name: unpacked(at(texts, chosen)) for name, texts in {**keyed, **news, **olds}.items()})
@@ -184,10 +194,16 @@ def _marked(held: HeldRows, spec: ObjectSpec, place: npt.NDArray[np.int64]) -> p
         "key": held.column("key").take(rows),
         "source_key": pa.nulls(count, pa.string()),
         "change": pa.repeat(pa.scalar("withdrawn"), count),
+        "remote_id": _ids(held, rows, spec),
     }
     columns |= {NEW + name: texts for name, texts in after.items()}
     columns |= {PREVIOUS + name: texts for name, texts in before.items()}
     return pa.table(columns)
+
+
+def _ids(held: HeldRows, place: pa.Array, spec: ObjectSpec) -> pa.Array:
+    """Ids of the records in the target; read only where rows go by them."""
+    return pa.nulls(len(place), pa.string()) if spec.updates_by is None else held.column("remote_id").take(place)
 
 
 def _moved(

@@ -6,7 +6,7 @@ Belongs here: that division. Does not belong here: bytes (`files`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +14,26 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sales_pipeline.delivery.kits.cells import at
+from sales_pipeline.delivery.kits.cells import Mask, at, cells
 from sales_pipeline.delivery.kits.files import Names, Written, write_files
 from sales_pipeline.delivery.kits.rows import NEW, PREVIOUS
 from sales_pipeline.delivery.parcel import Part
-from sales_pipeline.delivery.targets.spec import FieldSpec, ObjectSpec, TargetSpec
+from sales_pipeline.delivery.targets.spec import BY_ID, FieldSpec, ObjectSpec, Operation, TargetSpec
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Rows of one object that share their fields: places in the rows table, file stem, fields, and whether blanks are meant."""
+    """Rows of one object that share their fields: places in the rows table, file stem, fields, and whether they go by the record's id there."""
 
     stem: str
     place: npt.NDArray[np.int64]
     fields: tuple[FieldSpec, ...]
+    is_by_id: bool = False
 
 
-def variants(rows: pa.Table, spec: ObjectSpec) -> list[Variant]:
+def variants(rows: pa.Table, spec: ObjectSpec, has_id: Mask) -> list[Variant]:
     """Records that are created get every field; known ones none that is sent once (but their marks where they come
-    back); those that left the source only their marks."""
+    back); those that left the source only their marks. Rows that have an id go in files of their own."""
     change = rows["change"].to_numpy()
     is_new, is_leaving, is_returned = change == "new", change == "withdrawn", change == "returned"
     always = tuple(field for field in spec.fields if not field.is_sent_once)
@@ -47,37 +48,65 @@ def variants(rows: pa.Table, spec: ObjectSpec) -> list[Variant]:
             Variant(f"{spec.name}_changed", known, always),
             Variant(f"{spec.name}_returned", np.flatnonzero(is_returned), again),
         ]
-    return [*found, Variant(f"{spec.name}_withdrawn", np.flatnonzero(is_leaving), marks)]
+    found.append(Variant(f"{spec.name}_withdrawn", np.flatnonzero(is_leaving), marks))
+    if not has_id.any():
+        return found
+    split = []
+    for one in found:
+        is_by_id = has_id[one.place]
+        split.append(replace(one, place=one.place[~is_by_id]))
+        split.append(replace(one, stem=f"{one.stem}_{BY_ID}", place=one.place[is_by_id], is_by_id=True))
+    return split
 
 
-def write_parts(folder: Path, rows: pa.Table, spec: ObjectSpec, target: TargetSpec) -> tuple[list[Part], pa.Array]:
-    """Write an object's files, and say for each row which of them it stands in."""
+def write_parts(
+    folder: Path, rows: pa.Table, spec: ObjectSpec, target: TargetSpec
+) -> tuple[list[Part], pa.Array, pa.Array]:
+    """Write an object's files, and say for each row which of them it stands in, and by which key where that is not its own."""
     parts: list[Part] = []
     stands_in = np.full(rows.num_rows, -1, dtype=np.int64)
-    for variant in variants(rows, spec):
+    ids = known_ids(rows, spec, target)
+    for variant in variants(rows, spec, np.asarray(pc.is_valid(ids).to_numpy(zero_copy_only=False))):
+        key, keys = (spec.key, rows["key"].combine_chunks())
+        if variant.is_by_id:
+            assert spec.updates_by is not None
+            key, keys = spec.updates_by, ids
         names = Names(variant.stem, target.format.kind)
         texts = variant_cells(rows, variant, target)
         for fields, place in groups(variant.fields, texts, target):
             places = variant.place[place]
-            columns = {spec.key.field: at(rows["key"].combine_chunks(), places)}
+            columns = {key.field: at(keys, places)}
             columns |= {field.field: at(texts[field.field], place) for field in fields}
             start = 0
-            for file in write_files(folder, names, columns, (spec.key, *fields), target.format):
+            for file in write_files(folder, names, columns, (key, *fields), target.format):
                 stands_in[places[start : start + file.rows]] = len(parts)
                 start += file.rows
-                parts.append(as_part(file, spec, tuple(columns)))
+                operation = "update" if variant.is_by_id else spec.operation
+                parts.append(as_part(file, spec, tuple(columns), operation))
     numbers = pa.array(stands_in, mask=stands_in < 0)
-    return parts, pa.array([part.name for part in parts], pa.string()).take(numbers)
+    return parts, pa.array([part.name for part in parts], pa.string()).take(numbers), ids
 
 
-def as_part(file: Written, spec: ObjectSpec, header: tuple[str, ...]) -> Part:
-    """A file of rows to import as a part of the parcel."""
+def known_ids(rows: pa.Table, spec: ObjectSpec, target: TargetSpec) -> pa.Array:
+    """By row the record's id in the target, where rows go by it: NULL for records that are created, and for ids that are missing, no ids, or of two rows."""
+    if spec.updates_by is None or not rows.num_rows:
+        return pa.nulls(rows.num_rows, pa.string())
+    told = cells(rows["remote_id"].combine_chunks(), spec.updates_by, target.format, rows.num_rows)
+    encoded = told.text.dictionary_encode()
+    places = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+    is_twice = np.bincount(places, minlength=len(encoded.dictionary) + 1)[places] > 1
+    is_known = ~is_twice & ~told.is_bad & (rows["change"].to_numpy() != "new")
+    return pc.if_else(pa.array(is_known), told.text, pa.scalar(None, pa.string()))
+
+
+def as_part(file: Written, spec: ObjectSpec, header: tuple[str, ...], operation: Operation) -> Part:
+    """A file of rows to import as a part of the parcel; its key is the first column."""
     return Part(
         name=file.name,
         object_name=spec.name,
         object=spec.object,
-        operation=spec.operation,
-        key_field=spec.key.field,
+        operation=operation,
+        key_field=header[0],
         fields=header,
         rows=file.rows,
         bytes=file.bytes,

@@ -19,7 +19,9 @@ from sales_pipeline.delivery.channels.base import results_table
 from sales_pipeline.delivery.kits.facts import Kit, read_kit
 from sales_pipeline.delivery.kits.rows import NEW
 from sales_pipeline.delivery.state.answers import count, joint, merge, succeeded
-from sales_pipeline.delivery.state.store import HELD, DeliveredState, KitStatus, read_state, replace_state
+from sales_pipeline.delivery.state.gone import after_deletions
+from sales_pipeline.delivery.state.sent import is_deleted_there, sent_keys, whole_rows
+from sales_pipeline.delivery.state.store import DELETED, HELD, DeliveredState, KitStatus, read_state, replace_state
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake
 
@@ -41,7 +43,7 @@ def hand_over(lake: Lake, target: str, folder: Path) -> KitStatus:
     )
     held = {}
     for name in sorted({part.object_name for part in kit.parcel.parts if part.operation == "insert"}):
-        rows = _rows(folder, name)
+        rows = whole_rows(folder, name)
         held[name] = _held_after(
             state.held(name), rows, status, pa.nulls(rows.num_rows, pa.string()), is_in_flight=True
         )
@@ -52,7 +54,8 @@ def hand_over(lake: Lake, target: str, folder: Path) -> KitStatus:
 def settle(lake: Lake, target: str, folder: Path, results: pa.Table) -> KitStatus:
     """Take DELIVERY_RESULTS of a kit, whole or in pieces, into the state. Repeatable; hands the kit over where that was not noted.
 
-    Rows that succeeded are held by the target from now on; failed and unprocessed rows are not, and come again with the next kit. A row that
+    Rows that succeeded are held by the target from now on; failed and unprocessed rows are not, and come again with the next kit. A record that
+    somebody deleted there is not held any more, and not made again (`gone`). A row that
     succeeded once has succeeded, whatever a later piece says; what a later kit set is not overwritten by a late answer to an earlier one.
     Raises InputRejected when results name parts or keys that the kit has not.
     """
@@ -60,24 +63,30 @@ def settle(lake: Lake, target: str, folder: Path, results: pa.Table) -> KitStatu
     state, kit = read_state(lake, target), read_kit(folder)
     status = state.kit(kit.parcel.delivery_id)
     assert status is not None
-    objects = {name: _keys(folder, name) for name in _sent_objects(kit)}
+    objects = {name: sent_keys(folder, name) for name in _sent_objects(kit)}
     before = state.results_of(status.delivery_id)
-    merged = merge(objects.values(), before, results)
+    merged = merge((rows.select(["part", "key"]) for rows in objects.values()), before, results)
+    gone = merged.filter(is_deleted_there(merged, folder))
     had_succeeded = succeeded(before)
     counts = {name: count(merged, name) for name in ("succeeded", "failed", "unprocessed")}
     status = replace(
         status,
         succeeded=counts["succeeded"],
-        failed=counts["failed"],
+        failed=counts["failed"] - gone.num_rows,
+        deleted=gone.num_rows,
         unprocessed=counts["unprocessed"],
         unknown=status.rows - sum(counts.values()),
         is_discarded=status.is_discarded and not counts["succeeded"],
     )
     held = {}
     for name, rows in objects.items():
-        after = _advanced(state.held(name), rows, merged, had_succeeded, status, folder, name)
-        if after is not None:
-            held[name] = after
+        before_it, deleted = state.held(name), state.held(f"{DELETED}{name}")
+        is_fresh = _fresh(rows, merged, had_succeeded)
+        after = _advanced(before_it, rows, merged, is_fresh, status, folder, name)
+        found = before_it if after is None else after
+        left, deleted_after = after_deletions(found, deleted, rows, gone, rows.filter(is_fresh)["own_key"], status)
+        moved = {name: after if left is None else left, f"{DELETED}{name}": deleted_after}
+        held |= {place: table for place, table in moved.items() if table is not None}
     kits = tuple(status if known.delivery_id == status.delivery_id else known for known in state.kits)
     if not held and kits == state.kits and before is not None and merged.equals(before):
         return status
@@ -119,9 +128,9 @@ def delivery_status(lake: Lake, target: str) -> tuple[KitStatus, ...]:
 
 def succeeded_rows(state: DeliveredState, folder: Path, object_name: str) -> pa.Table:
     """Rows of a kit's object that are known to have succeeded, as the kit keeps them."""
-    rows = _rows(folder, object_name)
     results = state.results_of(read_kit(folder).parcel.delivery_id)
-    return rows.filter(pc.is_in(joint(rows), value_set=succeeded(results)))
+    is_taken = pc.is_in(joint(sent_keys(folder, object_name)), value_set=succeeded(results))
+    return whole_rows(folder, object_name).filter(is_taken)
 
 
 def _answer_rest(lake: Lake, target: str, folder: Path, outcome: str) -> KitStatus:
@@ -133,7 +142,7 @@ def _answer_rest(lake: Lake, target: str, folder: Path, outcome: str) -> KitStat
         answered = joint(known.filter(pc.not_equal(known["outcome"], "unknown")))
     pieces = [arrow_schema(DELIVERY_RESULTS).empty_table()]
     for name in _sent_objects(kit):
-        rows = _keys(folder, name)
+        rows = sent_keys(folder, name)
         rest = rows.filter(pc.invert(pc.is_in(joint(rows), value_set=answered)))
         for part in kit.parcel.parts:
             keys = rest.filter(pc.equal(rest["part"], part.name))["key"]
@@ -145,17 +154,6 @@ def _sent_objects(kit: Kit) -> list[str]:
     return sorted({part.object_name for part in kit.parcel.parts})
 
 
-def _rows(folder: Path, object_name: str) -> pa.Table:
-    """Rows of an object that stand in a file."""
-    return pq.read_table(folder / "rows" / f"{object_name}.parquet", filters=pc.field("part").is_valid())
-
-
-def _keys(folder: Path, object_name: str) -> pa.Table:
-    """Part and key of the rows of an object that stand in a file."""
-    path = folder / "rows" / f"{object_name}.parquet"
-    return pq.read_table(path, columns=["part", "key"], filters=pc.field("part").is_valid())
-
-
 def _set_by(folder: Path, object_name: str, chosen: pa.Array) -> pa.Table:
     """Key and new texts of the chosen ones among the rows of an object that stand in a file."""
     path = folder / "rows" / f"{object_name}.parquet"
@@ -164,24 +162,26 @@ def _set_by(folder: Path, object_name: str, chosen: pa.Array) -> pa.Table:
     return rows if pc.all(chosen).as_py() else rows.filter(chosen)
 
 
+def _fresh(rows: pa.Table, merged: pa.Table, had_succeeded: pa.Array) -> pa.Array:
+    """Rows that succeeded and were not known to before."""
+    sent = joint(rows)
+    return pc.and_(pc.is_in(sent, value_set=succeeded(merged)), pc.invert(pc.is_in(sent, value_set=had_succeeded)))
+
+
 def _advanced(
     held: pa.Table,
     rows: pa.Table,
     merged: pa.Table,
-    had_succeeded: pa.Array,
+    is_fresh: pa.Array,
     status: KitStatus,
     folder: Path,
     name: str,
 ) -> pa.Table | None:
     """The object's records after results; None when nothing changes."""
-    sent = joint(rows)
-    place = pc.index_in(sent, value_set=joint(merged))
+    place = pc.index_in(joint(rows), value_set=joint(merged))
     outcome = merged["outcome"].combine_chunks().take(place)
-    is_fresh = pc.and_(
-        pc.fill_null(pc.equal(outcome, "succeeded"), False), pc.invert(pc.is_in(sent, value_set=had_succeeded))
-    )
     is_refused = pc.fill_null(pc.is_in(outcome, value_set=pa.array(["failed", "unprocessed"])), False)
-    refused = rows.filter(is_refused)["key"]
+    refused = rows.filter(is_refused)["own_key"]
     is_back = pc.and_(
         pc.and_(held["is_in_flight"], pc.equal(held["order"], status.order)), pc.is_in(held["key"], value_set=refused)
     )

@@ -2,7 +2,7 @@
 
     deliveries/<target>/kits/<delivery_id>/       kits, immutable
     deliveries/<target>/settlements/current.json  which files make the state; replaced atomically
-    deliveries/<target>/settlements/<sha256>.parquet   held records by object; results by kit
+    deliveries/<target>/settlements/<sha256>.parquet   held records by object, and those deleted there; results by kit
 
 Under one writer: the caller holds the target's lock. A reader sees the state before a settlement or the one after.
 
@@ -31,6 +31,9 @@ from sales_pipeline.lake.tables import PARQUET_OPTIONS, file_sha256
 
 _POINTER = "current.json"
 HELD = "held."
+DELETED = "deleted."
+"""Before an object's name: its records that somebody deleted in the target. No object's name has a full stop."""
+
 _KNOWN = pa.schema(
     [
         ("key", pa.string()),
@@ -48,7 +51,7 @@ class KitStatus:
     """What is known of one kit that was handed over: rows by outcome.
 
     `order` numbers the hand-overs of a target; `unknown` rows have no answer yet. `is_discarded`: somebody threw the kit away before it was
-    imported.
+    imported. `deleted` rows were refused because somebody had deleted the record in the target.
     """
 
     delivery_id: str
@@ -59,6 +62,7 @@ class KitStatus:
     succeeded: int = 0
     failed: int = 0
     unprocessed: int = 0
+    deleted: int = 0
     unknown: int = 0
     is_discarded: bool = False
     is_rollback_of: str | None = None
@@ -73,7 +77,7 @@ class KitStatus:
 class DeliveredState:
     """What a target is known to hold.
 
-    `objects` and `results` name files by object and by kit. `state_id` is a digest of the held texts alone: equal holdings have equal ids, whichever
+    `objects` (held records, and after `deleted.` those deleted there) and `results` name files by object and by kit. `state_id` is a digest of the held texts alone: equal holdings have equal ids, whichever
     deliveries they came by.
     """
 
@@ -101,6 +105,10 @@ class DeliveredState:
         """The same a column at a time, for large objects."""
         known = self.objects.get(object_name)
         return HeldRows(None if known is None else _verified(self.folder / known[0]))
+
+    def deleted(self, object_name: str) -> pa.Array:
+        """Keys of an object's records that somebody deleted in the target, and that are therefore not made again; they are not held."""
+        return self.held(f"{DELETED}{object_name}")["key"].combine_chunks()
 
     def results_of(self, delivery_id: str) -> pa.Table | None:
         """DELIVERY_RESULTS known of a kit; None where there are none."""

@@ -16,7 +16,11 @@ BUILT_IN = Path(__file__).parent
 
 As = Literal["text", "integer", "decimal", "date", "instant", "flag", "salesforce_id", "guid"]
 Operation = Literal["update", "upsert", "insert"]
-FILE_SUFFIXES = ("new", "changed", "returned", "withdrawn", "delete", "clear_by_hand")
+BY_ID = "by_id"
+FILE_SUFFIXES = (
+    *("new", "changed", "returned", "withdrawn", "delete", "clear_by_hand"),
+    *(BY_ID, f"changed_{BY_ID}", f"returned_{BY_ID}", f"withdrawn_{BY_ID}"),
+)
 """What may follow an object's name in the names of its files."""
 
 Blank = Literal["ignored", "clears", "unknown"]
@@ -99,6 +103,9 @@ class ObjectSpec(_Frozen):
     key
         The field that tells records apart; `key_pattern` is a regular expression every key must match as a whole, but on the way by a
         channel of the kind `looked_up_by`: that one asks the target itself which record a key means.
+    updates_by
+        For upserts: the field of the target's own record id. Rows of records whose id is known (the target tells it when it creates one) go as
+        updates by it, so that a record somebody deleted is refused instead of made again, as an upsert by `key` would. Its column is `remote_id`.
     moves
         The field whose moves are listed and limited.
     withdrawn
@@ -118,6 +125,7 @@ class ObjectSpec(_Frozen):
     where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     key_pattern: str | None = None
     looked_up_by: str | None = None
+    updates_by: FieldSpec | None = None
     moves: str | None = None
     withdrawn: dict[str, str] = Field(default_factory=dict)
     owner: str | None = None
@@ -133,6 +141,8 @@ class ObjectSpec(_Frozen):
         for name in (self.moves, self.owner, *self.withdrawn):
             if name is not None and name not in names:
                 raise ValueError(f"{self.name}: {name} is no field of it")
+        if self.updates_by is not None and (self.operation != "upsert" or self.updates_by.column != "remote_id"):
+            raise ValueError(f"{self.name}: updates_by is for upserts, and its column is remote_id")
         return self
 
 
@@ -152,7 +162,8 @@ class TargetSpec(_Frozen):
     """A target: what it is called, how it takes files, what an empty cell does there, its objects in the order of import.
 
     `blank`: an empty cell of an update is ignored, clears the field, or nobody knows; `clear` is the text that clears a field where a blank
-    does not. `sdl` says that Data Loader mapping files are wanted beside the CSV files.
+    does not. `sdl` says that Data Loader mapping files are wanted beside the CSV files. `deleted_codes` are the codes with which the target refuses an
+    update because the record was deleted there.
     """
 
     name: str
@@ -161,6 +172,7 @@ class TargetSpec(_Frozen):
     blank: Blank = "unknown"
     clear: str | None = None
     has_sdl: bool = False
+    deleted_codes: tuple[str, ...] = ()
     objects: tuple[ObjectSpec, ...] = ()
     set_up: tuple[str, ...] = ()
     import_steps: tuple[str, ...] = ()
