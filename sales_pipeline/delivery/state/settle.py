@@ -78,7 +78,7 @@ def settle(lake: Lake, target: str, folder: Path, results: pa.Table) -> KitStatu
         unknown=status.rows - sum(counts.values()),
         is_discarded=status.is_discarded and not counts["succeeded"],
     )
-    held = {}
+    held: dict[str, pa.Table] = {}
     for name, rows in objects.items():
         before_it, deleted = state.held(name), state.held(f"{DELETED}{name}")
         is_fresh = _fresh(rows, merged, had_succeeded)
