@@ -242,6 +242,7 @@ def _report(done: "Delivered", params: TargetParams, output: Path | None) -> Del
                 "new": facts.new,
                 "changed": facts.changed,
                 "unchanged": facts.unchanged,
+                "cleared": facts.cleared,
                 "withdrawn": facts.withdrawn,
                 "gone": facts.gone,
                 "not_delivered": facts.not_delivered,

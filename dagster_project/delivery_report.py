@@ -61,6 +61,7 @@ class DeliveryReport:
         "new",
         "changed",
         "unchanged",
+        "cleared",
         "withdrawn",
         "gone",
         "not_delivered",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from sales_pipeline.contracts.model import Column, Table
 
 OUTCOMES = ("succeeded", "failed", "unprocessed", "unknown")
-CHANGES = ("new", "changed", "returned", "withdrawn", "unchanged")
-"""`returned`: marked as withdrawn before, and in the table again."""
+CHANGES = ("new", "changed", "returned", "cleared", "withdrawn", "unchanged")
+"""`returned`: marked as withdrawn before, and in the table again. `cleared`: no score is given any more, and the one delivered is taken away."""
 
 DELIVERY_RESULTS = Table(
     "delivery_results",

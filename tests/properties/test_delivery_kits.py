@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from sales_pipeline.delivery.channels.base import results_table
 from sales_pipeline.delivery.kits.build import build_rollback
 from sales_pipeline.delivery.kits.facts import Kit
+from sales_pipeline.delivery.results.sent import sent_keys
 from sales_pipeline.delivery.state.settle import confirm_all, settle
 from sales_pipeline.delivery.state.store import read_state
 from sales_pipeline.delivery.targets.spec import TargetSpec
@@ -85,13 +87,19 @@ def test_every_row_is_in_the_kit_or_unchanged_or_left_out_with_a_reason(runs: li
         for number, rows in enumerate(runs):
             kit = kit_of(lake, publish_rows(lake, f"run-{number}", rows), spec)
             facts, cells = kit.objects[0], written(kit)
+            of_kit = pq.read_table(kit.folder / "rows" / "scores.parquet", columns=["key", "change"]).to_pylist()
+            cleared = {row["key"] for row in of_kit if row["change"] == "cleared"}
+            silent = {row["opportunity_id"].strip() for row in rows if row["win_probability"] is None}
+            assert len(cleared) == facts.cleared
+            assert cleared <= silent
+            assert not cleared or spec.can_clear
             assert facts.source_rows == len(rows)
-            assert facts.new + facts.changed + facts.unchanged + facts.not_delivered == len(rows)
-            assert len(cells) == facts.new + facts.changed == kit.rows
+            assert facts.new + facts.changed + facts.unchanged + facts.cleared + facts.not_delivered == len(rows)
+            assert len(cells) == facts.new + facts.changed + facts.cleared == kit.rows
             assert max(Counter(row["id"] for row in cells).values(), default=1) == 1
             for row in cells:
                 assert row["id"]
-                assert row["win"]
+                assert (row["win"] in ("", "#N/A")) == (row["id"] in cleared)
                 assert not FORMULA.match(row["id"])
                 assert not FORMULA.match(row.get("reason", ""))
                 assert all(row.values()) or spec.blank != "unknown"
@@ -142,7 +150,8 @@ def test_a_rollback_returns_what_succeeded_and_nothing_else(
         kit = kit_of(lake, publish_rows(lake, "run-2", second), spec)
         rows = [row["id"] for row in written(kit)]
         for key, outcome in zip(rows, outcomes, strict=False):
-            settle(lake, "crm", kit.folder, results_table(kit.parcel.parts[0], [key], outcome))
+            part = next(part for part in kit.parcel.parts if key in sent_keys(kit.parcel, part))
+            settle(lake, "crm", kit.folder, results_table(part, [key], outcome))
         taken = {key for key, outcome in zip(rows, outcomes, strict=False) if outcome == "succeeded"}
         if not taken:
             with pytest.raises(ConfigurationError):

@@ -149,6 +149,21 @@ def test_an_opportunity_that_was_deleted_and_restored_gets_its_score_again(lake:
     assert org.records["Opportunity"][DEALS[0]]["Win_Probability__c"] == "0.7500"
 
 
+def test_where_the_pipeline_abstains_the_org_holds_no_score_of_ours_until_it_is_rolled_back(
+    lake: Lake, org: Org
+) -> None:
+    deliver(lake, day(lake, "run-1", 0.5), org)
+    before = {key: dict(record) for key, record in org.records["Opportunity"].items()}
+    scored = [scored_row(deal, None if deal == DEALS[0] else 0.5) for deal in DEALS]
+    queue = [follow_up(f"key-{number}", deal) for number, deal in enumerate(DEALS)]
+    silent = kit_of(lake, publish_rows(lake, "run-2", scored, queue), SPEC)
+    assert [(part.name, part.rows) for part in silent.parcel.parts] == [("opportunity_scores_cleared.csv", 1)]
+    deliver(lake, silent, org)
+    assert org.records["Opportunity"] == {**before, DEALS[0]: {}}
+    deliver(lake, build_rollback(lake, "crm", silent.folder), org)
+    assert org.records["Opportunity"] == before
+
+
 def test_a_new_task_about_a_deleted_opportunity_is_refused_and_comes_again(lake: Lake, org: Org) -> None:
     org.delete("Opportunity", DEALS[0])
     status = deliver(lake, follow_ups(lake, "run-1", "key-0"), org)

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from sales_pipeline.delivery.kits.build import build_rollback
+from sales_pipeline.delivery.params import MoveLimit
 from sales_pipeline.delivery.state.settle import confirm_all
+from sales_pipeline.delivery.state.store import read_state
 from sales_pipeline.delivery.targets.spec import load_target
 from sales_pipeline.errors import ConfigurationError, EnvironmentProblem
 from sales_pipeline.lake.layout import Lake
@@ -106,6 +110,76 @@ def test_a_value_nobody_can_clear_is_listed_and_the_rest_of_the_row_goes(lake: L
     assert (kit.objects[0].changed, kit.objects[0].cannot_clear) == (1, 1)
     confirm_all(lake, "crm", kit.folder)
     assert kit_of(lake, later, spec).rows == 0
+
+
+@pytest.mark.parametrize("how", [{"clear": "#N/A"}, {"blank": "clears", "clear": None}], ids=["word", "blank"])
+def test_a_score_that_is_not_given_any_more_is_taken_away_once_and_comes_back(lake: Lake, how: dict[str, Any]) -> None:
+    spec = mapping(**how)
+    run = publish_rows(lake, "run-1", [scored_row("a", reasons_up=reason("Fine")), scored_row("b")])
+    confirm_all(lake, "crm", kit_of(lake, run, spec).folder)
+    silent = publish_rows(lake, "run-2", [scored_row("a", None), scored_row("b"), scored_row("c", None)])
+    kit = kit_of(lake, silent, spec)
+    empty = how["clear"] or ""
+    assert [part.name for part in kit.parcel.parts] == ["scores_cleared.csv"]
+    assert text(kit, "scores_cleared.csv") == f"id,win,reason,at\na,{empty},{empty},{empty}\n"
+    facts = kit.objects[0]
+    assert (facts.cleared, facts.changed, facts.unchanged, facts.not_delivered, facts.moved) == (1, 0, 1, 1, 1)
+    assert left_out(kit) == {"a": "abstained", "c": "abstained"}
+    assert "is taken away: no creation date is recorded" in text(kit, "not_delivered.csv")
+    assert "1 cleared (no score any more)" in text(kit, "README.txt")
+    confirm_all(lake, "crm", kit.folder)
+    assert read_state(lake, "crm").held("scores")["key"].to_pylist() == ["b"]
+    assert kit_of(lake, silent, spec).rows == 0
+    again = kit_of(lake, run, spec)
+    assert text(again, "scores.csv").splitlines()[1].startswith("a,0.5000,Fine,")
+
+
+def test_a_score_that_was_taken_away_comes_back_with_a_rollback(lake: Lake) -> None:
+    run = publish_rows(lake, "run-1", [scored_row("a", reasons_up=reason("Fine")), scored_row("b")])
+    confirm_all(lake, "crm", kit_of(lake, run, mapping()).folder)
+    start = read_state(lake, "crm").state_id
+    kit = kit_of(lake, publish_rows(lake, "run-2", [scored_row("a", None), scored_row("b")]), mapping())
+    filled = "id,win,reason,at\na,0.5000,Fine,2026-07-01T00:00:00.000Z\n"
+    assert text(kit, "rollback/scores.csv") == filled
+    confirm_all(lake, "crm", kit.folder)
+    back = build_rollback(lake, "crm", kit.folder)
+    assert text(back, "scores.csv") == filled
+    confirm_all(lake, "crm", back.folder)
+    assert read_state(lake, "crm").state_id == start
+
+
+@pytest.mark.parametrize("how", [{"blank": "unknown", "clear": None}, {"item": {"clears_abstained": False}}], ids=str)
+def test_a_score_that_is_not_given_any_more_stays_where_nothing_can_or_may_take_it_away(
+    lake: Lake, how: dict[str, Any]
+) -> None:
+    spec = mapping(**how)
+    confirm_all(lake, "crm", kit_of(lake, publish_rows(lake, "run-1", [scored_row("a")]), spec).folder)
+    kit = kit_of(lake, publish_rows(lake, "run-2", [scored_row("a", None)]), spec)
+    assert (kit.rows, kit.objects[0].cleared, left_out(kit)) == (0, 0, {"a": "abstained"})
+
+
+def test_taking_every_score_away_is_more_than_the_limit_allows(lake: Lake) -> None:
+    names = [f"k{number}" for number in range(5)]
+    run = publish_rows(lake, "run-1", [scored_row(name) for name in names])
+    confirm_all(lake, "crm", kit_of(lake, run, mapping()).folder)
+    silent = publish_rows(lake, "run-2", [scored_row(name, None) for name in names])
+    assert kit_of(lake, silent, mapping(), moves=MoveLimit(min_rows=1)).objects[0].is_over_limit
+
+
+def test_what_people_keep_is_not_emptied_with_the_score(lake: Lake) -> None:
+    fields = [
+        *mapping().objects[0].model_dump()["fields"],
+        {"field": "owner", "column": "owner_id", "is_sent_once": True},
+    ]
+    spec = mapping(item={"fields": fields, "operation": "upsert"})
+    run = publish_rows(lake, "run-1", [scored_row("a", owner_id="o-1")])
+    confirm_all(lake, "crm", kit_of(lake, run, spec).folder)
+    silent = publish_rows(lake, "run-2", [scored_row("a", None, owner_id="o-2")])
+    kit = kit_of(lake, silent, spec)
+    assert text(kit, "scores_cleared.csv") == "id,win,reason,at\na,#N/A,,#N/A\n"
+    confirm_all(lake, "crm", kit.folder)
+    assert read_state(lake, "crm").held("scores").to_pylist()[0]["held.owner"] == "o-1"
+    assert (kit_of(lake, silent, spec).rows, left_out(kit_of(lake, silent, spec))) == (0, {"a": "abstained"})
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r=", "\x00x", "＝", "＋", "－", "＠"])

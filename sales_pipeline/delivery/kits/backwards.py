@@ -42,18 +42,17 @@ def backwards(
     columns = {
         "key": kept["key"].combine_chunks(),
         "source_key": kept["source_key"].combine_chunks(),
-        "change": pc.if_else(pa.array(marked), "withdrawn", kept["change"].combine_chunks()),
+        "change": pc.if_else(pa.array(marked), "withdrawn", _turned(kept["change"].combine_chunks())),
         "remote_id": kept["remote_id"].combine_chunks(),
     }
     news, olds, stuck = {}, {}, {}
     is_moving = np.zeros(kept.num_rows, dtype=bool)
-    can_clear = target.blank == "clears" or target.clear is not None
     for field in spec.fields:
         name = field.field
         holds, held = kept[now + name].combine_chunks(), kept[before + name].combine_chunks()
         back = pc.if_else(pa.array(marked), _mark(spec, name, holds), held) if marked.any() else held
         stays = np.zeros(kept.num_rows, dtype=bool)
-        if not can_clear:
+        if not target.can_clear:
             stays = np.asarray((~_valid(back)) & _valid(holds))
             back = pc.if_else(pa.array(stays), holds, back)
         if stays.any():
@@ -67,6 +66,11 @@ def backwards(
         turned = turned.filter(pa.array(is_moving))
     to_delete = rows.filter(pa.array(is_created & ~is_marked)).select(["key"])
     return Backwards(turned.combine_chunks(), to_delete, _by_hand(columns["key"], stuck))
+
+
+def _turned(change: pa.Array) -> pa.Array:
+    """A record that was cleared is filled again."""
+    return pc.if_else(pc.equal(change, "cleared"), "changed", change)
 
 
 def _mark(spec: ObjectSpec, name: str, holds: pa.Array) -> pa.Array:

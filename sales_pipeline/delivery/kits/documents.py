@@ -30,8 +30,7 @@ def diff_summary(target: str, facts: Sequence[ObjectFacts]) -> str:
     for item in facts:
         lines += [
             "",
-            f"{item.name}: {item.new} new, {item.changed} changed, {item.unchanged} unchanged, {item.withdrawn} withdrawn, "
-            f"{item.gone} gone, {item.not_delivered} not delivered",
+            f"{item.name}: {_changes(item)}, {item.gone} gone, {item.not_delivered} not delivered",
             f"  {item.moved} of {item.known} known rows moved ({100 * item.moved_share:.1f} %)"
             + ("; that is more than the settings allow" if item.is_over_limit else ""),
         ]
@@ -58,8 +57,7 @@ def readme(spec: TargetSpec, parcel: Parcel, facts: Sequence[ObjectFacts], is_ro
     ] or ["  none: the target holds everything already"]
     lines += ["", "What changes"]
     lines += [
-        f"  {item.name}: {item.new} new, {item.changed} changed, {item.unchanged} unchanged, {item.withdrawn} withdrawn, "
-        f"{item.not_delivered} not delivered (not_delivered.csv says why)"
+        f"  {item.name}: {_changes(item)}, {item.not_delivered} not delivered (not_delivered.csv says why)"
         for item in facts
     ]
     lines += _numbered("Before the first import", spec.set_up)
@@ -89,6 +87,11 @@ def _afterwards(parcel: Parcel) -> list[str]:
         f"If every row went in: {command} --all-taken`. If nothing was imported: {command} --discard`.",
         "Without one of these the next delivery cannot know that this one was imported.",
     ]
+
+
+def _changes(item: ObjectFacts) -> str:
+    cleared = f", {item.cleared} cleared (no score any more)" if item.cleared else ""
+    return f"{item.new} new, {item.changed} changed, {item.unchanged} unchanged{cleared}, {item.withdrawn} withdrawn"
 
 
 def counted(rows: int) -> str:

@@ -26,7 +26,8 @@ class Move:
 class ObjectFacts:
     """Rows of one object of the mapping.
 
-    Every row of the source is counted once in `new`, `changed`, `unchanged` or `not_delivered`. `withdrawn` rows left the source and are marked so
+    Every row of the source is counted once in `new`, `changed`, `unchanged`, `cleared` or `not_delivered`. `cleared` rows have no score any more, and
+    the one delivered is taken away (moved, by the limit). `withdrawn` rows left the source and are marked so
     in the target; `gone` rows left it and are only listed. `cannot_clear` counts rows that go although one of their values cannot be
     taken away. `known` rows are held by the target already, `moved` of them moved by the settings' limit; `is_over_limit` says that
     more moved than may.
@@ -44,6 +45,7 @@ class ObjectFacts:
     known: int
     moved: int
     is_over_limit: bool
+    cleared: int = 0
     moves: tuple[Move, ...] = ()
 
     @property

@@ -14,6 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from sales_pipeline.delivery.kits.refusals import starts_like_formula
+from sales_pipeline.delivery.kits.variants import is_clearing
 from sales_pipeline.delivery.parcel import Part
 from sales_pipeline.delivery.targets.spec import ObjectSpec, TargetSpec
 from sales_pipeline.errors import DeliveryBlocked
@@ -21,7 +22,8 @@ from sales_pipeline.lake.tables import file_sha256
 
 
 def check_parts(folder: Path, parts: list[Part], target: TargetSpec, *, may_clear: bool = False) -> None:
-    """Read every part back; DeliveryBlocked lists everything that is wrong. `may_clear`: blanks that clear are meant (a rollback)."""
+    """Read every part back; DeliveryBlocked lists everything that is wrong. `may_clear`: blanks that clear are meant (a rollback;
+    they always are where a score is taken away)."""
     specs = {spec.name: spec for spec in target.objects}
     problems = [
         problem
@@ -63,7 +65,11 @@ def _problems(path: Path, part: Part, spec: ObjectSpec, target: TargetSpec, may_
     if (distinct := pc.count_distinct(pa.chunked_array(keys)).as_py()) != part.rows:
         problem("a key stands in a file twice", f"{part.rows} keys", distinct)
     for name in part.fields:
-        must = name == part.key_field or target.blank == "unknown" or (fields[name].required and not may_clear)
+        must = (
+            name == part.key_field
+            or target.blank == "unknown"
+            or (fields[name].required and not may_clear and not is_clearing(part))
+        )
         if must and blanks[name]:
             problem(f"{name} is blank: that would erase, or nobody knows", "a value", f"{blanks[name]} blank cells")
         if formulas[name]:

@@ -53,7 +53,7 @@ class Review:
         _sheet(book, "summary", _summary(parcel, facts))
         _sheet(book, "largest moves", _moves(facts))
         for (name, rows), item in zip(self._rows, facts, strict=True):
-            total = item.new + item.changed + item.withdrawn
+            total = item.new + item.changed + item.cleared + item.withdrawn
             _sheet(book, name[:31], _changes(rows, max(total, rows.num_rows)))
         _sheet(book, "not delivered", _left_out(left_out, self._shown))
         buffer = io.BytesIO()
@@ -74,6 +74,7 @@ def _summary(parcel: Parcel, facts: Sequence[ObjectFacts]) -> list[list[Any]]:
             "new",
             "changed",
             "unchanged",
+            "cleared",
             "withdrawn",
             "gone",
             "not delivered",
@@ -89,6 +90,7 @@ def _summary(parcel: Parcel, facts: Sequence[ObjectFacts]) -> list[list[Any]]:
             item.new,
             item.changed,
             item.unchanged,
+            item.cleared,
             item.withdrawn,
             item.gone,
             item.not_delivered,

@@ -1,4 +1,4 @@
-"""What becomes of each row of an object: new, changed, unchanged, withdrawn, or not delivered.
+"""What becomes of each row of an object: new, changed, unchanged, cleared, withdrawn, or not delivered.
 
 A row is compared with what the target is known to hold, text by text. `new` is what the target holds once the row is in, `previous` what it held
 before; a cell of the file is the new text, or the target's word for taking a value away.
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sales_pipeline.delivery.kits.cells import Mask, at, cells, packed, unpacked
+from sales_pipeline.delivery.kits.cells import Cells, Mask, at, cells, packed, unpacked
 from sales_pipeline.delivery.kits.facts import Move, ObjectFacts
 from sales_pipeline.delivery.kits.refusals import Refusals, named, refuse_keys, refuse_owners, refuse_values
 from sales_pipeline.delivery.kits.source import SourceRows, published_table
@@ -54,10 +54,9 @@ def judge(
     keys = cells(_raw(source, spec.key), spec.key, target.format, count)
     refusals = Refusals(count)
     refuse_keys(refusals, keys, spec.key, spec.key_pattern)
-    if (why := source.abstained) is not None:
-        refusals.refuse(_valid(why), "abstained", "no score is given", why.cast(pa.string()))
     place = pc.index_in(keys.text, value_set=held.column("key"))
     is_known = pc.is_valid(place).to_numpy(zero_copy_only=False) & _valid(keys.text)
+    is_cleared = _cleared(source, held, place, is_known, target, spec, refusals)
     if spec.operation == "insert":
         refusals.refuse(is_known, "sent_before", "the target creates a record each time, and has this one already")
     is_deleted = pc.is_in(keys.text, value_set=deleted).to_numpy(zero_copy_only=False) & _valid(keys.text)
@@ -69,7 +68,7 @@ def judge(
     is_changed = np.zeros(count, dtype=bool)
     for field in spec.fields:
         now, was, kept = _values(
-            field, source, held, place, is_known, is_returned, target, spec, refusals, known_owners
+            field, source, held, place, is_known, is_returned, is_cleared, target, spec, refusals, known_owners
         )
         after[field.field], before[field.field] = packed(now), packed(was)
         if kept.any():
@@ -85,10 +84,12 @@ def judge(
     else:
         cannot_clear = 0
     is_open = refusals.is_open
-    is_new, changed = is_open & ~is_known, is_open & is_known & is_changed
+    is_cleared &= is_open
+    is_changed |= is_cleared
+    is_new, changed = is_open & ~is_known, is_open & is_known & is_changed & ~is_cleared
     unchanged = is_open & is_known & ~is_changed
-    chosen = np.flatnonzero(is_new | changed | (unchanged if not only_changed else False))
-    words = (is_new, "new"), (is_returned, "returned"), (is_changed, "changed")
+    chosen = np.flatnonzero(is_new | changed | is_cleared | (unchanged if not only_changed else False))
+    words = (is_new, "new"), (is_cleared, "cleared"), (is_returned, "returned"), (is_changed, "changed")
     change = np.select([mask for mask, _ in words], [word for _, word in words], "unchanged")
     keyed = {
         "key": keys.text,
@@ -117,12 +118,39 @@ def judge(
         known=total,
         moved=moved,
         is_over_limit=total >= moves.min_rows and moved > moves.max_share * total,
+        cleared=int(is_cleared.sum()),
         moves=largest,
     )
     rows = rows_of_source
     if leaving.num_rows:
         rows = pa.concat_tables([rows_of_source, leaving], promote_options="default").combine_chunks()
     return Judged(in_key_order(rows), refusals.table(spec.name, table, source_keys), facts)
+
+
+def _cleared(
+    source: SourceRows,
+    held: HeldRows,
+    place: pa.Array,
+    is_known: Mask,
+    target: TargetSpec,
+    spec: ObjectSpec,
+    refusals: Refusals,
+) -> Mask:
+    """Rows without a score whose record has ours, to be emptied (and listed, with the reason); the others without a score are refused."""
+    nobody = np.zeros(source.num_rows, dtype=bool)
+    if (why := source.abstained) is None:
+        return nobody
+    reason, is_silent = why.cast(pa.string()), _valid(why)
+    is_cleared = nobody
+    if target.clears_abstained(spec) and (is_silent & is_known).any():
+        ours = [held.column(HELD + field.field).take(place) for field in spec.fields if not field.is_sent_once]
+        is_filled = np.logical_or.reduce([_valid(texts) for texts in ours]) if ours else nobody
+        is_cleared = is_silent & is_known & is_filled & refusals.is_open
+        note = "no score is given any more, and the one in the target is taken away"
+        if is_cleared.any():
+            refusals.note(np.flatnonzero(is_cleared), "abstained", note, reason)
+    refusals.refuse(is_silent & ~is_cleared, "abstained", "no score is given", reason)
+    return is_cleared
 
 
 def _values(
@@ -132,6 +160,7 @@ def _values(
     place: pa.Array,
     is_known: Mask,
     is_returned: Mask,
+    is_cleared: Mask,
     target: TargetSpec,
     spec: ObjectSpec,
     refusals: Refusals,
@@ -141,7 +170,10 @@ def _values(
     raw = _raw(source, field)
     found = cells(raw, field, target.format, source.num_rows)
     was = held.column(HELD + field.field).take(place)
-    applies = np.ones(source.num_rows, dtype=bool)
+    if is_cleared.any() and not field.is_sent_once:
+        nothing = pc.if_else(pa.array(is_cleared), pa.scalar(None, pa.string()), found.text)
+        found = Cells(nothing, found.is_bad & ~is_cleared)
+    applies = ~is_cleared
     if field.is_sent_once:
         applies = ~is_known | (is_returned if field.field in spec.withdrawn else False)
     refuse_values(refusals, field, found, raw, applies)
@@ -149,7 +181,7 @@ def _values(
         refuse_owners(refusals, field.field, found.text, known_owners, applies)
     if field.is_sent_once:
         return pc.if_else(pa.array(applies), found.text, was), was, np.zeros(source.num_rows, dtype=bool)
-    if target.blank == "clears" or target.clear is not None:
+    if target.can_clear:
         return found.text, was, np.zeros(source.num_rows, dtype=bool)
     stays = ~_valid(found.text) & _valid(was)
     return (pc.if_else(pa.array(stays), was, found.text) if stays.any() else found.text), was, stays

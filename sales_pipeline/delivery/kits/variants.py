@@ -20,6 +20,8 @@ from sales_pipeline.delivery.kits.rows import NEW, PREVIOUS
 from sales_pipeline.delivery.parcel import Part
 from sales_pipeline.delivery.targets.spec import BY_ID, FieldSpec, ObjectSpec, Operation, TargetSpec
 
+CLEARED = "cleared"
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -33,21 +35,24 @@ class Variant:
 
 def variants(rows: pa.Table, spec: ObjectSpec, has_id: Mask) -> list[Variant]:
     """Records that are created get every field; known ones none that is sent once (but their marks where they come
-    back); those that left the source only their marks. Rows that have an id go in files of their own."""
+    back); those without a score any more all but those sent once; those that left the source only their marks. Rows that have an id go in
+    files of their own."""
     change = rows["change"].to_numpy()
     is_new, is_leaving, is_returned = change == "new", change == "withdrawn", change == "returned"
+    is_cleared = change == "cleared"
     always = tuple(field for field in spec.fields if not field.is_sent_once)
     marks = tuple(field for field in spec.fields if field.field in spec.withdrawn)
     if len(always) == len(spec.fields):
-        found = [Variant(spec.name, np.flatnonzero(~is_leaving), spec.fields)]
+        found = [Variant(spec.name, np.flatnonzero(~is_leaving & ~is_cleared), spec.fields)]
     else:
-        known = np.flatnonzero(~is_new & ~is_leaving & ~is_returned)
+        known = np.flatnonzero(~is_new & ~is_leaving & ~is_returned & ~is_cleared)
         again = tuple(field for field in spec.fields if not field.is_sent_once or field.field in spec.withdrawn)
         found = [
             Variant(f"{spec.name}_new", np.flatnonzero(is_new), spec.fields),
             Variant(f"{spec.name}_changed", known, always),
             Variant(f"{spec.name}_returned", np.flatnonzero(is_returned), again),
         ]
+    found.append(Variant(f"{spec.name}_{CLEARED}", np.flatnonzero(is_cleared), always))
     found.append(Variant(f"{spec.name}_withdrawn", np.flatnonzero(is_leaving), marks))
     if not has_id.any():
         return found
@@ -85,6 +90,11 @@ def write_parts(
                 parts.append(as_part(file, spec, tuple(columns), operation))
     numbers = pa.array(stands_in, mask=stands_in < 0)
     return parts, pa.array([part.name for part in parts], pa.string()).take(numbers), ids
+
+
+def is_clearing(part: Part) -> bool:
+    """Whether a part's rows empty fields: those of records without a score any more."""
+    return part.name.startswith(f"{part.object_name}_{CLEARED}")
 
 
 def known_ids(rows: pa.Table, spec: ObjectSpec, target: TargetSpec) -> pa.Array:

@@ -18,8 +18,8 @@ As = Literal["text", "integer", "decimal", "date", "instant", "flag", "salesforc
 Operation = Literal["update", "upsert", "insert"]
 BY_ID = "by_id"
 FILE_SUFFIXES = (
-    *("new", "changed", "returned", "withdrawn", "delete", "clear_by_hand"),
-    *(BY_ID, f"changed_{BY_ID}", f"returned_{BY_ID}", f"withdrawn_{BY_ID}"),
+    *("new", "changed", "returned", "cleared", "withdrawn", "delete", "clear_by_hand"),
+    *(BY_ID, f"changed_{BY_ID}", f"returned_{BY_ID}", f"cleared_{BY_ID}", f"withdrawn_{BY_ID}"),
 )
 """What may follow an object's name in the names of its files."""
 
@@ -110,6 +110,9 @@ class ObjectSpec(_Frozen):
         The field whose moves are listed and limited.
     withdrawn
         Fields (constants) set on records whose row is gone from the table; without it they are left as they are.
+    clears_abstained
+        Whether the fields of a record are emptied when its row has no score any more (it abstained). Without a word: of `scores`, where the target
+        can empty fields. A row that left the table is another matter (`withdrawn`): a closed opportunity keeps the score it closed with.
     owner
         The field that holds an owner, where the target refuses unknown ones.
     is_off
@@ -128,6 +131,7 @@ class ObjectSpec(_Frozen):
     updates_by: FieldSpec | None = None
     moves: str | None = None
     withdrawn: dict[str, str] = Field(default_factory=dict)
+    clears_abstained: bool | None = None
     owner: str | None = None
     is_off: bool = False
     note: str = ""
@@ -186,6 +190,16 @@ class TargetSpec(_Frozen):
         if twice:
             raise ValueError(f"objects would write the same file: {', '.join(twice)}")
         return self
+
+    @property
+    def can_clear(self) -> bool:
+        """Whether a file can empty a field."""
+        return self.blank == "clears" or self.clear is not None
+
+    def clears_abstained(self, item: ObjectSpec) -> bool:
+        """Whether records of the object whose row has no score any more are emptied."""
+        wanted = item.source == "scores" if item.clears_abstained is None else item.clears_abstained
+        return wanted and self.can_clear and item.operation != "insert"
 
     @property
     def delivered(self) -> tuple[ObjectSpec, ...]:
