@@ -4,7 +4,7 @@ Clean files (`exports.py`); every stage in a fresh process on a lake in which th
 Great Expectations are shown apart from the work the target is about: ingest, clean and features. The floor reads the same files once and
 writes Parquet, before and after the stages of a size; its mean is what ratios refer to. CPU seconds are what to compare: wall depends on who else runs.
 
-    python -m tests.benchmarks.scale --sizes 100000 [--kind parquet] [--stages all] [--peers] [--keep FOLDER] [--json FILE]
+    python -m tests.benchmarks.scale --sizes 100000 [--kind parquet] [--stages all] [--peers] [--polars-python PYTHON] [--keep FOLDER] [--json FILE]
 
 Belongs here: the run and its table. Does not belong here: what a stage is (`bench`), the files (`exports`), peers (`scale_peers`).
 """
@@ -50,8 +50,8 @@ class Line:
         return self.cpu - self.start - self.ledger
 
 
-def run_size(size: int, kind: Kind, stages: tuple[str, ...], folder: Path, *, peers: bool) -> list[Line]:
-    """Every figure of one size, each printed when it is known."""
+def run_size(size: int, kind: Kind, stages: tuple[str, ...], folder: Path, *, peers: dict[str, str]) -> list[Line]:
+    """Every figure of one size, each printed when it is known. `peers`: by name, the Python that has them."""
     # In a process of its own: a child's peak memory starts at what its parent holds.
     measured([sys.executable, "-m", "tests.benchmarks.exports", str(folder / "export"), str(size), kind], folder)
     size_bytes = sum(path.stat().st_size for path in (folder / "export").iterdir())
@@ -73,9 +73,8 @@ def run_size(size: int, kind: Kind, stages: tuple[str, ...], folder: Path, *, pe
     for stage in stages:
         note(stage, measured([*python, "--stage", stage], folder))
     note("floor again", measured([*python, "--floor"], folder))
-    if peers:
-        for peer in ("pandas", "polars"):
-            note(peer, measured([sys.executable, "-m", "tests.benchmarks.scale_peers", peer], folder))
+    for peer, interpreter in peers.items():
+        note(peer, measured([interpreter, "tests/benchmarks/scale_peers.py", peer], folder))
     return lines
 
 
@@ -122,7 +121,10 @@ def main() -> None:
     parser.add_argument("--sizes", default="100000")
     parser.add_argument("--kind", choices=("csv", "parquet"), help=f"csv up to {CSV_SIZES_UP_TO:,}, else parquet")
     parser.add_argument("--stages", choices=("data", "all"), default="data", help="all: training and prediction too")
-    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--peers", action="store_true", help="pandas on the same CSV files")
+    parser.add_argument(
+        "--polars-python", default="", help="the Python of an environment with Polars: peers, Polars too"
+    )
     parser.add_argument("--keep", type=Path, help="work in this folder and leave the lakes there")
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args()
@@ -131,12 +133,15 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
     heads = ("wall s", "CPU s", "start", "ledger", "work", "peak MB")
     print(f"{'opportunities':>12}  {'stage':<17}" + "".join(f"{head:>9}" for head in heads))
+    peers = {"pandas": sys.executable} if given.peers or given.polars_python else {}
+    if given.polars_python:
+        peers["polars"] = given.polars_python
     found: dict[int, list[Line]] = {}
     for size in (int(part) for part in given.sizes.split(",")):
         folder = Path(tempfile.mkdtemp(prefix=f"scale-{size}-", dir=given.keep))
         kind: Kind = given.kind or ("csv" if size <= CSV_SIZES_UP_TO else "parquet")
         try:
-            found[size] = run_size(size, kind, DATA_STAGES if given.stages == "data" else STAGES, folder, peers=given.peers)  # fmt: skip
+            found[size] = run_size(size, kind, DATA_STAGES if given.stages == "data" else STAGES, folder, peers=peers if kind == "csv" else {})  # fmt: skip
         finally:
             if given.keep is None:
                 shutil.rmtree(folder)
