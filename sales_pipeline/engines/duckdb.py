@@ -121,7 +121,7 @@ class DuckDBEngine(Engine):
         rendered = ", ".join(f"{key} = {value.sql(DIALECT)}" for key, value in options.items())
         scan = (
             f"read_csv({exp.Literal.string(str(source)).sql(DIALECT)}, columns = {struct}, header = true, auto_detect = false, "
-            f"strict_mode = true, null_padding = false, ignore_errors = false, max_line_size = 16777216, "
+            f"strict_mode = true, null_padding = false, ignore_errors = false, max_line_size = 16777216, buffer_size = 33554432, "
             f"force_not_null = [{', '.join(exp.Literal.string(name).sql(DIALECT) for name in columns)}], {rendered})"
         )
         query = f"SELECT {', '.join(names)} FROM {scan}"

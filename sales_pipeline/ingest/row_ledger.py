@@ -22,35 +22,44 @@ NOT_MAPPED = "file is not mapped to a table"
 
 
 def write_ledger(read: Sequence[ReadFile], path: Path, *, export_id: str) -> None:
-    """One row per record of every file; LedgerUnbalanced where a file's outcomes do not add up to its records."""
+    """One row per record of every file; LedgerUnbalanced where a file's outcomes do not add up to its records.
+
+    Written one row group at a time: what is the same in every row of a file (its digest alone is 64 characters) is never spelt out for all of them.
+    """
     schema = arrow_schema(ROW_LEDGER)
+    size = PARQUET_OPTIONS["row_group_size"]
     with pq.ParquetWriter(path, schema, **PARQUET_WRITER) as writer:
         for one in read:
-            ledger, count = one.reading.ledger, one.reading.ledger.num_rows
-            is_used = bool(one.specs) or one.is_lookup
-            _hold_count(one, is_used)
-            outcome, reason = ledger.column("outcome"), ledger.column("reason")
-            if not is_used:
-                accepted = pc.equal(outcome, "accepted")
-                outcome = pc.if_else(accepted, "structural", outcome)
-                reason = pc.if_else(accepted, NOT_MAPPED, reason)
-            table = one.specs[0].table if one.specs else None
-            nothing = pa.nulls(count, pa.string())
-            columns = {
-                "source_file": pa.repeat(pa.scalar(one.file.sha256, pa.string()), count),
-                "source_record": ledger.column("source_record"),
-                "line": ledger.column("line"),
-                "file": pa.repeat(pa.scalar(one.file.name, pa.string()), count),
-                "export_id": pa.repeat(pa.scalar(export_id, pa.string()), count),
-                "canonical_table": pa.repeat(pa.scalar(table, pa.string()), count),
-                "outcome": outcome,
-                "reason": reason,
-                "column": nothing,
-                "value": ledger.column("value"),
-                "duplicate_of": nothing,
-            }
-            if count:
-                writer.write_table(pa.table(columns, schema=schema), row_group_size=PARQUET_OPTIONS["row_group_size"])
+            _hold_count(one, bool(one.specs) or one.is_lookup)
+            for start in range(0, one.reading.ledger.num_rows, size):
+                rows = _final_rows(one, one.reading.ledger.slice(start, size), export_id, schema)
+                writer.write_table(rows, row_group_size=size)
+
+
+def _final_rows(one: ReadFile, ledger: pa.Table, export_id: str, schema: pa.Schema) -> pa.Table:
+    """Some of a file's ledger under the contract ROW_LEDGER."""
+    count = ledger.num_rows
+    outcome, reason = ledger.column("outcome"), ledger.column("reason")
+    if not one.specs and not one.is_lookup:
+        accepted = pc.equal(outcome, "accepted")
+        outcome = pc.if_else(accepted, "structural", outcome)
+        reason = pc.if_else(accepted, NOT_MAPPED, reason)
+    table = one.specs[0].table if one.specs else None
+    nothing = pa.nulls(count, pa.string())
+    columns = {
+        "source_file": pa.repeat(pa.scalar(one.file.sha256, pa.string()), count),
+        "source_record": ledger.column("source_record"),
+        "line": ledger.column("line"),
+        "file": pa.repeat(pa.scalar(one.file.name, pa.string()), count),
+        "export_id": pa.repeat(pa.scalar(export_id, pa.string()), count),
+        "canonical_table": pa.repeat(pa.scalar(table, pa.string()), count),
+        "outcome": outcome,
+        "reason": reason,
+        "column": nothing,
+        "value": ledger.column("value"),
+        "duplicate_of": nothing,
+    }
+    return pa.table(columns, schema=schema)
 
 
 def _hold_count(one: ReadFile, is_used: bool) -> None:
