@@ -8,13 +8,14 @@ import importlib.metadata
 import importlib.util
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sales_pipeline.errors import LakeLocked, SalesPipelineError
+from sales_pipeline.errors import EnvironmentProblem, LakeLocked, SalesPipelineError
 from sales_pipeline.lake.layout import Lake
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def configuration(settings: "Settings") -> list[Finding]:
     from sales_pipeline.domain.time import zone
 
     findings = [_tried("time zone", lambda: zone(settings.time_zone).key)]
+    if settings.engine.kind == "spark":
+        findings.append(_tried("Spark", partial(_spark, settings)))
     if not settings.exports.exists():
         return [
             *findings,
@@ -117,6 +120,22 @@ def configuration(settings: "Settings") -> list[Finding]:
         *findings,
         _tried("exports", lambda: f"{len(landed_exports(settings.exports))} export(s) in {settings.exports}"),
     ]
+
+
+def _spark(settings: "Settings") -> str:
+    """What the Spark engine would start, without starting it."""
+    from sales_pipeline.engines.java import choose_java, packaged_java
+
+    if importlib.util.find_spec("pyspark") is None:
+        raise EnvironmentProblem(
+            "the Spark engine needs pyspark", fix="install the extra: pip install 'sales-pipeline[spark]'"
+        )
+    told = f"pyspark {importlib.metadata.version('pyspark')}, master {settings.engine.master}"
+    if settings.engine.master.startswith("sc://"):
+        return told
+    with tempfile.TemporaryDirectory() as work:
+        java = choose_java(settings.engine.java_home, shutil.which("java"), packaged_java(), Path(work))
+    return f"{told}, Java {java.version} of {java.basis}"
 
 
 def examine_lake(lake: Lake) -> list[Finding]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 QUICK_START = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 """No second compiler and no threads for garbage: a third of the CPU time of a short session, the same results."""
 
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+"""What runs once over a few hundred rows is quicker interpreted than compiled; values are the same."""
+
 QUIET = [
     pytest.mark.spark,
     pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:ResourceWarning"),

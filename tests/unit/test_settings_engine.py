@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dagster_project.cli_options import settings_of
+from dagster_project.doctor import configuration
 from sales_pipeline.engines.spark import _with_token
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.settings import load_settings
@@ -90,3 +91,29 @@ def test_a_token_of_the_environment_is_used_and_not_shown(tmp_path: Path, monkey
     assert _with_token(settings.engine.master, token) == "sc://host:443/;user_id=me;token=s3cret"
     assert _with_token("sc://host:443", token) == "sc://host:443/;token=s3cret"
     assert _with_token("sc://host", None) == "sc://host"
+
+
+def test_doctor_tells_what_spark_would_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "engine: {kind: spark}\n")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    told = [finding for finding in configuration(load_settings(path)) if finding.message.startswith("Spark")]
+    assert [finding.level for finding in told] == ["error"]
+    assert "sales-pipeline[spark]" in told[0].message
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "4.1.4")
+    monkeypatch.setattr(
+        "sales_pipeline.engines.java.java_version", lambda home: 21 if home == Path("/opt/jdk") else None
+    )
+    local = load_settings(write(tmp_path, "engine: {kind: spark, java_home: /opt/jdk}\n"))
+    remote = load_settings(write(tmp_path, "engine: {kind: spark, master: 'sc://host:443'}\n"))
+    found = [
+        finding for settings in (local, remote) for finding in configuration(settings) if "Spark" in finding.message
+    ]
+    assert [(finding.level, finding.message) for finding in found] == [
+        ("ok", "Spark: pyspark 4.1.4, master local[2], Java 21 of JAVA_HOME"),
+        ("ok", "Spark: pyspark 4.1.4, master sc://host:443"),
+    ]
+
+
+def test_doctor_says_nothing_of_spark_where_it_is_not_chosen(tmp_path: Path) -> None:
+    assert not [finding for finding in configuration(load_settings(write(tmp_path))) if "Spark" in finding.message]

@@ -1,0 +1,156 @@
+"""Spark on empty tables and on batches: every model gives what DuckDB gives, joins by key, and shuffles once per key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from sales_pipeline.contracts.model import Column, Table
+from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.lake.tables import read_table
+from tests.support.plans import EmptyWorld, model_paths, parameters_of, tree_of
+from tests.support.spark import INTERPRETED, QUIET, spark_engine
+
+if TYPE_CHECKING:
+    from sales_pipeline.engines.spark import SparkEngine
+
+pytestmark = QUIET
+
+ONE_ROW = {"facts_of_opportunities", "staged_quotas", "current_facts", "deals"}
+"""Models that put a single row of figures beside every row: Spark broadcasts it."""
+RANGES = {
+    "removals": "an opportunity meets the full extracts after the last that shows it: there are as many as exports",
+    "spine": "an opportunity meets the as-ofs after its creation: the grid has some dozens, and the rows are the result",
+}
+ONE_KEY = {"timeline": "opportunity_id", "engagement": "opportunity_id", "state": "opportunity_id", "open_spans": "opportunity_id", "planned": "opportunity_id"}  # fmt: skip
+"""Models whose every join, window and group goes by one key: all their shuffles are by it, and each input is shuffled once at most."""
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine]:
+    """Joins are never broadcast by size, as with tables too large for it; what runs once is interpreted."""
+    conf = INTERPRETED | {"spark.sql.autoBroadcastJoinThreshold": "-1"}
+    with spark_engine(tmp_path_factory.mktemp("spark"), **conf) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def duck() -> Iterator[DuckDBEngine]:
+    with DuckDBEngine(threads=1) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def world(duck: DuckDBEngine, tmp_path_factory: pytest.TempPathFactory) -> EmptyWorld:
+    return EmptyWorld(duck, tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture(scope="module")
+def plans(spark: SparkEngine, world: EmptyWorld) -> dict[str, str]:
+    """Spark's plan of every model."""
+    found = {}
+    for name in [*model_paths(), "features"]:
+        tree = tree_of(name)
+        found[name] = spark.explain(tree, world.inputs(name), **parameters_of(tree))
+    return found
+
+
+def slow_joins(plan: str) -> set[str]:
+    return set(re.findall(r"CartesianProduct|BroadcastNestedLoopJoin", plan))
+
+
+def shuffles(plan: str) -> list[str]:
+    """The keys of the shuffles of a plan, without the numbers Spark gives to columns."""
+    return [re.sub(r"#\d+L?", "", keys) for keys in re.findall(r"Exchange hashpartitioning\((.*?), \d+\)", plan)]
+
+
+def test_no_model_is_a_cartesian_product_or_a_nested_loop_but_those_named(plans: dict[str, str]) -> None:
+    assert {name for name, plan in plans.items() if slow_joins(plan)} == ONE_ROW | set(RANGES)
+
+
+def test_a_cross_join_put_into_a_model_is_found(spark: SparkEngine, world: EmptyWorld, plans: dict[str, str]) -> None:
+    tree = tree_of("engagement").copy()
+    planted = "(SELECT activity_id AS planted_id FROM activities) AS planted"
+    next(iter(tree.find_all(exp.Select))).join(planted, join_type="cross", copy=False, dialect="duckdb")
+    assert slow_joins(plans["engagement"]) == set()
+    assert slow_joins(spark.explain(tree, world.inputs("engagement"), **parameters_of(tree))) != set()
+
+
+@pytest.mark.parametrize("name", ONE_KEY)
+def test_a_model_of_one_key_shuffles_each_input_once(name: str, plans: dict[str, str]) -> None:
+    found = shuffles(plans[name])
+    assert {keys.split(",")[0].strip() for keys in found} == {ONE_KEY[name]}
+    assert len(found) <= plans[name].count("FileScan parquet")
+
+
+def test_a_second_key_is_seen(spark: SparkEngine, world: EmptyWorld) -> None:
+    tree = sqlglot.parse_one(
+        "SELECT kind, COUNT(*) AS n FROM (SELECT opportunity_id, kind FROM activities GROUP BY opportunity_id, kind HAVING COUNT(*) > 1) AS a GROUP BY kind",
+        read="duckdb",
+    )
+    assert isinstance(tree, exp.Query)
+    found = shuffles(spark.explain(tree, {"activities": world.table("activities")}))
+    assert {keys.split(",")[0].strip() for keys in found} == {"opportunity_id", "kind"}
+
+
+@pytest.mark.parametrize("name", [*model_paths(), "features"])
+def test_a_model_over_empty_tables_gives_the_same_on_both(
+    name: str, spark: SparkEngine, duck: DuckDBEngine, world: EmptyWorld
+) -> None:
+    tree = tree_of(name)
+    one, other = (engine.query(tree, world.inputs(name), parameters=parameters_of(tree)) for engine in (duck, spark))
+    assert other.column_names == one.column_names
+    assert other.to_pylist() == one.to_pylist()
+
+
+SCORES = Table(
+    "scores", "one row per key and instant", ("key", "at"),
+    (
+        Column("key", "string", "key", required=True), Column("at", "timestamp", "instant", required=True), Column("amount", "amount", "amount", null_means="none"),
+        Column("value", "float64", "value", null_means="none", decimals=6),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [0, 1, 501])
+def test_a_function_over_batches_gives_the_same_bytes_on_both(
+    rows: int, spark: SparkEngine, duck: DuckDBEngine, tmp_path: Path
+) -> None:
+    def scored(batch: pa.Table, weights: dict[str, float]) -> pa.Table:
+        value = pc.add(pc.multiply(batch.column("x"), weights["x"]), weights["bias"])
+        return batch.select(["key", "at", "amount"]).append_column("value", value)
+
+    numbers = [(n * 7919) % max(rows, 1) for n in range(rows)]
+    instants = pa.array([n * 1_000_003 for n in numbers], pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    source: Any = pa.table(
+        {
+            "key": pa.array([f"Größe {n % 50}" if n % 3 else "日本" for n in numbers], pa.string()),
+            "at": instants,
+            "amount": pa.array([None if n % 5 == 0 else n for n in numbers], pa.decimal128(18, 2)),
+            "x": pa.array([None if n % 11 == 0 else n / 7 for n in numbers], pa.float64()),
+        }
+    )
+    pq.write_table(source, tmp_path / "in.parquet", row_group_size=100)
+    weights = {"x": 0.3, "bias": -1.0}
+    one, other = (
+        engine.apply_batches(
+            tmp_path / "in.parquet", scored, weights, tmp_path / f"{number}.parquet", SCORES, batch_rows=64
+        )
+        for number, engine in enumerate((duck, spark))
+    )
+    assert (one.rows, one.sha256) == (rows, other.sha256)
+    assert read_table(other).schema.equals(read_table(one).schema)
+
+
+def test_a_session_leaves_nothing_between_steps(spark: SparkEngine) -> None:
+    left = sorted(path.name for path in spark._work.iterdir())
+    assert set(left) <= {"inputs", "warehouse"}
