@@ -58,6 +58,7 @@ def deliver_run(
         is_dry_run=dry_run,
         accepts_moves=accept_moves,
         known_owners=active_owners(lake, run),
+        keep_kits=params.keep_kits,
     )
     return _report(done, params, output)
 
@@ -86,7 +87,8 @@ def roll_back_delivery(
     lake = Lake(settings.lake)
     place = target if target is not None else _where_delivered(lake, run)
     params = target_params(settings, place)
-    done = roll_back(lake, run, place, None if dry_run else open_channel(params.channel), is_dry_run=dry_run)
+    channel = None if dry_run else open_channel(params.channel)
+    done = roll_back(lake, run, place, channel, is_dry_run=dry_run, keep_kits=params.keep_kits)
     return _report(done, params, output)
 
 
@@ -107,7 +109,15 @@ def take_results(
             "say what became of the kit", expected="result files, --all-taken, or --discard", found="none or too many"
         )
     params = target_params(settings, target)
-    done = take(Lake(settings.lake), target, files, delivery_id=delivery_id, all_taken=all_taken, is_discarded=discard)
+    done = take(
+        Lake(settings.lake),
+        target,
+        files,
+        delivery_id=delivery_id,
+        all_taken=all_taken,
+        is_discarded=discard,
+        keep_kits=params.keep_kits,
+    )
     return _report(done, params, None)
 
 

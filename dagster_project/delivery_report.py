@@ -128,6 +128,8 @@ def status_row(target: str, status: "KitStatus") -> dict[str, Any]:
     state = "discarded" if status.is_discarded else "done" if status.is_settled else "waits for answers"
     if status.is_rollback_of is not None:
         state = f"{state}, rollback of {status.is_rollback_of}"
+    if status.is_dropped:
+        state = f"{state}; its kit was dropped"
     return {
         "target": target,
         "delivery_id": status.delivery_id,

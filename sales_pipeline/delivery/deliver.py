@@ -15,9 +15,10 @@ from sales_pipeline.delivery.channels.base import Channel
 from sales_pipeline.delivery.journal import PUBLISHED, Journal
 from sales_pipeline.delivery.kits.build import build_kit, build_rollback
 from sales_pipeline.delivery.kits.facts import Kit, ObjectFacts, read_kit
-from sales_pipeline.delivery.params import MoveLimit
+from sales_pipeline.delivery.params import KEEP_KITS, MoveLimit
 from sales_pipeline.delivery.parcel import Parcel
 from sales_pipeline.delivery.results.read import read_results
+from sales_pipeline.delivery.retention import drop_old_kits
 from sales_pipeline.delivery.state.sent import answers_by_record
 from sales_pipeline.delivery.state.settle import confirm_all, delivery_status, discard, hand_over, settle
 from sales_pipeline.delivery.state.store import KitStatus, kits_folder, read_state, target_folder
@@ -60,6 +61,7 @@ def deliver(
     is_dry_run: bool = False,
     accepts_moves: bool = False,
     known_owners: Set[str] | None = None,
+    keep_kits: int = KEEP_KITS,
 ) -> Delivered:
     """Deliver a published run to a target.
 
@@ -73,6 +75,8 @@ def deliver(
         Deliver although more moves than `moves` allows.
     known_owners
         Owners the target would take, by the ids of the published tables; None where nobody says.
+    keep_kits
+        Settled kits that stay once this delivery is settled.
 
     A delivery that was cut short is finished first. Raises DeliveryUnderWay when another delivery to the target goes on, ConfigurationError
     for a run older than one delivered before, DeliveryBlocked when too much moves, DeliveryFailed when the target cannot be reached or refuses the
@@ -100,10 +104,18 @@ def deliver(
             return Delivered(target, kit, "nothing_to_deliver")
         if kit.over_limit and not accepts_moves:
             raise _too_much(kit, spec, moves)
-        return _send(lake, target, kit, channel)
+        return _tidied(lake, _send(lake, target, kit, channel), keep_kits)
 
 
-def roll_back(lake: Lake, run: str, target: str, channel: Channel | None, *, is_dry_run: bool = False) -> Delivered:
+def roll_back(
+    lake: Lake,
+    run: str,
+    target: str,
+    channel: Channel | None,
+    *,
+    is_dry_run: bool = False,
+    keep_kits: int = KEEP_KITS,
+) -> Delivered:
     """Give a target back the values it had before a run (or the delivery of that id) was delivered.
 
     Only the newest delivery that was not rolled back can be: what came later rests on it. Raises ConfigurationError where that is another
@@ -123,7 +135,7 @@ def roll_back(lake: Lake, run: str, target: str, channel: Channel | None, *, is_
         kit = build_rollback(lake, target, kit_folder(lake, target, status.delivery_id))
         if is_dry_run:
             return Delivered(target, kit, "dry_run")
-        return _send(lake, target, kit, channel)
+        return _tidied(lake, _send(lake, target, kit, channel), keep_kits)
 
 
 def take_results(
@@ -134,6 +146,7 @@ def take_results(
     delivery_id: str | None = None,
     all_taken: bool = False,
     is_discarded: bool = False,
+    keep_kits: int = KEEP_KITS,
 ) -> Delivered:
     """Take in what a CRM answered to a kit a person imported: its result files, or the word that all or none of it went in.
 
@@ -149,7 +162,8 @@ def take_results(
             status = settle(lake, target, kit.folder, read_results(path, kit.parcel))
         if all_taken:
             status = confirm_all(lake, target, kit.folder)
-        return Delivered(target, kit, "settled" if status.is_settled else "handed_over", status)
+        done = Delivered(target, kit, "settled" if status.is_settled else "handed_over", status)
+        return _tidied(lake, done, keep_kits)
 
 
 def refusals(lake: Lake, target: str) -> list[dict[str, str | None]]:
@@ -189,6 +203,15 @@ def publications(lake: Lake, target: str) -> list[tuple[str, dict[str, Any]]]:
 def kit_folder(lake: Lake, target: str, delivery_id: str) -> Path:
     """A kit by its id; ConfigurationError when there is none."""
     folder = kits_folder(lake, target) / delivery_id
+    known = read_state(lake, target).kit(delivery_id)
+    if known is not None and known.is_dropped:
+        raise ConfigurationError(
+            "the kit of this delivery was dropped, so nothing can be done with it any more",
+            expected="one of the newest deliveries",
+            found=f"{delivery_id}, as of {known.as_of}",
+            where=str(folder.parent),
+            fix="raise `keep_kits` of the target to keep more of them from now on",
+        )
     if not folder.is_dir():
         raise ConfigurationError(
             "there is no such delivery",
@@ -211,6 +234,15 @@ def _send(lake: Lake, target: str, kit: Kit, channel: Channel | None) -> Deliver
     results = channel.send(kit.parcel, journal_of(lake, target, kit.parcel.delivery_id))
     status = settle(lake, target, kit.folder, results)
     return Delivered(target, kit, "settled" if status.is_settled else "handed_over", status)
+
+
+def _tidied(lake: Lake, done: Delivered, keep_kits: int) -> Delivered:
+    """Drop old kits once a delivery is settled: not this one, nor the one a rollback would take back."""
+    if done.ended == "settled":
+        standing = _that_went_in(delivery_status(lake, done.target))
+        newest = max(standing, key=lambda one: one.order).delivery_id if standing else done.kit.parcel.delivery_id
+        drop_old_kits(lake, done.target, keep_kits, {newest, done.kit.parcel.delivery_id})
+    return done
 
 
 def _finish_what_was_cut_short(lake: Lake, target: str, channel: Channel) -> None:
@@ -239,9 +271,13 @@ def _standing(statuses: Sequence[KitStatus]) -> list[KitStatus]:
     ]
 
 
+def _that_went_in(statuses: Sequence[KitStatus]) -> list[KitStatus]:
+    """Deliveries that can be rolled back, one after the other; one of which nothing was taken is not in the way."""
+    return [one for one in _standing(statuses) if one.succeeded or not one.is_settled]
+
+
 def _newest_standing(statuses: Sequence[KitStatus], target: str) -> KitStatus:
-    """The delivery that can be rolled back; one of which nothing was taken is not in the way."""
-    standing = [one for one in _standing(statuses) if one.succeeded or not one.is_settled]
+    standing = _that_went_in(statuses)
     if not standing:
         raise ConfigurationError("nothing of this target can be rolled back", found="no delivery", where=target)
     return max(standing, key=lambda one: one.order)

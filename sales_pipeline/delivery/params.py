@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+KEEP_KITS = 60
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,6 +109,9 @@ class TargetParams(_Frozen):
         relative paths are relative to the configuration.
     channel
         How it gets there.
+    keep_kits
+        Settled deliveries whose kits, journals and answers stay; of older ones a line stays in the status. What waits for answers stays anyway, and
+        so does the newest delivery that can be rolled back.
     scheduled
         Whether the daily delivery in Dagster includes it.
     """
@@ -116,6 +121,7 @@ class TargetParams(_Frozen):
     channel: ChannelParams = KitChannel()
     scheduled: bool = False
     moves: MoveLimit = MoveLimit()
+    keep_kits: int = Field(default=KEEP_KITS, ge=1)
 
 
 class DeliveryParams(_Frozen):

@@ -176,6 +176,23 @@ def test_a_kit_thrown_away_comes_again(lake: Lake) -> None:
     assert send(lake, run(lake), None).kit.rows == 4
 
 
+def test_a_run_whose_rows_were_all_refused_or_rolled_back_is_sent_again(lake: Lake) -> None:
+    target = Target(refuses=tuple("abcd"))
+    send(lake, run(lake), target)
+    target.refuses = ()
+    send(lake, run(lake), target)
+    roll_back(lake, "run-1", "crm", target)
+    send(lake, run(lake), target)
+    assert target.sent == [["a", "b", "c", "d"]] * 4
+    assert [one.succeeded for one in delivery_status(lake, "crm")] == [0, 4, 4, 4]
+
+
+def test_a_delivery_of_which_nothing_was_taken_is_not_in_the_way_of_a_rollback(lake: Lake) -> None:
+    send(lake, run(lake, 1), Target())
+    send(lake, run(lake, 2, 0.6), Target(refuses=tuple("abcd")))
+    assert roll_back(lake, "run-1", "crm", Target()).ended == "settled"
+
+
 def test_a_follow_up_of_an_owner_the_target_does_not_take_stays_out(lake: Lake) -> None:
     spec = mapping(objects=[tasks(owner="owner")])
     published = publish_rows(lake, "run-1", [scored_row("a")], [follow_up("q-1", "a")])

@@ -77,7 +77,7 @@ def build_kit(
         "known_owners": None if known_owners is None else digest_of(sorted(known_owners)),
     }
     mapping = spec.model_dump(mode="json")
-    digest = digest_of("kit", target, mapping, run.run_id, state.state_id, options, code_digest())
+    digest = digest_of("kit", target, mapping, run.run_id, state.state_id, state.settled, options, code_digest())
     identity = Identity(
         delivery_id=f"kit-{digest}",
         target=target,
@@ -121,7 +121,7 @@ def build_rollback(lake: Lake, target: str, folder: Path) -> Kit:
             where=kit.parcel.delivery_id,
             fix="read the target's results first, or confirm that the kit was imported",
         )
-    digest = digest_of("rollback", target, kit.parcel.delivery_id, state.state_id, code_digest())
+    digest = digest_of("rollback", target, kit.parcel.delivery_id, state.state_id, state.settled, code_digest())
     identity = Identity(
         delivery_id=f"rollback-{digest}",
         target=target,

@@ -51,7 +51,8 @@ class KitStatus:
     """What is known of one kit that was handed over: rows by outcome.
 
     `order` numbers the hand-overs of a target; `unknown` rows have no answer yet. `is_discarded`: somebody threw the kit away before it was
-    imported. `deleted` rows were refused because somebody had deleted the record in the target.
+    imported. `deleted` rows were refused because somebody had deleted the record in the target. `is_dropped`:
+    its folder is gone (`retention`), and the answers to it are forgotten.
     """
 
     delivery_id: str
@@ -66,6 +67,7 @@ class KitStatus:
     unknown: int = 0
     is_discarded: bool = False
     is_rollback_of: str | None = None
+    is_dropped: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -105,6 +107,11 @@ class DeliveredState:
         """The same a column at a time, for large objects."""
         known = self.objects.get(object_name)
         return HeldRows(None if known is None else _verified(self.folder / known[0]))
+
+    @property
+    def settled(self) -> int:
+        """How many kits came to their end. It goes into a kit's id: rows that come again are another delivery."""
+        return sum(kit.is_settled for kit in self.kits)
 
     def deleted(self, object_name: str) -> pa.Array:
         """Keys of an object's records that somebody deleted in the target, and that are therefore not made again; they are not held."""
@@ -177,7 +184,10 @@ def replace_state(
     objects = {**state.objects, **{name: _write_held(state.folder, table) for name, table in held.items()}}
     objects = {name: (file, digest) for name, (file, digest) in sorted(objects.items()) if digest}
     named = {**state.results, **{name: _write(state.folder, table) for name, table in results.items()}}
-    new = DeliveredState(state.folder, objects, named, tuple(kits))
+    known = tuple(kits)
+    dropped = {kit.delivery_id for kit in known if kit.is_dropped}
+    named = {delivery_id: file for delivery_id, file in named.items() if delivery_id not in dropped}
+    new = DeliveredState(state.folder, objects, named, known)
     entries = {
         "objects": {name: list(pair) for name, pair in new.objects.items()},
         "results": dict(new.results),
