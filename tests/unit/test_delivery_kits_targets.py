@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -24,6 +25,7 @@ KEPT_BY_PEOPLE = {
     "probability", "deal probability", "forecastcategory", "forecastcategoryname", "amount", "stagename", "deal stage", "closedate",
     "close date", "est. revenue", "est. close date", "value", "expected_revenue", "date_deadline",
 }  # fmt: skip
+METADATA = "{http://soap.sforce.com/2006/04/metadata}"
 GUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
@@ -141,8 +143,25 @@ def test_salesforce_gets_mappings_and_the_fields_to_create(tmp_path: Path) -> No
     assert "<members>Activity.Follow_Up_Key__c</members>" in text(kit, "metadata/package.xml")
 
 
+def test_salesforce_gets_permission_sets_as_a_package_of_their_own(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    kit = kit_of(lake, run_of(lake, "salesforce"), load_target("salesforce"))
+    package = ElementTree.fromstring(text(kit, "metadata_permissions/package.xml"))
+    names = [member.text for member in package.iter(f"{METADATA}members")]
+    assert names == ["Sales_Pipeline_Delivery", "Sales_Pipeline_Reader"]
+    fields = ElementTree.fromstring(text(kit, "metadata/package.xml")).iter(f"{METADATA}members")
+    made = {str(field.text).replace("Activity.", "Task.") for field in fields}
+    for name, may_edit in zip(names, ("true", "false"), strict=True):
+        document = ElementTree.fromstring(text(kit, f"metadata_permissions/permissionsets/{name}.permissionset"))
+        assert document.tag == f"{METADATA}PermissionSet"
+        assert len(document.findtext(f"{METADATA}label") or "") in range(1, 81)
+        given = [[child.text for child in one] for one in document.iter(f"{METADATA}fieldPermissions")]
+        assert {field for _, field, _ in given} == made
+        assert {(edit, read) for edit, _, read in given} == {(may_edit, "true")}
+
+
 def test_long_texts_numbers_and_flags_have_their_own_field_types() -> None:
-    from sales_pipeline.delivery.kits.salesforce_fields import salesforce_fields
+    from sales_pipeline.delivery.kits.salesforce_fields import salesforce_fields, salesforce_permissions
 
     fields = [
         {"field": "Long__c", "column": "reason_up", "length": 1000, "label": "A < B"},
@@ -160,7 +179,7 @@ def test_long_texts_numbers_and_flags_have_their_own_field_types() -> None:
     assert "<type>Checkbox</type>" in xml
     assert "Standard" not in xml
     nothing = TargetSpec.model_validate({"name": "x", "title": "X", "objects": [item | {"fields": fields[3:]}]})
-    assert salesforce_fields(nothing) == {}
+    assert salesforce_fields(nothing) == salesforce_permissions(nothing) == {}
 
 
 @pytest.mark.parametrize("name", ["salesforce", "dynamics", "tryton"])

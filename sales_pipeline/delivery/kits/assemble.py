@@ -25,7 +25,7 @@ from sales_pipeline.delivery.kits.last_check import check_parts
 from sales_pipeline.delivery.kits.refusals import guarded
 from sales_pipeline.delivery.kits.review import Review
 from sales_pipeline.delivery.kits.rows import Judged
-from sales_pipeline.delivery.kits.salesforce_fields import salesforce_fields
+from sales_pipeline.delivery.kits.salesforce_fields import salesforce_fields, salesforce_permissions
 from sales_pipeline.delivery.kits.variants import write_parts
 from sales_pipeline.delivery.parcel import MANIFEST, Parcel, Part, parcel_entries
 from sales_pipeline.delivery.targets.spec import FieldSpec, FileFormat, ObjectSpec, TargetSpec
@@ -71,9 +71,11 @@ def write_kit(folder: Path, spec: TargetSpec, identity: Identity, judged: Iterat
     if spec.has_sdl:
         for part in parts:
             (folder / part.name).with_suffix(".sdl").write_text(sdl(part), encoding="utf-8")
-        for name, data in salesforce_fields(spec).items():
-            (folder / "metadata" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "metadata" / name).write_bytes(data)
+        packages = {"metadata": salesforce_fields(spec), "metadata_permissions": salesforce_permissions(spec)}
+        for package, files in packages.items():
+            for name, data in files.items():
+                (folder / package / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / package / name).write_bytes(data)
     left_out = pa.concat_tables([arrow_schema(NOT_DELIVERED).empty_table(), *refused]).combine_chunks()
     pq.write_table(left_out, folder / "rows" / "not_delivered.parquet", **PARQUET_OPTIONS)
     (folder / "not_delivered.csv").write_bytes(csv_bytes(guarded(left_out), NOT_DELIVERED))
