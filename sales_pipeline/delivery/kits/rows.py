@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sales_pipeline.delivery.kits.cells import Cells, Mask, at, cells, packed, unpacked
-from sales_pipeline.delivery.kits.facts import Move, ObjectFacts
+from sales_pipeline.delivery.kits.facts import ObjectFacts
+from sales_pipeline.delivery.kits.moves import drifted, moved
 from sales_pipeline.delivery.kits.refusals import Refusals, named, refuse_keys, refuse_owners, refuse_values
 from sales_pipeline.delivery.kits.source import SourceRows, published_table
 from sales_pipeline.delivery.params import MoveLimit
@@ -26,7 +27,6 @@ from sales_pipeline.delivery.state.store import HELD, HeldRows, in_key_order
 from sales_pipeline.delivery.targets.spec import FieldSpec, ObjectSpec, TargetSpec
 
 NEW, PREVIOUS = "new.", "previous."
-_LISTED_MOVES = 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def judge(
         if kept.any():
             uncleared[field.field] = kept
         if field.is_compared and (not field.is_sent_once or field.field in spec.withdrawn):
-            is_changed |= _differs(now, was) & ~_drifted(now, was, field)
+            is_changed |= _differs(now, was) & ~drifted(now, was, field)
     for name, kept in uncleared.items():
         uncleared[name] = kept & refusals.is_open
     if uncleared and (rows := np.flatnonzero(np.logical_or.reduce(list(uncleared.values())))).size:
@@ -103,7 +103,7 @@ def judge(
     leaving, gone = _leaving(held, keys.text, spec)
     table = published_table(spec.source).name
     known = is_open & is_known
-    moved, largest = _moved(spec, after, before, keys.text, known, is_changed, moves)
+    rows_moved, largest = moved(spec, after, before, keys.text, known, is_changed, moves)
     total = int(known.sum())
     facts = ObjectFacts(
         name=spec.name,
@@ -116,8 +116,8 @@ def judge(
         not_delivered=int((~is_open).sum()),
         cannot_clear=cannot_clear,
         known=total,
-        moved=moved,
-        is_over_limit=total >= moves.min_rows and moved > moves.max_share * total,
+        moved=rows_moved,
+        is_over_limit=total >= moves.min_rows and rows_moved > moves.max_share * total,
         cleared=int(is_cleared.sum()),
         moves=largest,
     )
@@ -238,62 +238,10 @@ def _ids(held: HeldRows, place: pa.Array, spec: ObjectSpec) -> pa.Array:
     return pa.nulls(len(place), pa.string()) if spec.updates_by is None else held.column("remote_id").take(place)
 
 
-def _moved(
-    spec: ObjectSpec,
-    after: dict[str, pa.Array],
-    before: dict[str, pa.Array],
-    keys: pa.Array,
-    known: Mask,
-    is_changed: Mask,
-    limit: MoveLimit,
-) -> tuple[int, tuple[Move, ...]]:
-    """Known rows that moved by the limit, and the largest moves. Without a main figure every change is a move."""
-    if spec.moves is None:
-        return int((known & is_changed).sum()), ()
-    new, old = _numbers(unpacked(after[spec.moves])), _numbers(unpacked(before[spec.moves]))
-    size = np.where(known, np.abs(new - old), np.nan)
-    went = known & np.isnan(new) & ~np.isnan(old)
-    moved = int((np.nan_to_num(size) >= limit.at_least - 1e-9).sum() + went.sum())
-    candidates = np.flatnonzero(np.nan_to_num(size) > 0)
-    if len(candidates) > _LISTED_MOVES:
-        bound = np.partition(size[candidates], -_LISTED_MOVES)[-_LISTED_MOVES]
-        candidates = candidates[size[candidates] >= bound]
-    named_keys = keys.take(pa.array(candidates)).to_pylist()
-    listed = sorted(
-        (Move(key, float(old[row]), float(new[row])) for key, row in zip(named_keys, candidates, strict=True)),
-        key=lambda move: (-round(abs(move.new - move.previous), 9), move.key),
-    )
-    return moved, tuple(listed[:_LISTED_MOVES])
-
-
-def _numbers(texts: pa.Array) -> npt.NDArray[np.float64]:
-    """Texts of a figure as numbers; NaN where there is none, or none that is a number."""
-    is_number = pc.match_substring_regex(texts, r"^-?[0-9]+(\.[0-9]+)?$")
-    return np.asarray(
-        pc.if_else(is_number, texts, pa.scalar(None, pa.string())).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    )
-
-
 def _differs(left: pa.Array, right: pa.Array) -> Mask:
     same = pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False)
     both_none = ~_valid(left) & ~_valid(right)
     return np.asarray(~(same | both_none))
-
-
-def _drifted(now: pa.Array, was: pa.Array, field: FieldSpec) -> Mask:
-    """Rows whose value differs from what was delivered by no more than the field's drift; never where one of the two has none."""
-    if not field.drift and not field.drift_share:
-        return np.zeros(len(now), dtype=bool)
-    new, old = (_days(texts) if field.notation == "date" else _numbers(texts) for texts in (now, was))
-    most = np.maximum(field.drift, field.drift_share * np.abs(old))
-    return np.asarray(np.abs(new - old) <= most + 1e-9)
-
-
-def _days(texts: pa.Array) -> npt.NDArray[np.float64]:
-    """Days as numbers, NaN where there is none: `1970-01-02` is 1."""
-    is_day = pc.match_substring_regex(texts, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
-    days = pc.if_else(is_day, texts, pa.scalar(None, pa.string())).cast(pa.date32()).cast(pa.int32()).cast(pa.float64())
-    return np.asarray(days.to_numpy(zero_copy_only=False))
 
 
 def _equal(texts: pa.Array, value: str) -> Mask:
