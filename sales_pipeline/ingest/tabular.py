@@ -8,6 +8,7 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -144,7 +145,7 @@ def read_parquet(path: Path, *, label: str, folder: Path) -> FileReading:
     fields = [field for field in source.schema_arrow if not pa.types.is_nested(field.type)]
     nested = [field.name for field in source.schema_arrow if pa.types.is_nested(field.type)]
     count = source.metadata.num_rows
-    numbers = pa.array(range(1, count + 1), pa.int64())
+    numbers = pa.array(np.arange(1, count + 1, dtype=np.int64))
     facts = {"lane": "parquet", "records": count, "accepted": count, "nested_columns_left_out": nested}
     header = tuple(field.name for field in fields)
     if not count or not fields:
