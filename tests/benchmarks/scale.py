@@ -97,6 +97,13 @@ def counted_cpu(lines: list[Line]) -> float:
     return sum(line.work for line in lines if line.stage in COUNTED)
 
 
+def growth(small: list[Line], large: list[Line]) -> dict[str, float]:
+    """Per stage the exponent of growth of its CPU between two sizes: 1 is linear."""
+    before = {line.stage: line for line in small}
+    times = math.log(large[0].size / small[0].size)
+    return {line.stage: math.log(line.work / before[line.stage].work) / times for line in large if line.stage in before}
+
+
 def summary(sizes: dict[int, list[Line]]) -> None:
     """Ratios to the floor and exponents of growth."""
     for size, lines in sizes.items():
@@ -109,10 +116,8 @@ def summary(sizes: dict[int, list[Line]]) -> None:
             print(f"    {' + '.join(COUNTED)}: {counted_cpu(lines) / floor:.2f} x the floor (target 2.5 at 1,000,000)")
     for small, large in zip(list(sizes), list(sizes)[1:], strict=False):
         print(f"\nexponent of growth in CPU from {small:,} to {large:,} (1 is linear)")
-        for line in sizes[large]:
-            before = next((other for other in sizes[small] if other.stage == line.stage), None)
-            if before is not None and before.work > 0:
-                print(f"    {line.stage:<18}{math.log(line.work / before.work) / math.log(large / small):>7.2f}")
+        for stage, exponent in growth(sizes[small], sizes[large]).items():
+            print(f"    {stage:<18}{exponent:>7.2f}")
 
 
 def main() -> None:
@@ -130,7 +135,8 @@ def main() -> None:
     given = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    print(f"{os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
+    machine = f"{os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start"
+    print(machine)
     heads = ("wall s", "CPU s", "start", "ledger", "work", "peak MB")
     print(f"{'opportunities':>12}  {'stage':<17}" + "".join(f"{head:>9}" for head in heads))
     peers = {"pandas": sys.executable} if given.peers or given.polars_python else {}
@@ -147,7 +153,8 @@ def main() -> None:
                 shutil.rmtree(folder)
     summary(found)
     if given.json:
-        given.json.write_text(json.dumps([asdict(line) for lines in found.values() for line in lines], indent=1))
+        measured_lines = [asdict(line) for lines in found.values() for line in lines]
+        given.json.write_text(json.dumps({"machine": machine, "lines": measured_lines}, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
