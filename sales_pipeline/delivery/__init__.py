@@ -1,1 +1,1 @@
-"""Apply: audit and publish: the files of a run, the one act that makes them visible, the quarantine for repair."""
+"""Apply: the files of a run, the one act that makes them visible, and their way to CRMs and databases and back (`deliver`)."""

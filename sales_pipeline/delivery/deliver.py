@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from sales_pipeline.delivery.channels.base import Channel
 from sales_pipeline.delivery.journal import PUBLISHED, Journal
+from sales_pipeline.delivery.kit import Kit, ObjectFacts, read_kit
 from sales_pipeline.delivery.kits.build import build_kit, build_rollback
-from sales_pipeline.delivery.kits.facts import Kit, ObjectFacts, read_kit
 from sales_pipeline.delivery.params import KEEP_KITS, MoveLimit
 from sales_pipeline.delivery.parcel import Parcel
 from sales_pipeline.delivery.results.read import read_results

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Set
 from dataclasses import replace
 from pathlib import Path
 
-from sales_pipeline.delivery.kits.facts import read_kit
+from sales_pipeline.delivery.kit import read_kit
 from sales_pipeline.delivery.parcel import MANIFEST
 from sales_pipeline.delivery.state.store import KitStatus, kits_folder, read_state, replace_state, target_folder
 from sales_pipeline.lake.durable import disk_problems, fsync_directory

@@ -26,8 +26,8 @@ from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import prepare
 from sales_pipeline.delivery.channels.tryton import TrytonImport
 from sales_pipeline.delivery.journal import Journal
+from sales_pipeline.delivery.kit import Kit
 from sales_pipeline.delivery.kits.build import build_kit
-from sales_pipeline.delivery.kits.facts import Kit
 from sales_pipeline.delivery.params import MoveLimit, TrytonChannel
 from sales_pipeline.delivery.parcel import Parcel, read_parcel
 from sales_pipeline.delivery.targets.spec import load_target

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sales_pipeline.delivery.channels.base import results_table
+from sales_pipeline.delivery.kit import Kit
 from sales_pipeline.delivery.kits.build import build_rollback
-from sales_pipeline.delivery.kits.facts import Kit
 from sales_pipeline.delivery.results.sent import sent_keys
+from sales_pipeline.delivery.results.tables import results_table
 from sales_pipeline.delivery.state.settle import confirm_all, settle
 from sales_pipeline.delivery.state.store import read_state
 from sales_pipeline.delivery.targets.spec import TargetSpec

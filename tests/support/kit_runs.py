@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, SCORED_OPPORTUNITIES
+from sales_pipeline.delivery.kit import Kit
 from sales_pipeline.delivery.kits.build import build_kit
-from sales_pipeline.delivery.kits.facts import Kit
 from sales_pipeline.delivery.params import MoveLimit
 from sales_pipeline.delivery.targets.spec import TargetSpec
 from sales_pipeline.domain.identifiers import to_sfid18

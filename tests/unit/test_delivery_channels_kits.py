@@ -7,17 +7,17 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from sales_pipeline.delivery.channels.base import results_table
 from sales_pipeline.delivery.channels.folder import Folder
 from sales_pipeline.delivery.channels.object_store import ObjectStore
 from sales_pipeline.delivery.channels.salesforce import Salesforce
 from sales_pipeline.delivery.deliver import refusals
 from sales_pipeline.delivery.journal import Journal
+from sales_pipeline.delivery.kit import Kit
 from sales_pipeline.delivery.kits.build import build_rollback
-from sales_pipeline.delivery.kits.facts import Kit
 from sales_pipeline.delivery.params import FolderChannel, ObjectStoreChannel, SalesforceChannel
 from sales_pipeline.delivery.results.read import read_results
 from sales_pipeline.delivery.results.sent import sent_keys
+from sales_pipeline.delivery.results.tables import results_table
 from sales_pipeline.delivery.state.settle import KitStatus, confirm_all, hand_over, settle
 from sales_pipeline.delivery.state.store import read_state
 from sales_pipeline.delivery.targets.spec import load_target

@@ -6,12 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sales_pipeline.delivery.channels.base import Channel, results_table
+from sales_pipeline.delivery.channels.base import Channel
 from sales_pipeline.delivery.deliver import Delivered, deliver, refusals, roll_back, take_results
 from sales_pipeline.delivery.journal import Journal
 from sales_pipeline.delivery.params import MoveLimit
 from sales_pipeline.delivery.parcel import Parcel
 from sales_pipeline.delivery.results.sent import sent_keys
+from sales_pipeline.delivery.results.tables import results_table
 from sales_pipeline.delivery.state.settle import delivery_status
 from sales_pipeline.delivery.state.store import target_folder
 from sales_pipeline.errors import ConfigurationError, DeliveryBlocked, DeliveryFailed, DeliveryUnderWay

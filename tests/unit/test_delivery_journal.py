@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from sales_pipeline.delivery.channels.base import results_table
 from sales_pipeline.delivery.journal import Journal
 from sales_pipeline.delivery.parcel import Part
+from sales_pipeline.delivery.results.tables import results_table
 
 PART = Part("scores.csv", "scores", "deal", "update", "id", ("id",), 2, 10, "0" * 64)
 

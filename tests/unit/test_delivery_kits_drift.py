@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sales_pipeline.delivery.kits.facts import ObjectFacts
+from sales_pipeline.delivery.kit import ObjectFacts
 from sales_pipeline.delivery.state.settle import confirm_all
 from sales_pipeline.delivery.targets.spec import FieldSpec
 from sales_pipeline.lake.layout import Lake

@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sales_pipeline.delivery.channels.base import results_table
+from sales_pipeline.delivery.kit import Kit
 from sales_pipeline.delivery.kits.build import build_rollback
-from sales_pipeline.delivery.kits.facts import Kit
+from sales_pipeline.delivery.results.tables import results_table
 from sales_pipeline.delivery.state import store
 from sales_pipeline.delivery.state.settle import confirm_all, delivery_status, discard, hand_over, settle
 from sales_pipeline.delivery.state.store import read_state

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from sales_pipeline.contracts.delivery import CHANGES
-from sales_pipeline.delivery.kits.facts import Kit
+from sales_pipeline.delivery.kit import Kit
 from sales_pipeline.delivery.kits.last_check import read_part
 from sales_pipeline.delivery.state.settle import confirm_all
 from sales_pipeline.delivery.targets.spec import TargetSpec, built_in_targets, load_target

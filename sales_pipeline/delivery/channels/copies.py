@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from sales_pipeline.delivery.channels.base import joined, results_table
 from sales_pipeline.delivery.journal import Journal
 from sales_pipeline.delivery.parcel import MANIFEST, Parcel
 from sales_pipeline.delivery.results.sent import sent_keys
+from sales_pipeline.delivery.results.tables import joined, results_table
 from sales_pipeline.errors import DeliveryFailed
 from sales_pipeline.lake.tables import file_sha256
 

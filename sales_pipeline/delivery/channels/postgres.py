@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sales_pipeline.delivery.channels.base import results_table
 from sales_pipeline.delivery.journal import PUBLISHED, Journal
 from sales_pipeline.delivery.params import PostgresChannel
 from sales_pipeline.delivery.parcel import Parcel, Part
 from sales_pipeline.delivery.postgres.publish import PostgresPublication, publish_to_postgres
 from sales_pipeline.delivery.postgres.run_folder import read_run
+from sales_pipeline.delivery.results.tables import results_table
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.lake.runs import read_manifest
 

@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from sales_pipeline.delivery.channels.base import joined
 from sales_pipeline.delivery.channels.credentials import secret_of
 from sales_pipeline.delivery.channels.remote import NoAnswer, Remote
 from sales_pipeline.delivery.channels.salesforce_jobs import DELIMITERS, ENDED, LINE_ENDS, Info, Jobs
@@ -29,6 +28,7 @@ from sales_pipeline.delivery.params import SalesforceChannel
 from sales_pipeline.delivery.parcel import Parcel, Part
 from sales_pipeline.delivery.results.ends import Ends
 from sales_pipeline.delivery.results.sent import sent_keys
+from sales_pipeline.delivery.results.tables import joined
 from sales_pipeline.errors import ConfigurationError, DeliveryFailed
 
 MAX_BYTES = 100_000_000

@@ -25,7 +25,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from sales_pipeline.delivery.channels.base import joined, results_table
 from sales_pipeline.delivery.channels.credentials import secret_of
 from sales_pipeline.delivery.channels.part_rows import hold_part, part_rows
 from sales_pipeline.delivery.channels.remote import Remote
@@ -34,6 +33,7 @@ from sales_pipeline.delivery.channels.tryton_rpc import Refusal, TrytonSession
 from sales_pipeline.delivery.journal import Journal
 from sales_pipeline.delivery.params import TrytonChannel
 from sales_pipeline.delivery.parcel import Parcel, Part
+from sales_pipeline.delivery.results.tables import joined, results_table
 from sales_pipeline.errors import DeliveryFailed
 
 

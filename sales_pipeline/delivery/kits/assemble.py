@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from sales_pipeline.contracts.delivery import NOT_DELIVERED
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.delivery.csv_text import csv_bytes
+from sales_pipeline.delivery.kit import ObjectFacts
 from sales_pipeline.delivery.kits.backwards import backwards
 from sales_pipeline.delivery.kits.documents import diff_summary, readme, sdl
-from sales_pipeline.delivery.kits.facts import ObjectFacts
 from sales_pipeline.delivery.kits.files import Names, write_files
 from sales_pipeline.delivery.kits.last_check import check_parts
 from sales_pipeline.delivery.kits.refusals import guarded

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sales_pipeline.delivery.kit import NEW, PREVIOUS
 from sales_pipeline.delivery.kits.cells import Mask
 from sales_pipeline.delivery.kits.refusals import named
-from sales_pipeline.delivery.kits.rows import NEW, PREVIOUS
 from sales_pipeline.delivery.targets.spec import ObjectSpec, TargetSpec
 
 

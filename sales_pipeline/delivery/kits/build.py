@@ -21,9 +21,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sales_pipeline.delivery.kit import Kit, ObjectFacts, read_kit
 from sales_pipeline.delivery.kits.assemble import ROLLBACK, Identity, write_kit, write_lists
 from sales_pipeline.delivery.kits.backwards import backwards
-from sales_pipeline.delivery.kits.facts import Kit, ObjectFacts, read_kit
 from sales_pipeline.delivery.kits.rows import Judged, judge
 from sales_pipeline.delivery.kits.source import SourceRows, published_table
 from sales_pipeline.delivery.params import MoveLimit

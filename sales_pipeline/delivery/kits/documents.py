@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sales_pipeline.delivery.kits.facts import ObjectFacts
+from sales_pipeline.delivery.kit import ObjectFacts
 from sales_pipeline.delivery.parcel import Parcel, Part
 from sales_pipeline.delivery.targets.spec import TargetSpec
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sales_pipeline.delivery.kit import Move
 from sales_pipeline.delivery.kits.cells import Mask, unpacked
-from sales_pipeline.delivery.kits.facts import Move
 from sales_pipeline.delivery.params import MoveLimit
 from sales_pipeline.delivery.targets.spec import FieldSpec, ObjectSpec
 

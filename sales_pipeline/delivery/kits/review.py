@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from sales_pipeline.delivery.kit import NEW, PREVIOUS, ObjectFacts
 from sales_pipeline.delivery.kits.documents import counted
-from sales_pipeline.delivery.kits.facts import ObjectFacts
-from sales_pipeline.delivery.kits.rows import NEW, PREVIOUS, Judged
+from sales_pipeline.delivery.kits.rows import Judged
 from sales_pipeline.delivery.parcel import Parcel
 
 SHOWN_ROWS = 5_000

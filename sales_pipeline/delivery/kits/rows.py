@@ -17,16 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sales_pipeline.delivery.kit import NEW, PREVIOUS, ObjectFacts
 from sales_pipeline.delivery.kits.cells import Cells, Mask, at, cells, packed, unpacked
-from sales_pipeline.delivery.kits.facts import ObjectFacts
 from sales_pipeline.delivery.kits.moves import drifted, moved
 from sales_pipeline.delivery.kits.refusals import Refusals, named, refuse_keys, refuse_owners, refuse_values
 from sales_pipeline.delivery.kits.source import SourceRows, published_table
 from sales_pipeline.delivery.params import MoveLimit
 from sales_pipeline.delivery.state.store import HELD, HeldRows, in_key_order
 from sales_pipeline.delivery.targets.spec import FieldSpec, ObjectSpec, TargetSpec
-
-NEW, PREVIOUS = "new.", "previous."
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sales_pipeline.delivery.kit import NEW, PREVIOUS
 from sales_pipeline.delivery.kits.cells import Mask, at, cells
 from sales_pipeline.delivery.kits.files import Names, Written, write_files
-from sales_pipeline.delivery.kits.rows import NEW, PREVIOUS
 from sales_pipeline.delivery.parcel import Part
 from sales_pipeline.delivery.targets.spec import BY_ID, FieldSpec, ObjectSpec, Operation, TargetSpec
 

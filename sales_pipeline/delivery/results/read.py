@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sales_pipeline.contracts.delivery import OUTCOMES
-from sales_pipeline.delivery.channels.base import joined
 from sales_pipeline.delivery.parcel import Parcel, Part
 from sales_pipeline.delivery.results.ends import Ends, Mismatch, coded
 from sales_pipeline.delivery.results.files import result_rows
 from sales_pipeline.delivery.results.forms import Form, form_of, plain_form
 from sales_pipeline.delivery.results.sent import sent_keys
+from sales_pipeline.delivery.results.tables import joined
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.lake.tables import file_sha256
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sales_pipeline.delivery.kits.facts import read_kit
+from sales_pipeline.delivery.kit import read_kit
 from sales_pipeline.delivery.parcel import MANIFEST
 
 DELETED_THERE = "deleted"

@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 
 from sales_pipeline.contracts.delivery import DELIVERY_RESULTS
 from sales_pipeline.contracts.derive import arrow_schema
-from sales_pipeline.delivery.channels.base import results_table
-from sales_pipeline.delivery.kits.facts import Kit, read_kit
-from sales_pipeline.delivery.kits.rows import NEW
+from sales_pipeline.delivery.kit import NEW, Kit, read_kit
+from sales_pipeline.delivery.results.tables import results_table
 from sales_pipeline.delivery.state.answers import count, joint, merge, succeeded
 from sales_pipeline.delivery.state.gone import after_deletions
 from sales_pipeline.delivery.state.sent import is_deleted_there, sent_keys, whole_rows

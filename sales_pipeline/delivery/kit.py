@@ -1,4 +1,4 @@
-"""What is said of a kit: counts per object, and how much of it moves.
+"""A kit at rest and what is said of it: counts per object, how much of it moves, how its rows' columns are named.
 
 Belongs here: those facts, as data that stands in the kit's manifest. Does not belong here: how they come about.
 """
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sales_pipeline.delivery.parcel import MANIFEST, Parcel, read_parcel
+
+NEW, PREVIOUS = "new.", "previous."
+"""What columns of a kit's rows (`rows/<object>.parquet`) begin with, before the field's name."""
 
 
 @dataclass(frozen=True)
