@@ -3,7 +3,7 @@
 Text cells are string cells, and text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP ASVS 1.2.10). The bytes depend on
 the delivery alone: the document's properties and the archive's times are fixed.
 
-Belongs here: sheets and cells. Does not belong here: the figures themselves (`facts`).
+Belongs here: sheets and cells. Does not belong here: the figures themselves (`kit`).
 """
 
 from __future__ import annotations
