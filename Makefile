@@ -15,12 +15,13 @@ OPPORTUNITIES ?= 5000
 SEED ?= 7
 SCORES ?= --peer-seconds 240
 FORECAST ?= --opportunities 2000 --dates 13
+SIZES ?= 100000
 POLICY ?= --opportunities 8000 --seeds 401:411
 REPLAY ?= --from 2025-01-01 --every 8w
 WEEK_BEFORE ?= 2026-06-23
 SLOW := spark or postgres or tryton or browser or slow
 
-.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-forecast bench-queue bench-delivery bench-peers scores-page report-picture sample format clean
+.PHONY: help setup setup-slow run test test-all check dagster mlflow bench bench-scores bench-forecast bench-queue bench-delivery bench-scale bench-peers scores-page report-picture sample format clean
 
 help: ## what there is to type
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ –/'
@@ -89,6 +90,9 @@ bench: .venv/.ready ## times and memory as ratios to a floor, then the scores, t
 bench-delivery: .venv/.ready ## kits and PostgreSQL at 1,000,000 rows: time, memory, the delta of an unchanged day
 	$(BIN)/python -m tests.benchmarks.kits
 	$(BIN)/python -m tests.benchmarks.postgres
+
+bench-scale: .venv/.ready ## the way from raw files to features at 100,000 opportunities (SIZES=...), against a floor and pandas
+	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --peers
 
 bench-queue: .venv/.ready ## how long the queue of 1,000 owners takes, and how near it comes to the bound
 	$(BIN)/python -m tests.benchmarks.queue_scale
