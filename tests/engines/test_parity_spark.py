@@ -13,14 +13,14 @@ import sqlglot
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from tests.support.parity import both, compare_cleaned, compare_features, some_world
-from tests.support.spark import QUIET, spark_engine
+from tests.support.spark import COMPILED, QUIET, spark_engine
 
 pytestmark = QUIET
 
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with spark_engine(tmp_path_factory.mktemp("spark")) as engine:
+    with spark_engine(tmp_path_factory.mktemp("spark"), **COMPILED) as engine:
         yield engine
 
 
