@@ -59,6 +59,9 @@ def test_a_model_avoids_what_the_engines_read_differently(model: Path) -> None:
     for division in tree.find_all(exp.Div):
         divisor = division.expression.unnest()
         assert isinstance(divisor, exp.Nullif | exp.Literal) or _is_safe(divisor), f"divides by {divisor.sql('duckdb')}"
+    for difference in tree.find_all(exp.DateDiff):
+        assert _is_whole(difference.this), f"counts begun or elapsed units: {difference.sql('duckdb')}"
+        assert _is_whole(difference.expression), f"counts begun or elapsed units: {difference.sql('duckdb')}"
     for replacement in tree.find_all(exp.RegexpReplace):
         assert replacement.args.get("modifiers") is not None, "regexp_replace replaces one match or all: say 'g'"
 
@@ -66,6 +69,19 @@ def test_a_model_avoids_what_the_engines_read_differently(model: Path) -> None:
 def _is_safe(divisor: exp.Expr) -> bool:
     """A sum with a positive literal in it is never zero when the rest is a count or a weight."""
     return isinstance(divisor, exp.Add)
+
+
+def _is_whole(side: exp.Expr) -> bool:
+    """A day, or an instant cut to its unit: begun and elapsed units between two such are the same number."""
+    side = side.unnest()
+    return isinstance(side, exp.TimestampTrunc | exp.DateTrunc) or (isinstance(side, exp.Cast) and side.is_type("date"))
+
+
+def test_a_difference_of_bare_instants_is_found() -> None:
+    tree = sqlglot.parse_one("SELECT DATE_DIFF('HOUR', a, DATE_TRUNC('HOUR', b)) FROM t", read="duckdb")
+    difference = tree.find(exp.DateDiff)
+    assert difference is not None
+    assert [_is_whole(side) for side in (difference.this, difference.expression)] == [True, False]
 
 
 def test_the_allow_list_can_fail() -> None:

@@ -112,6 +112,25 @@ def test_a_model_over_empty_tables_gives_the_same_on_both(
     assert other.to_pylist() == one.to_pylist()
 
 
+def test_hours_and_days_between_instants_agree(spark: SparkEngine, duck: DuckDBEngine) -> None:
+    minutes = [0, 1, 59, 60, 61, 119, 120, 1_439, 1_440, 1_441, None]
+    pairs = [(one, other) for one in minutes for other in minutes]
+    instants = [
+        pa.array([None if m is None else m * 60_000_000 for m in column], pa.int64())
+        for column in zip(*pairs, strict=True)
+    ]
+    table = pa.table(
+        {name: values.cast(pa.timestamp("us", tz="UTC")) for name, values in zip(("a", "b"), instants, strict=True)}
+    )
+    tree = sqlglot.parse_one(
+        "SELECT a, b, hours_between(a, b) AS hours, days_between(a, b) AS days FROM t ORDER BY a, b", read="duckdb"
+    )
+    assert isinstance(tree, exp.Query)
+    one, other = (engine.query(tree, {"t": table}).to_pylist() for engine in (duck, spark))
+    assert one == other
+    assert {row["hours"] for row in one if row["a"] and row["b"]} >= {-23, 0, 1, 24}
+
+
 SCORES = Table(
     "scores", "one row per key and instant", ("key", "at"),
     (

@@ -9,6 +9,8 @@ CREATE MACRO trimmed(x) AS NULLIF(TRIM(x), '');
 CREATE MACRO norm(x) AS LOWER(clean_text(x));
 -- whole calendar days (UTC) from a to b; both engines count day boundaries because both sides are dates
 CREATE MACRO days_between(a, b) AS DATE_DIFF('DAY', CAST(a AS DATE), CAST(b AS DATE));
+-- hours (UTC) from a to b, by the hours of the clock they lie in: where Spark counts what has elapsed, DuckDB counts the hours that began
+CREATE MACRO hours_between(a, b) AS DATE_DIFF('HOUR', DATE_TRUNC('HOUR', a), DATE_TRUNC('HOUR', b));
 -- the value of x in the row with the greatest t, NULL values included
 CREATE MACRO latest(x, t) AS ARG_MAX_NULL(x, t);
 -- x / y as a double, NULL where y is zero

@@ -18,7 +18,7 @@ WITH talks AS (
   SELECT
     s.owner_id,
     t.answered_at IS NOT NULL AS is_answered,
-    DATE_DIFF('HOUR', t.occurred_at, COALESCE(t.answered_at, $as_of - INTERVAL '1' MICROSECOND)) AS hours
+    hours_between(t.occurred_at, COALESCE(t.answered_at, $as_of - INTERVAL '1' MICROSECOND)) AS hours
   FROM talks AS t
   JOIN opportunity_states AS s ON s.opportunity_id = t.opportunity_id
   WHERE
