@@ -30,7 +30,9 @@ start_date: 2024-01-01
 mapping:
   dialect: salesforce
   currency: USD
+  extract: {opportunities: delta, accounts: delta, state_history: delta, activities: delta}
 """
+"""Of one export the tables are the same in full or delta extracts; of later days (`exports`, DAY) only what happened is exported."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def floor(folder: Path) -> None:
     connection = duckdb.connect(config={"threads": 2})
     connection.execute("SET enable_progress_bar = false")
     (folder / "floor").mkdir(exist_ok=True)
-    for path in sorted((folder / "csv").iterdir()):
+    for path in sorted(path for path in (folder / "csv").iterdir() if path.is_file()):
         source = (
             f"read_parquet('{path}')"
             if path.suffix == ".parquet"

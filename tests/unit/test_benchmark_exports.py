@@ -6,8 +6,9 @@ import csv
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
-from tests.benchmarks.exports import CHANGES, EVENTS, TASKS, write_export
+from tests.benchmarks.exports import CHANGE_DAYS, CHANGES, EVENTS, TASKS, write_export
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -46,3 +47,47 @@ def test_parquet_holds_what_the_csv_files_hold(tmp_path: Path) -> None:
         assert pq.read_table(tmp_path / "parquet" / f"{name}.parquet").to_pylist() == _rows(
             tmp_path / "csv" / f"{name}.csv"
         )
+
+
+def test_a_day_holds_what_happened_on_it_and_nothing_else(tmp_path: Path) -> None:
+    write_export(tmp_path / "base", 3000)
+    before = {row["Id"]: row for row in _rows(tmp_path / "base" / "Opportunity.csv")}
+    tasks = {row["Id"]: row for row in _rows(tmp_path / "base" / "Task.csv")}
+    for day in (1, 2):
+        folder = tmp_path / f"day-{day}"
+        write_export(folder, 3000, day=day)
+        assert sorted(path.stem for path in folder.iterdir()) == ["Account", "Event", "Opportunity", "OpportunityHistory", "Task"]  # fmt: skip
+        deals = {row["Id"]: row for row in _rows(folder / "Opportunity.csv")}
+        changed = [row for row in deals.values() if row["Id"] in before]
+        assert all(
+            before[row["Id"]]["IsClosed"] == "0" and row["Amount"] != before[row["Id"]]["Amount"] for row in changed
+        )
+        assert {row["IsClosed"] for row in changed} == {"0", "1"}
+        assert len(deals) - len(changed) == 3
+        history = _rows(folder / "OpportunityHistory.csv")
+        assert {row["OpportunityId"]: row["StageName"] for row in history} == {row["Id"]: row["StageName"] for row in deals.values()}  # fmt: skip
+        done = {row["Id"]: row for row in _rows(folder / "Task.csv")}
+        again = set(done) & set(tasks)
+        assert len(again) == len(changed)
+        assert all(
+            tasks[name]["Status"] == "Not Started" and done[name]["CreatedDate"] == tasks[name]["CreatedDate"]
+            for name in again
+        )
+        for name in ("Account", "Event", "Opportunity", "OpportunityHistory", "Task"):
+            assert {row["SystemModstamp"][:10] for row in _rows(folder / f"{name}.csv")} <= {f"2026-07-0{day}"}
+    assert max(row["SystemModstamp"] for row in tasks.values()) < "2026-07-01"
+
+
+def test_an_opportunity_changes_on_one_day_and_a_closed_one_is_never_met_again(tmp_path: Path) -> None:
+    days = (1, 2, 3, CHANGE_DAYS - 1)
+    for day in days:
+        write_export(tmp_path / str(day), 1000, day=day)
+    changed = [row["Id"] for day in days for row in _rows(tmp_path / str(day) / "Opportunity.csv")]
+    assert len(changed) == len(set(changed))
+    closed: set[str] = set()
+    for day in days:
+        assert not closed & {row["WhatId"] for row in _rows(tmp_path / str(day) / "Task.csv")}
+        closed |= {row["Id"] for row in _rows(tmp_path / str(day) / "Opportunity.csv") if row["IsClosed"] == "1"}
+    assert closed
+    with pytest.raises(ValueError, match="is not one of"):
+        write_export(tmp_path / "late", 1000, day=CHANGE_DAYS)
