@@ -43,6 +43,7 @@ def learn(
     lake: Lake, canonical: "Canonical", features: "FeatureSet", params: "ContactEffectParams", engine: "Engine"
 ) -> tuple[str, "EffectModel"]:
     """The effect model of a training day and its key; learnt once per canonical tables, outcomes, parameters and code."""
+    from sales_pipeline.features.preparation import prepared
     from sales_pipeline.follow_up import effects
     from sales_pipeline.follow_up.weeks import choose, contact_weeks
     from sales_pipeline.lake.tables import read_table
@@ -56,8 +57,9 @@ def learn(
             model = effects.nothing_claimed("no activities are exported", as_of)
         else:
             chosen = choose(canonical.tables["opportunities"], params.max_opportunities)
+            known = {**canonical.tables, **prepared(lake, canonical.tables, engine)}
             weeks = contact_weeks(
-                canonical.tables, features.outcomes, chosen, as_of, params.history_weeks, folder / "weeks", engine
+                known, features.outcomes, chosen, as_of, params.history_weeks, folder / "weeks", engine
             )
             model = effects.learn_effects(read_table(weeks), as_of, params)
             _clear(folder / "weeks")
@@ -106,13 +108,15 @@ def effects_now(
     model = _read(lake.step_path(STAGE, key))
     if model.signs is None or not open_opportunities.num_rows:
         return {}
+    from sales_pipeline.features.preparation import prepared
     from sales_pipeline.follow_up.gain import Effect
     from sales_pipeline.follow_up.weeks import LAGS, contact_weeks
     from sales_pipeline.lake.tables import read_table
 
     chosen = open_opportunities.column("opportunity_id").to_pylist()
     as_of = features.as_of
-    weeks = contact_weeks(canonical.tables, features.outcomes, chosen, as_of, LAGS, folder, engine)
+    known = {**canonical.tables, **prepared(lake, canonical.tables, engine)}
+    weeks = contact_weeks(known, features.outcomes, chosen, as_of, LAGS, folder, engine)
     found = model.estimate(read_table(weeks), as_of)
     _clear(folder)
     return {name: Effect(one.log_odds, one.low, one.high, model.by_kind) for name, one in found.items()}

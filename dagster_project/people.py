@@ -44,6 +44,7 @@ def people_tables(
     """PEOPLE_TABLES of the plan's run, by name."""
 
     def build(folder: Path) -> dict[str, Any]:
+        from sales_pipeline.features.preparation import prepared
         from sales_pipeline.sales_management.accounts import build_accounts
         from sales_pipeline.sales_management.seen import look
         from sales_pipeline.sales_management.team import Beside, build_team
@@ -52,6 +53,7 @@ def people_tables(
             scored,
             features,
             canonical.tables,
+            prepared(lake, canonical.tables, engine),
             as_of=as_of,
             time_zone=settings.time_zone,
             currency=settings.forecast.currency,

@@ -6,8 +6,6 @@ feature means (`catalogue`), its computation (`sql/`), and whether it may be use
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -26,17 +24,16 @@ from sales_pipeline.contracts.model import Table
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine, Source
-from sales_pipeline.engines.compiler import Scalar, parse_model
+from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.features.availability import Mode, Purpose, look
 from sales_pipeline.features.catalogue import FAMILIES, FEATURE_TABLE, FEATURES
 from sales_pipeline.features.feature import Feature
 from sales_pipeline.features.params import FeatureParams
+from sales_pipeline.features.preparation import prepared
+from sales_pipeline.features.sql_models import code_digest, inputs_of, model
 from sales_pipeline.lake.layout import STEP_FILE, Lake
 from sales_pipeline.lake.tables import TableRef
 
-_PACKAGE = Path(__file__).parent
-_SQL = _PACKAGE / "sql"
-_PREPARATION = ("timeline", "current_facts", "closings", "open_spans")
 _USED_TABLES = (
     "opportunities",
     "opportunity_changes",
@@ -110,9 +107,7 @@ def build(
     key = digest_of("features", purpose, as_of.isoformat(), params.model_dump(), digests, code_digest(), engine.dialect)
 
     def make(folder: Path) -> dict[str, Any]:
-        run = _Run(engine, inputs, folder, as_of, params)
-        for name in _PREPARATION:
-            run.model(name)
+        run = _Run(engine, inputs | prepared(lake, canonical.tables, engine), folder, as_of, params)
         available = look(engine, run.known, as_of.instant)
         mode, absent = available.mode(purpose), available.absent()
         refs = run.all(mode, absent)
@@ -155,22 +150,6 @@ def _feature_set(folder: Path, facts: Mapping[str, Any], key: str, as_of: AsOf, 
     )
 
 
-@functools.cache
-def model(name: str) -> exp.Query:
-    """The parsed SQL model of that name; not to be changed in place."""
-    return parse_model(_SQL / f"{name}.sql")
-
-
-@functools.cache
-def code_digest() -> str:
-    """A digest of this package's models and code and of the engines' macros: a change of either makes a new step."""
-    digest = hashlib.sha256()
-    macros = _PACKAGE.parent / "engines" / "macros"
-    for path in sorted([*_SQL.glob("*.sql"), *macros.glob("*.sql"), *_PACKAGE.glob("*.py")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
 class _Run:
     """The SQL models of one feature set, in order; intermediate tables lie in a folder of their own until the end."""
 
@@ -193,9 +172,8 @@ class _Run:
     def model(self, name: str, contract: Table | None = None) -> TableRef:
         """Run one model: under a contract as a result, without as an intermediate table."""
         tree = model(name)
-        sources = {table.name: self.known[table.name] for table in tree.find_all(exp.Table) if table.name in self.known}
         output = (self.folder if contract else self.folder / _WORK) / f"{name}.parquet"
-        ref = self.engine.run(tree, sources, output, contract=contract, parameters=self.parameters)
+        ref = self.engine.run(tree, inputs_of(tree, self.known), output, contract=contract, parameters=self.parameters)
         self.known[name] = ref
         return ref
 

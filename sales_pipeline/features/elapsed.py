@@ -15,8 +15,8 @@ from sqlglot import exp
 
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
-from sales_pipeline.features.build import model
 from sales_pipeline.features.catalogue import FEATURES
+from sales_pipeline.features.sql_models import model
 from sales_pipeline.lake.tables import TableRef
 
 WINDOWED: dict[str, tuple[str, ...]] = {

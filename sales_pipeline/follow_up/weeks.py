@@ -21,7 +21,7 @@ import pyarrow as pa
 from sales_pipeline.contracts.internal import CONTACT_WEEKS
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine, Source
-from sales_pipeline.features.build import model
+from sales_pipeline.features.sql_models import model
 from sales_pipeline.lake.tables import TableRef, read_table
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ LAGS = 12
 
 
 def contact_weeks(
-    canonical: Mapping[str, TableRef],
+    tables: Mapping[str, TableRef],
     outcomes: Source,
     chosen: Sequence[str],
     as_of: AsOf,
@@ -43,9 +43,9 @@ def contact_weeks(
 ) -> TableRef:
     """CONTACT_WEEKS of the chosen opportunities, from so many weeks before `as_of` up to the row that starts at it.
 
-    `outcomes` is OUTCOMES as known before `as_of`. Intermediate tables are left in `folder`, as is the result.
+    `tables` are canonical ones and `features.preparation.prepared`; `outcomes` is OUTCOMES as known before `as_of`. Intermediate tables are left in `folder`, as is the result.
     """
-    known: dict[str, Source] = dict(canonical)
+    known: dict[str, Source] = dict(tables)
     parameters: dict[str, Any] = {"as_of": as_of.instant, "mode": "grid", "max_landmarks": weeks + 1}
     starts = [as_of.instant - _WEEK * number for number in range(weeks, -1, -1)]
     known["grid"] = pa.table({"as_of": pa.array(starts, pa.timestamp("us", tz="UTC"))})
@@ -58,8 +58,6 @@ def contact_weeks(
         known[output] = ref
         return ref
 
-    run(model("timeline"), "opportunity_changes", output="timeline")
-    run(model("current_facts"), "opportunities", "timeline", "field_history", output="current_facts")
     known["current_facts"] = run(_SQL / "chosen_facts.sql", "current_facts", "chosen", output="chosen_facts")
     run(model("spine"), "current_facts", "timeline", "grid", output="week_starts")
     names = ("week_starts", "activities", "opportunities", "accounts", "outcomes")

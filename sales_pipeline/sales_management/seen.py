@@ -15,19 +15,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from sqlglot import exp
 
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import Scalar, parse_model
 from sales_pipeline.features.build import FeatureSet
-from sales_pipeline.features.build import model as feature_model
+from sales_pipeline.features.sql_models import inputs_of
 from sales_pipeline.lake.tables import TableRef, read_table
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 
 SQL = Path(__file__).parent / "sql"
-PREPARATION = ("timeline", "current_facts", "closings")
-"""Models of the features stage that say where an opportunity stood when."""
+PREPARED = ("timeline", "current_facts", "closings")
+"""Tables of `features.preparation` that say where an opportunity stood when."""
 CANONICAL_INPUTS = (
     "opportunities",
     "opportunity_changes",
@@ -65,11 +64,8 @@ class Seen:
     def query(self, name: str, **parameters: Scalar) -> pd.DataFrame:
         """The result of one of this package's models; instants are UTC, NULL is None or NaN."""
         tree = parse_model(SQL / f"{name}.sql")
-        inputs = {
-            table.name: self.tables[table.name] for table in tree.find_all(exp.Table) if table.name in self.tables
-        }
         given = {"as_of": self.as_of.instant, "counted_kind": self.counted_kind, **parameters}
-        found = self.engine.query(tree, inputs, parameters=given)
+        found = self.engine.query(tree, inputs_of(tree, self.tables), parameters=given)
         frame: pd.DataFrame = found.sort_by([(column, "ascending") for column in found.column_names]).to_pandas()
         return frame
 
@@ -99,6 +95,7 @@ def look(
     scored: TableRef,
     features: FeatureSet,
     canonical: Mapping[str, TableRef],
+    prepared: Mapping[str, TableRef],
     *,
     as_of: AsOf,
     time_zone: str,
@@ -107,19 +104,18 @@ def look(
     folder: Path,
     engine: Engine,
 ) -> Seen:
-    """Run the shared models; their results lie in `folder` as long as they are needed.
+    """What is seen at `as_of`; `opportunity_states` lies in `folder` as long as it is needed.
 
+    `prepared` is `features.preparation.prepared` of the same canonical tables.
     `currency` is the one the company reports in; None finds it, `spoken_for` is what it is where nothing tells it (see `exchange_at`).
     """
     tables: dict[str, Source] = {name: canonical[name] for name in CANONICAL_INPUTS}
     tables |= {"scored_opportunities": scored, "features": features.features}
-    parameters: dict[str, Scalar] = {"as_of": as_of.instant}
-    trees = {name: feature_model(name) for name in PREPARATION} | {
-        "opportunity_states": parse_model(SQL / "opportunity_states.sql")
-    }
-    for name, tree in trees.items():
-        inputs = {table.name: tables[table.name] for table in tree.find_all(exp.Table) if table.name in tables}
-        tables[name] = engine.run(tree, inputs, folder / f"{name}.parquet", parameters=parameters)
+    tables |= {name: prepared[name] for name in PREPARED}
+    tree = parse_model(SQL / "opportunity_states.sql")
+    tables["opportunity_states"] = engine.run(
+        tree, inputs_of(tree, tables), folder / "opportunity_states.parquet", parameters={"as_of": as_of.instant}
+    )
     kinds = engine.query(SQL / "kind_counts.sql", {"opportunity_states": tables["opportunity_states"]}).to_pylist()
     counted = {row["kind"]: row["row_count"] for row in kinds}
     currencies = read_table(scored, ["currency"]).column(0).to_pylist()

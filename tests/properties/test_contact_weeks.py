@@ -16,6 +16,7 @@ from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.features.build import build
 from sales_pipeline.features.params import FeatureParams
+from sales_pipeline.features.preparation import prepare_into
 from sales_pipeline.follow_up.weeks import choose, contact_weeks, to_weeks
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import read_table
@@ -51,7 +52,8 @@ def weeks_of(rows: Rows, folder: Path, engine: DuckDBEngine) -> list[dict[str, A
         Lake(folder / "lake"), canonical, AsOf(AS_OF), purpose="scoring", params=FeatureParams(), engine=engine
     )
     chosen = choose(canonical.tables["opportunities"], 10**6)
-    ref = contact_weeks(canonical.tables, features.outcomes, chosen, AsOf(AS_OF), WEEKS, folder / "weeks", engine)
+    known = {**canonical.tables, **prepare_into(folder / "prepared", canonical.tables, engine)}
+    ref = contact_weeks(known, features.outcomes, chosen, AsOf(AS_OF), WEEKS, folder / "weeks", engine)
     found: list[dict[str, Any]] = read_table(ref).to_pylist()
     return found
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlglot import exp
 
 from sales_pipeline.contracts.internal import SPINE
 from sales_pipeline.contracts.published import SCORED_OPPORTUNITIES
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Source
 from sales_pipeline.engines.duckdb import DuckDBEngine
-from sales_pipeline.features.build import FeatureSet, model
+from sales_pipeline.features.build import FeatureSet
+from sales_pipeline.features.preparation import prepare_into
+from sales_pipeline.features.sql_models import inputs_of, model
 from sales_pipeline.lake.tables import TableRef, read_table, write_table
 from sales_pipeline.sales_management.accounts import build_accounts
 from sales_pipeline.sales_management.params import AccountParams, TeamParams
@@ -78,14 +79,16 @@ def light_features(
     folder: Path, canonical: dict[str, TableRef], engine: DuckDBEngine, as_of: AsOf = AS_OF
 ) -> FeatureSet:
     """The scoring features as far as sales management reads them: spine, state and engagement, by the models of the features stage."""
-    known: dict[str, Source] = dict(canonical)
+    prepared = prepare_into(folder, canonical, engine)
+    known: dict[str, Source] = {**canonical, **prepared}
     known["grid"] = pa.table({"as_of": pa.array([as_of.instant], pa.timestamp("us", tz="UTC"))})
     parameters: dict[str, Any] = {"as_of": as_of.instant, "mode": "scoring", "max_landmarks": 40}
     made: dict[str, TableRef] = {}
-    for name in ("timeline", "current_facts", "closings", "spine", "state", "engagement"):
+    for name in ("spine", "state", "engagement"):
         tree = model(name)
-        inputs = {table.name: known[table.name] for table in tree.find_all(exp.Table) if table.name in known}
-        known[name] = made[name] = engine.run(tree, inputs, folder / f"{name}.parquet", parameters=parameters)
+        known[name] = made[name] = engine.run(
+            tree, inputs_of(tree, known), folder / f"{name}.parquet", parameters=parameters
+        )
     state, engagement = read_table(made["state"]), read_table(made["engagement"])
     wide = write_table(state.join(engagement.drop_columns(["as_of"]), "opportunity_id"), folder / "features.parquet")
     versioned = tuple(row["field"] for row in read_table(canonical["field_history"]).to_pylist() if row["is_versioned"])
@@ -130,6 +133,7 @@ class Company:
             write_table(self.scored, folder / "scored_opportunities.parquet", SCORED_OPPORTUNITIES),
             features,
             canonical.tables,
+            prepare_into(folder / "prepared", canonical.tables, engine),
             as_of=as_of,
             time_zone="UTC",
             currency=None,

@@ -9,8 +9,9 @@ import pytest
 import sales_pipeline.features as package
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES, FIELD_HISTORY, OPPORTUNITY_CHANGES
 from sales_pipeline.engines.compiler import compile_tree, to_sql
-from sales_pipeline.features.build import model, wide
+from sales_pipeline.features.build import wide
 from sales_pipeline.features.catalogue import FAMILIES, FEATURE_TABLE, FEATURES
+from sales_pipeline.features.sql_models import model
 
 SQL = Path(package.__file__).parent / "sql"
 PARAMETERS = dict.fromkeys(

@@ -1,0 +1,52 @@
+"""What the canonical tables say of opportunities over time, whatever the as-of: made once, and shared by every build from the same tables.
+
+Scoring and training, the landmarks of a replay, the days of a backfill, the weeks of contacts and the team's table all start from these. No model here
+takes a parameter, so none of them can know of an as-of; each table is ordered by a key, so equal inputs give equal bytes.
+
+Belongs here: those models and their step in the lake. Does not belong here: what is seen at an as-of (`build`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.features.sql_models import code_digest, inputs_of, model
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import TableRef
+
+PREPARED: Mapping[str, tuple[str, ...]] = {
+    "timeline": ("opportunity_id", "position"),
+    "current_facts": ("opportunity_id",),
+    "closings": ("opportunity_id", "closed_at"),
+    "open_spans": ("opportunity_id", "started_at"),
+}
+"""The models in their order, each with the key its rows are ordered by."""
+_READ = ("opportunities", "opportunity_changes", "field_history")
+
+
+def prepared(lake: Lake, canonical: Mapping[str, TableRef], engine: Engine) -> dict[str, TableRef]:
+    """The tables of PREPARED by name, built or found in the lake; what a row is says each model's head."""
+    digests = {name: canonical[name].sha256 for name in _READ}
+    key = digest_of("preparation", digests, code_digest(), engine.dialect)
+
+    def make(folder: Path) -> dict[str, Any]:
+        made = prepare_into(folder, canonical, engine)
+        return {name: ref.to_dict() | {"path": Path(ref.path).name} for name, ref in made.items()}
+
+    folder, facts = lake.step("features", key, make)
+    return {name: TableRef.from_dict(data | {"path": str(folder / data["path"])}) for name, data in facts.items()}
+
+
+def prepare_into(folder: Path, canonical: Mapping[str, TableRef], engine: Engine) -> dict[str, TableRef]:
+    """Run the models into a folder."""
+    known: dict[str, Source] = {name: canonical[name] for name in _READ}
+    made: dict[str, TableRef] = {}
+    for name, key in PREPARED.items():
+        tree = model(name)
+        ref = engine.run(tree, inputs_of(tree, known), folder / f"{name}.parquet", order_by=key)
+        known[name] = made[name] = ref
+    return made

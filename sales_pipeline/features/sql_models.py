@@ -1,0 +1,40 @@
+"""The SQL models of this package by name, and a digest of everything its results are computed with.
+
+Belongs here: reading them. Does not belong here: their order (`preparation`, `build`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlglot import exp
+
+from sales_pipeline.engines.base import Source
+from sales_pipeline.engines.compiler import parse_model
+
+_PACKAGE = Path(__file__).parent
+_SQL = _PACKAGE / "sql"
+
+
+@functools.cache
+def model(name: str) -> exp.Query:
+    """The parsed SQL model of that name; not to be changed in place."""
+    return parse_model(_SQL / f"{name}.sql")
+
+
+def inputs_of(tree: exp.Query, known: Mapping[str, Source]) -> dict[str, Source]:
+    """Those of the known tables that a model reads."""
+    return {table.name: known[table.name] for table in tree.find_all(exp.Table) if table.name in known}
+
+
+@functools.cache
+def code_digest() -> str:
+    """A digest of this package's models and code and of the engines' macros: a change of either makes a new step."""
+    digest = hashlib.sha256()
+    macros = _PACKAGE.parent / "engines" / "macros"
+    for path in sorted([*_SQL.glob("*.sql"), *macros.glob("*.sql"), *_PACKAGE.glob("*.py")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
