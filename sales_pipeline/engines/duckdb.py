@@ -18,6 +18,9 @@ from sales_pipeline.engines.compiler import DIALECT, to_sql
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
 
+_NOTHING = "no_rows"
+_NO_ROWS = pa.table({"nothing": pa.array([], pa.int64())})
+
 
 class DuckDBEngine(Engine):
     """One in-memory database; tables at rest are Parquet files and never a `.db` file.
@@ -51,10 +54,16 @@ class DuckDBEngine(Engine):
         self._connection.close()
 
     def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None:
-        with self._views(inputs):
+        with self._views({**inputs, _NOTHING: _NO_ROWS}):
             target = exp.Literal.string(str(output)).sql(DIALECT)
+            query = to_sql(tree)
+            names = tree.named_selects
+            count = len(self._connection.sql(query).columns if "*" in names else names)
+            # A column the planner knows to hold no NULL would be written as required, in other bytes: what it knows depends on the plan. Of a
+            # union with no rows of unknown columns it knows nothing.
+            query = f"SELECT * FROM ({query}) UNION ALL SELECT {', '.join(['NULL'] * count)} FROM {_NOTHING}"
             self._connection.execute(
-                f"COPY ({to_sql(tree)}) TO {target} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+                f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
             )
 
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:

@@ -1,0 +1,32 @@
+"""What the embedded engine writes depends on the rows alone, not on what its planner knows of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlglot
+from sqlglot import exp
+
+from sales_pipeline.engines.duckdb import DuckDBEngine
+
+ROWS = [{"k": number, "word": "same"} for number in range(10)]
+
+
+def test_equal_rows_give_equal_bytes_whatever_the_planner_knows_of_nulls(tmp_path: Path) -> None:
+    known = _tree("SELECT k, 'same' AS word FROM data")
+    unknown = _tree("SELECT k, CASE WHEN k >= 0 THEN word END AS word FROM data")
+    with DuckDBEngine(threads=1) as engine:
+        refs = [
+            engine.run(tree, {"data": pa.Table.from_pylist(ROWS)}, tmp_path / f"{number}.parquet", order_by=["k"])
+            for number, tree in enumerate((known, unknown))
+        ]
+    assert refs[0].sha256 == refs[1].sha256
+    assert pq.read_table(refs[0].path).to_pylist() == ROWS
+
+
+def _tree(sql: str) -> exp.Query:
+    tree = sqlglot.parse_one(sql, read="duckdb")
+    assert isinstance(tree, exp.Query)
+    return tree
