@@ -1,0 +1,200 @@
+"""What the first run of the sample costs, from an empty lake to the published queue, and how much of it is the frameworks' own.
+
+    python -m tests.benchmarks.cold [--opportunities 5000] [--seed 7] [--stacks FILE]
+
+One process does the whole job (`sales-pipeline run`: ingest, cleaning, checks, features, leak ledger, training, prediction, queue, management, publish);
+within it a thread looks every few milliseconds at what the main thread is doing. The wall and CPU seconds since the look before are put
+down to the innermost frame that is ours or a framework's: numpy called by us is ours, SQLAlchemy called by MLflow is MLflow's, a module that Dagster
+is the first to ask for is Dagster's import. What a framework is there for (a check that Great Expectations runs) counts as the framework's too.
+
+`--stacks` keeps the sums per call stack, one a line, for a flame graph.
+Belongs here: the measurement. Does not belong here: what the stages cost at size (bench, scale).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from types import FrameType
+
+from tests.benchmarks.bench import Figure, measured
+
+SAMPLE = Path(__file__).parents[2] / "data" / "pipeline.yaml"
+INTERVAL_SECONDS = 0.004
+FRAMEWORKS = {"dagster": "Dagster", "mlflow": "MLflow", "great_expectations": "Great Expectations"}
+PIECES = {"dagster_shared": "dagster", "dagster_pipes": "dagster", "mlflow_skinny": "mlflow"}
+OURS = ("sales_pipeline", "dagster_project")
+CARRIERS = ("lake", "settings", "errors")
+"""Packages that only carry what another one does."""
+IMPORT = "<frozen importlib._bootstrap>"
+LIBRARIES = "other libraries' imports"
+SMALL = (["--help"], ["tables"], ["show", "follow_up_queue"], ["config", "show"], ["doctor"])
+Spent = tuple[float, float]
+
+
+class Sampler(threading.Thread):
+    """Sums wall and CPU seconds of this process per call stack of the main thread; stacks are tuples of (file, function), outermost first."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.spent: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._main = threading.main_thread().ident
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Look until told to stop."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        while not self._done.wait(INTERVAL_SECONDS):
+            frame = sys._current_frames().get(self._main or 0)
+            now_wall, now_cpu = time.perf_counter(), time.process_time()
+            spent = self.spent[stack_of(frame)]
+            spent[0] += now_wall - wall
+            spent[1] += now_cpu - cpu
+            wall, cpu = now_wall, now_cpu
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._done.set()
+        self.join()
+
+
+def stack_of(frame: FrameType | None) -> tuple[tuple[str, str], ...]:
+    """The calls of a frame, outermost first."""
+    calls = []
+    while frame is not None:
+        calls.append((frame.f_code.co_filename, frame.f_code.co_name))
+        frame = frame.f_back
+    return tuple(reversed(calls))
+
+
+def package_of(file: str) -> str | None:
+    """The package of ours or of a framework that a file belongs to; None for any other."""
+    parts = Path(file).parts
+    for position, part in enumerate(parts):
+        package = PIECES.get(part, part)
+        if package in OURS or (package in FRAMEWORKS and parts[position - 1] == "site-packages"):
+            return package
+    return None
+
+
+def category_of(stack: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """Whose a stack is, and what it does: (framework, part) or ("ours", package or imports)."""
+    is_import = False
+    for file, _ in reversed(stack):
+        is_import = is_import or file == IMPORT
+        package = package_of(file)
+        if package in FRAMEWORKS:
+            if is_import:
+                return FRAMEWORKS[package], "imports"
+            is_database = any("alembic" in file or "/mlflow/store/db" in file for file, _ in stack)
+            return FRAMEWORKS[package], "database set-up" if is_database else "calls"
+        if package is not None:
+            return ("ours", LIBRARIES) if is_import else ("ours", stage_of(stack))
+    return "ours", "start of the interpreter" if is_import else "the rest"
+
+
+def stage_of(stack: tuple[tuple[str, str], ...]) -> str:
+    """The package of the library that was called first, those that carry others aside."""
+    called = ["dagster_project"]
+    for file, _ in stack:
+        parts = Path(file).parts
+        if "sales_pipeline" in parts and (rest := parts[parts.index("sales_pipeline") + 1 :]):
+            called.append(rest[0].removesuffix(".py"))
+    return next((name for name in called[1:] if name not in CARRIERS), called[-1])
+
+
+def run_sampled(target: Path, arguments: list[str]) -> None:
+    """The command line in this process, sampled; the sums go to `target`, one JSON line per stack."""
+    sampler = Sampler()
+    sampler.start()
+    try:
+        from dagster_project.cli import main as command
+
+        command(arguments)
+    finally:
+        sampler.stop()
+        with target.open("w", encoding="utf-8") as out:
+            for stack, spent in sampler.spent.items():
+                out.write(json.dumps([stack, spent]) + "\n")
+
+
+def read_sums(path: Path) -> dict[tuple[str, str], Spent]:
+    """Wall and CPU seconds by category."""
+    sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for line in path.read_text(encoding="utf-8").splitlines():
+        stack, (wall, cpu) = json.loads(line)
+        into = sums[category_of(tuple((file, name) for file, name in stack))]
+        into[0] += wall
+        into[1] += cpu
+    return {category: (spent[0], spent[1]) for category, spent in sums.items()}
+
+
+def added(parts: list[Spent]) -> Spent:
+    """Sums of both."""
+    return sum(wall for wall, _ in parts), sum(cpu for _, cpu in parts)
+
+
+def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> None:
+    """The table: the whole job, the frameworks by part, ours by package."""
+
+    def row(label: str, spent: Spent) -> None:
+        print(f"{label:<44}  {spent[0]:>7.2f}  {spent[1]:>7.2f}")
+
+    print(f"{'':<44}  {'wall s':>7}  {'CPU s':>7}")
+    row("the sample, whole job, cold", (whole.wall, whole.cpu))
+    frameworks = {key: spent for key, spent in sums.items() if key[0] in FRAMEWORKS.values()}
+    row("of which frameworks", added(list(frameworks.values())))
+    for (owner, part), spent in sorted(frameworks.items()):
+        row(f"  {owner}: {part}", spent)
+    own = {key: spent for key, spent in sums.items() if key not in frameworks}
+    row("of which ours", added(list(own.values())))
+    for (_, part), spent in sorted(own.items(), key=lambda item: -item[1][1]):
+        row(f"  {part}", spent)
+    seen = added(list(sums.values()))
+    row("not seen (child processes, start and end)", (max(0.0, whole.wall - seen[0]), max(0.0, whole.cpu - seen[1])))
+
+
+def bench(folder: Path, opportunities: int, seed: int, stacks: Path) -> None:
+    """Simulate, run, print."""
+    command = str(Path(sys.executable).parent / "sales-pipeline")
+    landing = str(folder / "landing")
+    measured([command, "simulate", landing, "--opportunities", str(opportunities), "--seed", str(seed)], folder)
+    config = folder / SAMPLE.name
+    config.write_bytes(SAMPLE.read_bytes())
+    child = [sys.executable, "-m", "tests.benchmarks.cold", "--sampled", str(stacks), "--"]
+    whole = measured([*child, "run", "-c", str(config)], folder)
+    show(whole, read_sums(stacks))
+    print()
+    for arguments in SMALL:
+        named = [] if arguments == ["--help"] else ["-c", str(config)]
+        figure = measured([command, *arguments, *named], folder)
+        print(f"{'sales-pipeline ' + ' '.join(arguments):<44}  {figure.wall:>7.2f}  {figure.cpu:>7.2f}")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--opportunities", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--stacks", type=Path)
+    parser.add_argument("--sampled", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("command", nargs="*", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.sampled:
+        run_sampled(given.sampled, given.command)
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench(folder, given.opportunities, given.seed, given.stacks or folder / "stacks.jsonl")
+
+
+if __name__ == "__main__":
+    main()
