@@ -16,6 +16,7 @@ SEED ?= 7
 SCORES ?= --peer-seconds 240
 FORECAST ?= --opportunities 2000 --dates 13
 SIZES ?= 100000
+RESULTS ?= data/bench.jsonl
 POLICY ?= --opportunities 8000 --seeds 401:411
 REPLAY ?= --from 2025-01-01 --every 8w
 WEEK_BEFORE ?= 2026-06-23
@@ -92,8 +93,9 @@ bench-delivery: .venv/.ready ## kits and PostgreSQL at 1,000,000 rows: time, mem
 	$(BIN)/python -m tests.benchmarks.kits
 	$(BIN)/python -m tests.benchmarks.postgres
 
-bench-scale: .venv/.ready ## the way from raw files to features at 100,000 opportunities (SIZES=...), against a floor and pandas
-	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --peers
+bench-scale: .venv/.ready ## from raw files to features at 100,000 opportunities (SIZES=...), against a floor and pandas; an unchanged and a new day; what was aimed at
+	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --days --peers --results $(RESULTS)
+	$(BIN)/python -m tests.benchmarks.aims $(RESULTS)
 
 bench-queue: .venv/.ready ## how long the queue of 1,000 owners takes, and how near it comes to the bound
 	$(BIN)/python -m tests.benchmarks.queue_scale

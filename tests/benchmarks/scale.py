@@ -1,89 +1,75 @@
-"""From raw files to features at growing sizes: CPU and wall seconds, peak memory, the ratio to a floor, the exponent of growth.
+"""From raw files to features at growing sizes: CPU and wall seconds, peak memory, disk, the ratio to a floor, the exponent of growth.
 
 Clean files (`exports.py`); every stage in a fresh process on a lake in which the stages before it are done. The start of a process (imports), the row ledger and
 Great Expectations are shown apart from the work the target is about: ingest, clean and features. The floor reads the same files once and
 writes Parquet, before and after the stages of a size; its mean is what ratios refer to. CPU seconds are what to compare: wall depends on who else runs.
 
-    python -m tests.benchmarks.scale --sizes 100000 [--kind parquet] [--stages all] [--peers] [--polars-python PYTHON] [--keep FOLDER] [--json FILE]
+    python -m tests.benchmarks.scale --sizes 100000 [--kind parquet] [--stages all] [--days] [--peers] [--polars-python PYTHON] [--keep FOLDER] [--results FILE]
 
-Belongs here: the run and its table. Does not belong here: what a stage is (`bench`), the files (`exports`), peers (`scale_peers`).
+Ten million opportunities: `--sizes 10000000 --keep FOLDER --results FILE`; called again after an interruption it goes on where it was.
+Belongs here: the run of the stages and its table. Does not belong here: what a stage is (`bench`), days (`days`), the files (`exports`), peers (`scale_peers`).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import platform
 import resource
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
-from tests.benchmarks.bench import CONFIG, STAGES, Figure, measured
+from sales_pipeline.lake.tables import file_sha256
+from tests.benchmarks.bench import CONFIG, STAGES, measured
+from tests.benchmarks.days import run_days, shares
 from tests.benchmarks.exports import Kind
+from tests.benchmarks.lines import Line, Results, by_size, machine, show_heads, take
 
 DATA_STAGES = ("ingest", "clean", "validation", "scoring features", "training features")
 COUNTED = ("ingest", "clean", "training features")
 """The stages the target is about. Training features, because the prototype the target comes from built monthly snapshots too."""
+TOGETHER = " + ".join(COUNTED)
 CSV_SIZES_UP_TO = 1_000_000
 
 
-@dataclass(frozen=True)
-class Line:
-    """One measured stage of one size; `work` is its CPU without start and row ledger."""
-
-    size: int
-    stage: str
-    wall: float
-    cpu: float
-    start: float
-    ledger: float
-    peak_mb: float
-
-    @property
-    def work(self) -> float:
-        """CPU seconds of the work itself."""
-        return self.cpu - self.start - self.ledger
-
-
-def run_size(size: int, kind: Kind, stages: tuple[str, ...], folder: Path, *, peers: dict[str, str]) -> list[Line]:
-    """Every figure of one size, each printed when it is known. `peers`: by name, the Python that has them."""
-    # In a process of its own: a child's peak memory starts at what its parent holds.
-    measured([sys.executable, "-m", "tests.benchmarks.exports", str(folder / "export"), str(size), kind], folder)
-    size_bytes = sum(path.stat().st_size for path in (folder / "export").iterdir())
-    (folder / "csv").symlink_to(folder / "export")
-    (folder / "pipeline.yaml").write_text(CONFIG, encoding="utf-8")
+def run_size(
+    size: int, kind: Kind, stages: tuple[str, ...], folder: Path, results: Results, *, peers: dict[str, str], is_kept: bool
+) -> None:  # fmt: skip
+    """Every figure of one size. `peers`: by name, the Python that has them. In a kept folder what was measured before is not measured again."""
     python = [sys.executable, "-m", "tests.benchmarks.bench"]
-    lines: list[Line] = []
 
-    def note(stage: str, figure: Figure) -> None:
-        noted = folder / "parts.json"
-        parts = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else {"start": 0.0, "row ledger": 0.0}
-        noted.unlink(missing_ok=True)
-        line = Line(size, stage, figure.wall, figure.cpu, parts["start"], parts["row ledger"], figure.peak_mb)
-        lines.append(line)
-        _show(line)
+    def note(stage: str, *command: str) -> None:
+        take(results, size, kind, stage, folder, lambda: measured(list(command), folder), again=not is_kept)
 
-    print(f"{size:,} opportunities, {size_bytes / 1e9:.2f} GB of {kind}", flush=True)
-    note("floor", measured([*python, "--floor"], folder))
+    # In a process of its own: a child's peak memory starts at what its parent holds.
+    note("export", sys.executable, "-m", "tests.benchmarks.exports", str(folder / "export"), str(size), kind)
+    if not (folder / "pipeline.yaml").exists():
+        (folder / "csv").symlink_to(folder / "export")
+        (folder / "pipeline.yaml").write_text(CONFIG, encoding="utf-8")
+    note("floor", *python, "--floor")
+    shutil.rmtree(folder / "floor", ignore_errors=True)
     for stage in stages:
-        note(stage, measured([*python, "--stage", stage], folder))
-    note("floor again", measured([*python, "--floor"], folder))
+        note(stage, *python, "--stage", stage)
+        if stage == "ingest":
+            link_to_kept(folder / "export", folder / "lake" / "exports" / "files")
+    note("floor again", *python, "--floor")
+    shutil.rmtree(folder / "floor", ignore_errors=True)
     for peer, interpreter in peers.items():
-        note(peer, measured([interpreter, "tests/benchmarks/scale_peers.py", peer], folder))
-    return lines
+        note(peer, interpreter, "tests/benchmarks/scale_peers.py", peer)
 
 
-def _show(line: Line) -> None:
-    cells = (line.wall, line.cpu, line.start, line.ledger, line.work)
-    print(
-        f"{line.size:>12,}  {line.stage:<18}" + "".join(f"{cell:>9.1f}" for cell in cells) + f"{line.peak_mb:>9.0f}",
-        flush=True,
-    )
+def link_to_kept(landing: Path, kept: Path) -> None:
+    """Put links in place of landed files that the lake keeps: the same bytes once on disk, which is what lets large sizes fit."""
+    by_digest = {path.name: path for path in kept.iterdir()}
+    for path in sorted(path for path in landing.iterdir() if path.is_file() and not path.is_symlink()):
+        same = by_digest.get(file_sha256(path))
+        if same is not None:
+            path.unlink()
+            path.symlink_to(same)
 
 
 def floor_cpu(lines: list[Line]) -> float:
@@ -98,63 +84,89 @@ def counted_cpu(lines: list[Line]) -> float:
 
 
 def growth(small: list[Line], large: list[Line]) -> dict[str, float]:
-    """Per stage the exponent of growth of its CPU between two sizes: 1 is linear."""
-    before = {line.stage: line for line in small}
+    """Per stage, and for those that count together, the exponent of growth of the CPU of the work between two sizes: 1 is linear."""
     times = math.log(large[0].size / small[0].size)
-    return {line.stage: math.log(line.work / before[line.stage].work) / times for line in large if line.stage in before}
+    before = {line.stage: line.work for line in small}
+    found = {line.stage: line.work for line in large if line.stage in before}
+    if is_whole(small) and is_whole(large):
+        before[TOGETHER], found[TOGETHER] = counted_cpu(small), counted_cpu(large)
+    return {stage: math.log(work / before[stage]) / times for stage, work in found.items() if work > 0 < before[stage]}
 
 
-def summary(sizes: dict[int, list[Line]]) -> None:
+def is_whole(lines: list[Line]) -> bool:
+    """Whether a size has a floor and every stage the target is about."""
+    return {line.stage for line in lines} >= {"floor", *COUNTED}
+
+
+def pairs(sizes: Iterable[tuple[int, str]]) -> list[tuple[tuple[int, str], tuple[int, str]]]:
+    """Neighbouring sizes of the same kind of files, between which growth can be told."""
+    found = []
+    for kind in ("csv", "parquet"):
+        same = sorted(key for key in sizes if key[1] == kind)
+        found += list(pairwise(same))
+    return found
+
+
+def summary(lines: Iterable[Line], peers: Collection[str]) -> None:
     """Ratios to the floor and exponents of growth."""
-    for size, lines in sizes.items():
-        floor = floor_cpu(lines)
-        print(f"\n{size:,}: floor {floor:.1f} CPU s; CPU seconds as multiples of it")
-        for line in lines:
-            if not line.stage.startswith("floor"):
-                print(f"    {line.stage:<18}{line.work / floor:>7.2f}   with start and ledger {line.cpu / floor:.2f}")
-        if all(any(line.stage == stage for line in lines) for stage in COUNTED):
-            print(f"    {' + '.join(COUNTED)}: {counted_cpu(lines) / floor:.2f} x the floor (target 2.5 at 1,000,000)")
-    for small, large in zip(list(sizes), list(sizes)[1:], strict=False):
-        print(f"\nexponent of growth in CPU from {small:,} to {large:,} (1 is linear)")
+    sizes = by_size(lines)
+    for (size, kind), found in sizes.items():
+        if not any(line.stage == "floor" for line in found):
+            continue
+        floor = floor_cpu(found)
+        print(f"\n{size:,} ({kind}): floor {floor:.1f} CPU s; CPU seconds as multiples of it")
+        for line in found:
+            if line.stage in STAGES or line.stage in peers:
+                print(f"    {line.stage:<28}{line.work / floor:>7.2f}   with start and ledger {line.cpu / floor:.2f}")
+        if is_whole(found):
+            print(f"    {TOGETHER}: {counted_cpu(found) / floor:.2f} x the floor (target 2.5 at 1,000,000)")
+    for (size, kind), found in sizes.items():
+        for stage, share in shares(found).items():
+            print(f"\n{size:,} ({kind}): {stage} {100 * share:.1f} % of the CPU of a full one")
+    for small, large in pairs(sizes):
+        print(f"\nexponent of growth in CPU from {small[0]:,} to {large[0]:,}, {small[1]} (1 is linear)")
         for stage, exponent in growth(sizes[small], sizes[large]).items():
-            print(f"    {stage:<18}{exponent:>7.2f}")
+            print(f"    {stage:<28}{exponent:>7.2f}")
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100000")
     parser.add_argument("--kind", choices=("csv", "parquet"), help=f"csv up to {CSV_SIZES_UP_TO:,}, else parquet")
-    parser.add_argument("--stages", choices=("data", "all"), default="data", help="all: training and prediction too")
+    parser.add_argument("--stages", choices=("data", "all", "none"), default="data", help="all: training and prediction too")  # fmt: skip
+    parser.add_argument("--days", action="store_true", help="whole runs too: all, an unchanged day, a new day")
     parser.add_argument("--peers", action="store_true", help="pandas on the same CSV files")
-    parser.add_argument(
-        "--polars-python", default="", help="the Python of an environment with Polars: peers, Polars too"
-    )
-    parser.add_argument("--keep", type=Path, help="work in this folder and leave the lakes there")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    for peer in ("polars", "featuretools"):
+        parser.add_argument(f"--{peer}-python", help=f"the Python of an environment with {peer}: that peer too")
+    parser.add_argument("--keep", type=Path, help="work in this folder, leave the lakes there, and take up what an earlier call began")  # fmt: skip
+    parser.add_argument("--results", type=Path, help="append the figures to this file as they become known")
     given = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    machine = f"{os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start"
-    print(machine)
-    heads = ("wall s", "CPU s", "start", "ledger", "work", "peak MB")
-    print(f"{'opportunities':>12}  {'stage':<17}" + "".join(f"{head:>9}" for head in heads))
-    peers = {"pandas": sys.executable} if given.peers or given.polars_python else {}
-    if given.polars_python:
-        peers["polars"] = given.polars_python
-    found: dict[int, list[Line]] = {}
+    peers = {"pandas": sys.executable} if given.peers else {}
+    peers |= {name: python for name in ("polars", "featuretools") if (python := getattr(given, f"{name}_python"))}
+    stages = {"data": DATA_STAGES, "all": STAGES, "none": ()}[given.stages]
+    results = Results(given.results)
+    print(machine())
+    show_heads()
     for size in (int(part) for part in given.sizes.split(",")):
-        folder = Path(tempfile.mkdtemp(prefix=f"scale-{size}-", dir=given.keep))
         kind: Kind = given.kind or ("csv" if size <= CSV_SIZES_UP_TO else "parquet")
-        try:
-            found[size] = run_size(size, kind, DATA_STAGES if given.stages == "data" else STAGES, folder, peers=peers if kind == "csv" else {})  # fmt: skip
-        finally:
-            if given.keep is None:
-                shutil.rmtree(folder)
-    summary(found)
-    if given.json:
-        measured_lines = [asdict(line) for lines in found.values() for line in lines]
-        given.json.write_text(json.dumps({"machine": machine, "lines": measured_lines}, indent=1), encoding="utf-8")
+        with working_folder(given.keep, f"{size}-{kind}") as folder:
+            run_size(size, kind, stages, folder, results, peers=peers if kind == "csv" else {}, is_kept=given.keep is not None)  # fmt: skip
+            if given.days:
+                run_days(size, kind, folder, results, is_kept=given.keep is not None)
+    summary(results.lines, peers)
+
+
+@contextmanager
+def working_folder(kept: Path | None, name: str) -> Iterator[Path]:
+    """A folder of that name to come back to, or one that is removed at the end."""
+    if kept is not None:
+        (kept / name).mkdir(parents=True, exist_ok=True)
+        yield kept / name
+        return
+    with tempfile.TemporaryDirectory(prefix=f"scale-{name}-") as folder:
+        yield Path(folder)
 
 
 if __name__ == "__main__":
