@@ -1,10 +1,13 @@
-"""What the machine lets this process have, where the settings say nothing.
+"""What of the machine this process takes, where the settings say nothing.
 
-Belongs here: memory and nothing else. Does not belong here: how engines use it. No result depends on it: what does not fit is spilled.
+Belongs here: memory, and the cores of linear algebra. Does not belong here: how engines use them. No result depends on the machine: what does not fit
+is spilled, and sums are added in one order on any number of cores.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SHARE = 4
@@ -26,3 +29,18 @@ def limit_of(physical: int, groups: tuple[Path, ...]) -> str:
     """The limit for `physical` bytes of memory and the files that may state less; a file that is absent or says `max` states nothing."""
     stated = [int(text) for path in groups if path.is_file() and (text := path.read_text().strip()).isdigit()]
     return f"{max(min([physical, *stated]) // SHARE, LEAST) >> 20}MiB"
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Linear algebra of the block (or of the function that is decorated with it) is done by one thread of NumPy's and SciPy's BLAS.
+
+    By itself it takes a thread per core, and sums are then added in an order that depends on their number: another machine would train another model. And on
+    matrices of some ten thousand rows the others wait for each other longer than they work: a training took three times the CPU.
+    """
+    import numpy as np  # noqa: F401 - only what is loaded can be held to one thread
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield

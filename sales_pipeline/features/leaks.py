@@ -31,6 +31,7 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import LEAK_LEDGER
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.engines.base import Engine
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.features.build import CanonicalTables, FeatureSet
 from sales_pipeline.features.leak_columns import ColumnRules, judged_columns
 from sales_pipeline.features.leak_gain import Judged, with_gains
@@ -57,6 +58,7 @@ class LedgerEvaluation:
         return len(self.caught) / known if known else 1.0
 
 
+@one_core()
 def leak_ledger(
     lake: Lake,
     canonical: CanonicalTables,

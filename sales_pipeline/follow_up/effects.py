@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 
 from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.follow_up.causal import (
     Z90,
     Estimates,
@@ -149,6 +150,7 @@ def nothing_claimed(why: str, as_of: AsOf, facts: Mapping[str, Any] | None = Non
     return EffectModel(NONE, why, as_of.isoformat(), facts=facts or {})
 
 
+@one_core()
 def learn_effects(table: pa.Table, as_of: AsOf, params: ContactEffectParams) -> EffectModel:
     """The effect model of CONTACT_WEEKS made for `as_of`."""
     kinds = sorted({row for row in table.filter(table.column("is_won").is_valid()).column("kind").to_pylist() if row})

@@ -20,6 +20,7 @@ from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.errors import SalesPipelineError
 from sales_pipeline.follow_up.allocation import Allocation, Chosen, allocate
 from sales_pipeline.follow_up.capacity import OwnerDay, Owners, read_owners
@@ -48,6 +49,7 @@ class Queue:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@one_core()
 def build_queue(
     scored: pa.Table,
     *,

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.models.bundle import Bundle, WinModel
 from sales_pipeline.models.contributions import Contributions, contributions
 from sales_pipeline.models.estimators import logit
@@ -58,6 +59,7 @@ class Change:
         return {**parts, "is_split": self.is_split, "details": list(self.details)}
 
 
+@one_core()
 def why_changed(
     old: Bundle,
     old_row: Matrix,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.features.leaks import ledger_for_frame
 from sales_pipeline.lake.tables import file_sha256
@@ -74,6 +75,7 @@ class _Split:
     test: Indices
 
 
+@one_core()
 def fit_flat(
     path: Path,
     *,

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from sales_pipeline.contracts.derive import REASON_TYPE
 from sales_pipeline.contracts.internal import PREDICTIONS
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.lake.tables import conform
 from sales_pipeline.models.bundle import Bundle, WinModel, read_bundle
 from sales_pipeline.models.contributions import Contributions, contributions
@@ -31,6 +32,7 @@ FAR_OUTSIDE = "its figures lie far outside those of every opportunity the model 
 NO_CREATION = "no creation date: unlike every opportunity the model has learnt from"
 
 
+@one_core()
 def predict(bundle: Path, features: FeatureTables, wording: Wording = ENGLISH) -> pa.Table:
     """PREDICTIONS of every row of the feature set's spine, by the bundle in that folder; reasons as `wording` says."""
     model = read_bundle(bundle)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.errors import EnvironmentProblem
 from sales_pipeline.models.bundle import Bundle, read_bundle
 from sales_pipeline.models.card import JudgedWindow
@@ -71,6 +72,7 @@ class Comparison:
     verdict: Verdict
 
 
+@one_core()
 def decide(trained: TrainedModel, champion: Path | None, features: FeatureTables, params: TrainingParams) -> Decision:
     """Compare a newly trained model with the champion's bundle. `features` is the feature set the new model was trained on.
 

@@ -27,6 +27,7 @@ import pyarrow as pa
 from sales_pipeline.contracts.internal import REPLAY
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.features.build import FeatureSet
 from sales_pipeline.features.past import known_before, open_at
@@ -75,6 +76,7 @@ def replay_dates(first: AsOf, last: AsOf, every_days: int) -> list[AsOf]:
     return found[::-1]
 
 
+@one_core()
 def replay(
     lake: Lake,
     features: FeatureSet,
@@ -174,6 +176,7 @@ def _workers(count: int) -> Iterator[Callable[..., Callable[[], Any]]]:
             raise
 
 
+@one_core()
 def _one_date(
     lake: Lake,
     features: FeatureSet,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.models.bundle import Bundle
 from sales_pipeline.models.matrix import DAY, Floats, Matrix
 from sales_pipeline.models.predict import needed_columns, predict_matrix
@@ -45,6 +46,7 @@ def input_columns(bundle: Bundle) -> dict[str, InputKind]:
     }
 
 
+@one_core()
 def predict_frame(bundle: Bundle, frame: pd.DataFrame) -> pd.DataFrame:
     """PREDICTIONS of a frame's rows, sorted by key, the reasons as JSON text. Columns that are missing count as not recorded, a missing
     kind as an opportunity."""

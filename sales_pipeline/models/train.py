@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.lake.tables import TableRef, read_table
 from sales_pipeline.models.amounts import train_amount
 from sales_pipeline.models.bundle import WinModel, write_bundle
@@ -118,6 +119,7 @@ class Parts:
     rivals: Mapping[str, WinModel]
 
 
+@one_core()
 def train_matrix(
     matrix: Matrix,
     as_of_us: float,

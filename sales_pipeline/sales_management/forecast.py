@@ -21,6 +21,7 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import REVENUE_FORECAST
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 from sales_pipeline.sales_management.deals import DEAL_TABLES, Deals, deals_of, read_deals
@@ -68,6 +69,7 @@ class Forecast:
     deals: Deals
 
 
+@one_core()
 def forecast(
     scored: pa.Table,
     past: Past,

@@ -52,9 +52,9 @@ class Sampler(threading.Thread):
         """Look until told to stop."""
         wall, cpu = time.perf_counter(), time.process_time()
         while not self._done.wait(INTERVAL_SECONDS):
-            frame = sys._current_frames().get(self._main or 0)
+            # A frame is not kept until the next look: its variables would outlive it.
+            spent = self.spent[stack_of(sys._current_frames().get(self._main or 0))]
             now_wall, now_cpu = time.perf_counter(), time.process_time()
-            spent = self.spent[stack_of(frame)]
             spent[0] += now_wall - wall
             spent[1] += now_cpu - cpu
             wall, cpu = now_wall, now_cpu
