@@ -18,6 +18,7 @@ from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table, table_ref, write_table
 
 if TYPE_CHECKING:
+    from sales_pipeline.engines.base import Engine
     from sales_pipeline.features.build import FeatureSet
     from sales_pipeline.scoring.params import ScoringParams
 
@@ -25,15 +26,18 @@ SCORED_STAGE = "scored"
 RUN_ID, FEATURES_KEY = "run_id", "features_key"
 
 
-def predict_table(lake: Lake, params: "ScoringParams", features: "FeatureSet", plan: RunPlan) -> TableRef:
+def predict_table(
+    lake: Lake, params: "ScoringParams", features: "FeatureSet", plan: RunPlan, engine: "Engine"
+) -> TableRef:
     """PREDICTIONS of the scoring features by the plan's model, with reasons worded as the parameters say."""
 
     def build(folder: Path) -> dict[str, Any]:
-        from sales_pipeline.models.predict import predict
+        from sales_pipeline.models.predict import write_predictions
         from sales_pipeline.models.wording import Wording
 
         wording = Wording.of(params.language, params.sensitive)
-        return _write(folder, PREDICTIONS, predict(lake.models / plan.model_version, features, wording))
+        ref = write_predictions(lake.models / plan.model_version, features, folder, engine, wording)
+        return {PREDICTIONS.name: ref.rows}
 
     wording_key = [params.language, sorted(params.sensitive)]
     key = digest_of("predictions", features.key, plan.model_version, plan.code_version, wording_key)

@@ -82,10 +82,12 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         kinds={"parquet"},
         **common,
     )
-    def predictions(lake: dg.ResourceParam[LakeResource], features: Any, plan: Any) -> dg.MaterializeResult[Any]:
+    def predictions(
+        lake: dg.ResourceParam[LakeResource], engine: dg.ResourceParam[EngineResource], features: Any, plan: Any
+    ) -> dg.MaterializeResult[Any]:
         from dagster_project.applying import predict_table
 
-        ref = predict_table(lake.lake, lake.settings.scoring, features, plan)
+        ref = predict_table(lake.lake, lake.settings.scoring, features, plan, engine.get())
         return dg.MaterializeResult(value=ref, metadata=table_metadata(ref) | {"model version": plan.model_version})
 
     @dg.asset(

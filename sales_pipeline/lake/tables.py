@@ -103,6 +103,11 @@ def read_table(ref: TableRef | Path, columns: list[str] | None = None) -> pa.Tab
     return pq.read_table(path, columns=columns)
 
 
+def read_schema(ref: TableRef) -> pa.Schema:
+    """Columns and types of a table at rest."""
+    return pq.read_schema(ref.path)
+
+
 def only_value(ref: TableRef, column: str) -> str | None:
     """The value of a text column that holds the same one in every row, by the file's statistics; None where values differ, are missing, or are not told of."""
     groups = pq.read_metadata(ref.path)

@@ -35,15 +35,15 @@ class Calibrator:
             return np.clip(np.interp(scores, self.knots_x, self.knots_y), 1e-6, 1 - 1e-6)
         return np.clip(expit(self.slope * scores + self.intercept), 1e-6, 1 - 1e-6)
 
-    def secant(self, scores: Floats, reference: float) -> Floats:
-        """Calibrated log-odds per unit of raw score between a reference and each score; never negative.
+    def secant(self, scores: Floats, reference: Floats) -> Floats:
+        """Calibrated log-odds per unit of raw score between each score and its reference; never negative.
 
         Raw contributions times this add up to the calibrated log-odds against the reference's.
         """
         if self.kind == "logistic":
             return np.full(len(scores), self.slope)
         away = scores - reference
-        gain = logit(self.apply(scores)) - logit(self.apply(np.array([reference])))
+        gain = logit(self.apply(scores)) - logit(self.apply(reference))
         return np.where(np.abs(away) > 1e-9, gain / np.where(np.abs(away) > 1e-9, away, 1.0), 0.0)
 
     def to_dict(self) -> dict[str, Any]:

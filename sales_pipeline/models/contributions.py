@@ -18,7 +18,7 @@ import numpy.typing as npt
 from sales_pipeline.models.bundle import WinModel
 from sales_pipeline.models.encoding import Encoding
 from sales_pipeline.models.estimators import logit
-from sales_pipeline.models.matrix import Floats, Matrix, SourceColumn
+from sales_pipeline.models.matrix import Encoded, Floats, Matrix, SourceColumn
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,34 @@ class Contributions:
         return np.asarray(self.base + self.effects.sum(axis=1), dtype=np.float64)
 
 
-def contributions(win: WinModel, matrix: Matrix) -> Contributions:
-    """The contributions of every row of a matrix that holds the model's columns."""
+@dataclass(frozen=True)
+class Scores:
+    """Rows as the estimator sees them, and its raw score of each."""
+
+    rows: Encoded
+    score: Floats
+
+
+def score(win: WinModel, matrix: Matrix) -> Scores:
+    """Raw scores of rows whose frame holds the model's columns."""
     rows = win.encoding.encode(matrix)
-    effects, names = win.estimator.contributions(rows)
-    score = win.estimator.score(rows)
-    # The same in every row but for rounding; no row, no reference.
-    reference = float(np.median(score - effects.sum(axis=1))) if len(score) else 0.0
-    log_odds = logit(win.calibrator.apply(score))
-    base = float(logit(win.calibrator.apply(np.array([reference])))[0])
-    away = score - reference
+    return Scores(rows, win.estimator.score(rows))
+
+
+def contributions(win: WinModel, matrix: Matrix, scored: Scores | None = None) -> Contributions:
+    """The contributions of every row of a matrix that holds the model's columns; `scored` are its scores where they are known already."""
+    scored = scored or score(win, matrix)
+    raw = scored.score
+    effects, names = win.estimator.contributions(scored.rows)
+    # The same in every row but for rounding; each row takes its own, so that none depends on the others beside it.
+    reference = raw - effects.sum(axis=1)
+    log_odds = logit(win.calibrator.apply(raw))
+    start = logit(win.calibrator.apply(reference))
+    base = float(np.median(start)) if len(start) else 0.0
+    away = raw - reference
     is_away = np.abs(away) > 1e-9
     stretch = np.where(
-        is_away, (log_odds - base) / np.where(is_away, away, 1.0), win.calibrator.secant(score, reference)
+        is_away, (log_odds - start) / np.where(is_away, away, 1.0), win.calibrator.secant(raw, reference)
     )
     effects = effects * stretch[:, None]
     if names:

@@ -48,7 +48,8 @@ class Estimator(Protocol):
 def _grouped(columns: Floats, groups: Indices) -> Floats:
     """Sums of matrix columns by source column."""
     summed = np.zeros((len(columns), int(groups.max()) + 1 if len(groups) else 0))
-    np.add.at(summed.T, groups, columns.T)
+    for column, group in enumerate(groups.tolist()):
+        summed[:, group] += columns[:, column]
     return summed
 
 
@@ -130,7 +131,7 @@ class Tree:
             goes_left = x[active, column].astype(np.float32) <= self.threshold[here]
             following = np.where(goes_left, self.left[here], self.right[here])
             if added is not None:
-                np.add.at(added, (active, column), self.value[following] - self.value[here])
+                added[active, column] += self.value[following] - self.value[here]
             node[active] = following
             active = active[self.feature[following] >= 0]
         return node

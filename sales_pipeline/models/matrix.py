@@ -26,6 +26,9 @@ Kind = Literal["number", "boolean", "category"]
 DAY = 86_400_000_000
 """Microseconds of a day."""
 ATTRIBUTE_PREFIX = "attribute:"
+VALUE_PREFIX = "value:"
+"""Of the names features and attributes have in a table where they are joined to their spine, whose columns share some of their names."""
+FEATURES_BY_NAME = {feature.name: feature for feature in FEATURES}
 
 
 class FeatureTables(Protocol):
@@ -144,35 +147,62 @@ def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None) ->
     if wide.num_rows != spine.num_rows:
         raise ValueError(f"features hold {wide.num_rows} rows, their spine {spine.num_rows}")
     keys = _keys(spine, read_table(features.outcomes))
-    catalogue = {feature.name: feature for feature in FEATURES}
     if usable is None:
-        usable = [name for name in wide.column_names if name in catalogue]
+        usable = [name for name in wide.column_names if name in FEATURES_BY_NAME]
     columns: list[SourceColumn] = []
     data: dict[str, npt.NDArray[Any]] = {}
     for name in usable:
-        if name.startswith(ATTRIBUTE_PREFIX) or name not in catalogue:
+        if name not in FEATURES_BY_NAME:
             continue
-        feature = catalogue[name]
-        kind: Kind = feature.type
-        columns.append(
-            SourceColumn(
-                name,
-                kind,
-                feature.meaning,
-                feature.unit,
-                feature.up_text,
-                feature.down_text,
-                feature.missing_text,
-                feature.negative_text,
-            )
+        column = catalogue_column(name)
+        columns.append(column)
+        data[name] = (
+            _values(wide.column(name), column.kind) if name in wide.column_names else _missing(column.kind, len(keys))
         )
-        data[name] = _values(wide.column(name), kind) if name in wide.column_names else _missing(kind, len(keys))
     wanted = [name.removeprefix(ATTRIBUTE_PREFIX) for name in usable if name.startswith(ATTRIBUTE_PREFIX)]
     if wanted:
         found, values = _attributes(read_table(features.attributes), wanted, keys)
         columns.extend(found)
         data.update(values)
     return Matrix(pd.DataFrame(data, index=range(len(keys))), keys, tuple(columns))
+
+
+def catalogue_column(name: str) -> SourceColumn:
+    """A catalogue feature as a column of a matrix. KeyError where there is no such feature."""
+    feature = FEATURES_BY_NAME[name]
+    return SourceColumn(
+        name,
+        feature.type,
+        feature.meaning,
+        feature.unit,
+        feature.up_text,
+        feature.down_text,
+        feature.missing_text,
+        feature.negative_text,
+    )
+
+
+def attribute_column(attribute: str, kind: str) -> SourceColumn | None:
+    """An attribute of that kind (OPPORTUNITY_ATTRIBUTES) as a column; None for kinds that are none (free text, identifiers)."""
+    if kind in ("text", "identifier"):
+        return None
+    kinds: dict[str, Kind] = {"category": "category", "boolean": "boolean"}
+    label = attribute.removesuffix("__c").replace("_", " ").strip()
+    return SourceColumn(ATTRIBUTE_PREFIX + attribute, kinds.get(kind, "number"), label, is_date=kind == "date")
+
+
+def joined_matrix(rows: pa.Table, found: Sequence[SourceColumn], columns: Sequence[SourceColumn]) -> Matrix:
+    """Rows of a spine joined with their features and attributes (`scoring_rows`) as a matrix of exactly `columns`.
+
+    `found` are the columns as they are in this data set, each under its name prefixed with `VALUE_PREFIX`; what of `columns` is not among them, or has
+    become something else, is all missing (`align`). Outcomes are not known.
+    """
+    keys = _keys(rows, None)
+    data: dict[str, npt.NDArray[Any]] = {}
+    for column in found:
+        values = _values(rows.column(VALUE_PREFIX + column.name), column.kind)
+        data[column.name] = keys["as_of_us"].to_numpy(dtype=np.float64) / DAY - values if column.is_date else values
+    return align(Matrix(pd.DataFrame(data, index=range(len(keys))), keys, tuple(found)), columns)
 
 
 def align(matrix: Matrix, columns: Sequence[SourceColumn]) -> Matrix:
@@ -231,7 +261,7 @@ def _micros(column: pa.ChunkedArray) -> Floats:
     )
 
 
-def _keys(spine: pa.Table, outcomes: pa.Table) -> pd.DataFrame:
+def _keys(spine: pa.Table, outcomes: pa.Table | None) -> pd.DataFrame:
     def text(name: str) -> npt.NDArray[Any]:
         return np.asarray(spine.column(name).to_numpy(zero_copy_only=False), dtype=object)
 
@@ -249,6 +279,8 @@ def _keys(spine: pa.Table, outcomes: pa.Table) -> pd.DataFrame:
             "crm_close_us": (np.asarray(close_days, dtype=np.float64) + 1) * DAY,
         }
     )
+    if outcomes is None:
+        return keys.assign(is_won=np.nan, closed_us=np.nan, won_amount=np.nan)
     result = pd.DataFrame(
         {
             "opportunity_id": np.asarray(
@@ -271,23 +303,19 @@ def _attributes(
     for attribute in wanted:
         part = table.filter(pc.equal(table.column("attribute"), attribute))
         kind = part.column("kind")[0].as_py() if part.num_rows else "text"
-        if kind in ("text", "identifier"):
+        column = attribute_column(attribute, kind)
+        if column is None:
             continue
+        columns.append(column)
         ids = part.column("opportunity_id").to_numpy(zero_copy_only=False)
-        name = ATTRIBUTE_PREFIX + attribute
-        label = attribute.removesuffix("__c").replace("_", " ").strip()
         if kind == "category":
             known = pd.Series(
                 np.asarray(part.column("text_value").to_numpy(zero_copy_only=False), dtype=object), index=ids
             )
-            columns.append(SourceColumn(name, "category", label))
             texts = known.reindex(keys["opportunity_id"]).to_numpy(dtype=object)
-            values[name] = np.array([None if pd.isna(text) else text for text in texts], dtype=object)
+            values[column.name] = np.array([None if pd.isna(text) else text for text in texts], dtype=object)
             continue
         numbers = pd.Series(_values(part.column("number_value"), "number"), index=ids)
         found = numbers.reindex(keys["opportunity_id"]).to_numpy(dtype=np.float64)
-        if kind == "date":
-            found = keys["as_of_us"].to_numpy(dtype=np.float64) / DAY - found
-        columns.append(SourceColumn(name, "boolean" if kind == "boolean" else "number", label, is_date=kind == "date"))
-        values[name] = found
+        values[column.name] = keys["as_of_us"].to_numpy(dtype=np.float64) / DAY - found if column.is_date else found
     return columns, values

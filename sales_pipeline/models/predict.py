@@ -1,10 +1,14 @@
 """From a bundle and a feature set to predictions: probability, timing, amount, reasons, each with its interval.
 
+Every row is predicted from what it holds alone, so that a table of any size can be done a few rows at a time (`write_predictions`).
+
 Belongs here: applying a bundle's parts to rows. Does not belong here: fitting them, grades and trends (scoring).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +18,31 @@ import pyarrow as pa
 
 from sales_pipeline.contracts.derive import REASON_TYPE
 from sales_pipeline.contracts.internal import PREDICTIONS
+from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.machine import one_core
-from sales_pipeline.lake.tables import conform
+from sales_pipeline.lake.tables import TableRef, conform
 from sales_pipeline.models.bundle import Bundle, WinModel, read_bundle
-from sales_pipeline.models.contributions import Contributions, contributions
+from sales_pipeline.models.contributions import Contributions, contributions, score
 from sales_pipeline.models.estimators import expit, logit
-from sales_pipeline.models.matrix import DAY, FeatureTables, Floats, Matrix, SourceColumn, align, load_matrix
-from sales_pipeline.models.reasons import Reason, rank_reasons
+from sales_pipeline.models.matrix import (
+    DAY,
+    FeatureTables,
+    Floats,
+    Matrix,
+    SourceColumn,
+    align,
+    joined_matrix,
+    load_matrix,
+)
+from sales_pipeline.models.reasons import rank_reasons
+from sales_pipeline.models.scoring_rows import found_columns, write_scoring_rows
 from sales_pipeline.models.stability import owner_columns
 from sales_pipeline.models.timing import TIMING_COLUMNS, Timing
 from sales_pipeline.models.wording import ENGLISH, Wording
 
 WIN_COLUMNS = ("win_probability", "win_probability_low", "win_probability_high", "win_probability_owner_free")
+BATCH_ROWS = 10_000
+"""Rows predicted at a time: enough that numpy is busy with them, few enough that they take some 100 MB."""
 LEAST_FAR = 3
 MOST_FAR_SHARE = 0.25
 FAR_OUTSIDE = "its figures lie far outside those of every opportunity the model has learnt from"
@@ -39,6 +56,50 @@ def predict(bundle: Path, features: FeatureTables, wording: Wording = ENGLISH) -
     return predict_matrix(model, load_matrix(features, [column.name for column in needed_columns(model)]), wording)
 
 
+def write_predictions(
+    bundle: Path,
+    features: FeatureTables,
+    folder: Path,
+    engine: Engine,
+    wording: Wording = ENGLISH,
+    *,
+    batch_rows: int = BATCH_ROWS,
+) -> TableRef:
+    """PREDICTIONS of every row of the feature set's spine as one file in `folder`: the same as `predict`, in memory that does not grow with the rows.
+
+    The engine joins what the bundle looks at and hands it over in batches; where it works in several processes, each reads the bundle from its folder.
+    """
+    columns = needed_columns(read_bundle(bundle))
+    found = found_columns(features, [column.name for column in columns], engine)
+    rows = write_scoring_rows(features, found, folder / "_scoring_rows.parquet", engine)
+    shared = _Shared(str(bundle), columns, found, wording)
+    output = folder / f"{PREDICTIONS.name}.parquet"
+    ref = engine.apply_batches(rows, _predict_batch, shared, output, PREDICTIONS, batch_rows=batch_rows)
+    Path(rows.path).unlink()
+    return ref
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What every batch needs: the bundle's folder, the columns it looks at, those the rows hold, and the wording."""
+
+    bundle: str
+    columns: tuple[SourceColumn, ...]
+    found: tuple[SourceColumn, ...]
+    wording: Wording
+
+
+@one_core()
+def _predict_batch(rows: pa.Table, shared: _Shared) -> pa.Table:
+    return predict_matrix(_bundle(shared.bundle), joined_matrix(rows, shared.found, shared.columns), shared.wording)
+
+
+@lru_cache(maxsize=1)
+def _bundle(path: str) -> Bundle:
+    """The bundle, read once per process; a version's folder never changes."""
+    return read_bundle(Path(path))
+
+
 def needed_columns(bundle: Bundle) -> tuple[SourceColumn, ...]:
     """Source columns the bundle looks at, each once."""
     found: dict[str, SourceColumn] = {}
@@ -50,7 +111,7 @@ def needed_columns(bundle: Bundle) -> tuple[SourceColumn, ...]:
 
 def win_probabilities(win: WinModel, matrix: Matrix) -> Floats:
     """Calibrated probabilities of rows whose frame holds the model's columns."""
-    return win.calibrator.apply(win.estimator.score(win.encoding.encode(matrix)))
+    return win.calibrator.apply(score(win, matrix).score)
 
 
 def predict_matrix(bundle: Bundle, matrix: Matrix, wording: Wording = ENGLISH) -> pa.Table:
@@ -60,29 +121,28 @@ def predict_matrix(bundle: Bundle, matrix: Matrix, wording: Wording = ENGLISH) -
     keys = matrix.keys
     missing = np.full(rows, np.nan)
     columns: dict[str, Any] = dict.fromkeys(WIN_COLUMNS, missing)
-    up: list[list[Reason]] = [[] for _ in range(rows)]
-    down: list[list[Reason]] = [[] for _ in range(rows)]
+    up = down = pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, dtype=np.int32)), pa.array([], REASON_TYPE))
     reasons = reasons_to_abstain(bundle, matrix)
     abstains = np.array([reason is not None for reason in reasons], dtype=bool)
     unseen = _of_unseen_kind(bundle, matrix)
     if bundle.win is not None:
-        p = win_probabilities(bundle.win, matrix)
+        scored = score(bundle.win, matrix)
+        p = bundle.win.calibrator.apply(scored.score)
         low, high = bundle.win.intervals.bounds(p)
         columns = {"win_probability": p, "win_probability_low": low, "win_probability_high": high}
         if bundle.win.evidence_level != "rules":
-            parts = contributions(bundle.win, matrix)
-            up, down = rank_reasons(parts, wording)
+            parts = contributions(bundle.win, matrix, scored)
+            up, down = rank_reasons(parts, wording, silent=abstains)
             owner_free = expit(logit(p) - _of_owners(parts))
         else:
             owner_free = p
         columns["win_probability_owner_free"] = owner_free
-        for row in np.flatnonzero(abstains):
-            up[row], down[row] = [], []
     columns |= _timing(bundle.timing, matrix, columns["win_probability"])
     for name, values in columns.items():
         columns[name] = np.where(abstains, np.nan, values)
     columns |= {name: np.where(unseen, np.nan, values) for name, values in _amounts(bundle, matrix).items()}
     level = bundle.win.evidence_level if bundle.win else "rules"
+    told = {reason: wording.abstention(reason) for reason in set(reasons)}
     days = ("predicted_close_date", "predicted_close_date_low", "predicted_close_date_high")
     data = {
         "opportunity_id": pa.array(keys["opportunity_id"].to_numpy(dtype=object), pa.string()),
@@ -91,10 +151,10 @@ def predict_matrix(bundle: Bundle, matrix: Matrix, wording: Wording = ENGLISH) -
         ),
         **{name: _numbers(values) for name, values in columns.items() if name not in days},
         **{name: _dates(columns[name]) for name in days},
-        "reasons_up": pa.array(up, pa.list_(REASON_TYPE)),
-        "reasons_down": pa.array(down, pa.list_(REASON_TYPE)),
+        "reasons_up": up,
+        "reasons_down": down,
         "evidence_level": pa.array(["rules" if flag else level for flag in abstains], pa.string()),
-        "abstain_reason": pa.array([wording.abstention(reason) for reason in reasons], pa.string()),
+        "abstain_reason": pa.array([told[reason] for reason in reasons], pa.string()),
     }
     return conform(pa.table(data), PREDICTIONS)
 
@@ -113,13 +173,15 @@ def reasons_to_abstain(bundle: Bundle, matrix: Matrix) -> list[str | None]:
         found[row] = FAR_OUTSIDE
     stages = bundle.card["data"].get("stages", [])
     if stages and bundle.win.evidence_level.endswith("model"):
+        stage = keys["stage"].to_numpy(dtype=object)
         for row in np.flatnonzero((keys["stage"].notna() & ~keys["stage"].isin(stages)).to_numpy()):
-            found[row] = f"stage {keys['stage'].iloc[row]} was not met before: nothing to learn from"
+            found[row] = f"stage {stage[row]} was not met before: nothing to learn from"
     if bundle.win.needs_created_at:
         for row in np.flatnonzero(keys["created_us"].isna().to_numpy()):
             found[row] = NO_CREATION
+    kind = keys["kind"].to_numpy(dtype=object)
     for row in np.flatnonzero(_of_unseen_kind(bundle, matrix)):
-        found[row] = f"no {keys['kind'].iloc[row]} is known to have closed: nothing to learn from"
+        found[row] = f"no {kind[row]} is known to have closed: nothing to learn from"
     return found
 
 

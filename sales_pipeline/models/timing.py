@@ -130,13 +130,36 @@ class Mixture:
         return np.asarray(1.0 / (1.0 + np.exp(np.clip(lost - won, -700.0, 700.0))))
 
     def quantiles(self, level: float) -> Floats:
-        """Days after which the row is closed with that probability, by bisection; `MAX_DAYS` at most."""
-        low, high = np.zeros(len(self.p)), np.full(len(self.p), MAX_DAYS)
+        """Days after which the row is closed with that probability, by bisection; `MAX_DAYS` at most.
+
+        The piece it lies in is found first, so that a step of the bisection looks at one rate of each outcome and not at all of them.
+        """
+        won, lost = (_at_starts(self.starts, rates) for rates in (self.won, self.lost))
+        p = self.p[:, None]
+        reached = p * -np.expm1(-won) + (1.0 - p) * -np.expm1(-lost)
+        piece = np.maximum((reached < level).sum(axis=1) - 1, 0)[:, None]
+        ends = np.column_stack([self.starts[:, 1:], np.full(len(piece), np.inf)])
+        start, end, won, lost, won_rate, lost_rate = (
+            np.take_along_axis(values, piece, axis=1)[:, 0]
+            for values in (self.starts, ends, won, lost, self.won, self.lost)
+        )
+        low, high = np.zeros(len(piece)), np.full(len(piece), MAX_DAYS)
         for _ in range(36):
             middle = 0.5 * (low + high)
-            is_later = self.closed_within(middle) < level
+            days = np.maximum(np.minimum(middle, end) - start, 0.0)
+            closed = self.p * -np.expm1(-(won + won_rate * days)) + (1.0 - self.p) * -np.expm1(
+                -(lost + lost_rate * days)
+            )
+            is_later = closed < level
             low, high = np.where(is_later, middle, low), np.where(is_later, high, middle)
         return high
+
+
+def _at_starts(starts: Floats, rates: Floats) -> Floats:
+    """The integrated rate up to the start of each piece."""
+    parts = np.zeros(starts.shape)
+    parts[:, 1:] = rates[:, :-1] * np.diff(starts, axis=1)
+    return np.cumsum(parts, axis=1)
 
 
 def learn_timing(

@@ -152,10 +152,10 @@ def stage(name: str, folder: Path) -> None:
             ledger = leak_ledger(lake, canonical, training, settings.mapping, engine)
             train(training, ledger, settings.training, models=lake.models, recorder=NullRecorder())
             return
-        from sales_pipeline.models.predict import predict
+        from sales_pipeline.models.predict import write_predictions
 
         scoring = build(lake, canonical, as_of, purpose="scoring", params=settings.features, engine=engine)
-        predict(next(lake.models.iterdir()), scoring)
+        write_predictions(next(lake.models.iterdir()), scoring, folder / "predicted", engine)
 
 
 STAGES = ("ingest", "clean", "validation", "scoring features", "training features", "training", "prediction")

@@ -92,7 +92,7 @@ def data_stages(folder: Path) -> None:
     from sales_pipeline.features.build import build
     from sales_pipeline.ingest.exports import collect, newest_recorded_instant, visible
     from sales_pipeline.lake.layout import Lake
-    from sales_pipeline.models.predict import predict
+    from sales_pipeline.models.predict import write_predictions
     from sales_pipeline.settings import load_settings
 
     spent = {"start": time.process_time()}
@@ -116,7 +116,7 @@ def data_stages(folder: Path) -> None:
         with part("features"):
             scoring = build(lake, canonical, as_of, purpose="scoring", params=settings.features, engine=engine)
         with part("prediction"):
-            predict(next(lake.models.iterdir()), scoring)
+            write_predictions(next(lake.models.iterdir()), scoring, folder / "predicted", engine)
     (folder / "parts.json").write_text(json.dumps(spent), encoding="utf-8")
 
 

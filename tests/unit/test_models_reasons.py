@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sales_pipeline.features.terms import NOT_SHOWN
 from sales_pipeline.models.bundle import WinModel
@@ -15,7 +18,7 @@ from sales_pipeline.models.estimators import logit
 from sales_pipeline.models.matrix import Matrix
 from sales_pipeline.models.params import WIN_FAMILIES
 from sales_pipeline.models.predict import win_probabilities
-from sales_pipeline.models.reasons import LEAST_WEIGHT, add_up, all_reasons, rank_reasons
+from sales_pipeline.models.reasons import LEAST_WEIGHT, MOST, _rounded, add_up, all_reasons, rank_reasons, tell
 from sales_pipeline.models.wording import ENGLISH, Wording
 from tests.support.explained import COLUMNS, column, fit_model, make_matrix
 
@@ -74,14 +77,66 @@ def test_one_row_is_explained_like_many(family: str) -> None:
 
 
 def test_no_rows_have_no_reasons() -> None:
-    assert rank_reasons(
-        contributions(fitted("logistic_regression"), MATRIX.take(np.zeros(0, dtype=np.int64))), ENGLISH
-    ) == ([], [])
+    nothing = contributions(fitted("logistic_regression"), MATRIX.take(np.zeros(0, dtype=np.int64)))
+    assert [side.to_pylist() for side in rank_reasons(nothing)] == [[], []]
+
+
+def told_one_by_one(parts: Contributions, wording: Wording) -> tuple[list[list[dict[str, Any]]], ...]:
+    """What `rank_reasons` gives, row by row as its docstring says it."""
+    terms = add_up(parts, wording)
+    sides: tuple[list[list[dict[str, Any]]], ...] = ([], [])
+    for row in range(len(terms.weights)):
+        ranked = np.argsort(-terms.weights[row], kind="stable")
+        for sign, side, order in ((1, sides[0], ranked[:MOST]), (-1, sides[1], ranked[::-1][:MOST])):
+            chosen = [int(i) for i in order if sign * terms.weights[row, i] >= LEAST_WEIGHT]
+            found = [tell(parts, terms, row, i, wording) for i in chosen]
+            side.append([reason | {"weight": round(reason["weight"], 6)} for reason in found])
+    return sides
+
+
+@pytest.mark.parametrize("wording", [ENGLISH, Wording.of("zh", ("stage", "owner_win_rate"))])
+@pytest.mark.parametrize("family", ["stage_rate", "logistic_regression", "decision_tree", "gradient_boosting"])
+def test_many_rows_are_told_what_each_is_told(family: str, wording: Wording) -> None:
+    parts = contributions(fitted(family), MATRIX)
+    assert tuple(side.to_pylist() for side in rank_reasons(parts, wording)) == told_one_by_one(parts, wording)
+
+
+def test_silent_rows_have_no_reasons() -> None:
+    parts = contributions(fitted("logistic_regression"), MATRIX)
+    silent = np.arange(len(MATRIX)) % 3 == 0
+    for told, all_told in zip(rank_reasons(parts, silent=silent), rank_reasons(parts), strict=True):
+        expected = [[] if flag else reasons for flag, reasons in zip(silent, all_told.to_pylist(), strict=True)]
+        assert told.to_pylist() == expected
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([-0.5, -0.004, 0.0, -0.0, 0.3, 0.3000005, 0.0050000001]), min_size=5, max_size=5)
+    ),
+    st.lists(st.sampled_from([0.0, -0.0, 7.0, 7.5, np.nan, -3.0, 1e6]), min_size=5, max_size=5),
+)
+def test_ties_signs_and_missing_values_are_told_alike(effects: list[list[float]], values: list[float]) -> None:
+    names = ("activity_count_30d", "days_since_last_activity", "age_days", "days_to_crm_close_date", "amount")
+    rows = len(effects)
+    parts = Contributions(
+        0.0,
+        np.array(effects).reshape(rows, 5),
+        tuple(column(name) for name in names),
+        {name: np.full(rows, value) for name, value in zip(names, values, strict=True)},
+        {},
+        dict.fromkeys(names, 5.0),
+    )
+    assert tuple(side.to_pylist() for side in rank_reasons(parts)) == told_one_by_one(parts, ENGLISH)
+
+
+@given(st.lists(st.one_of(st.floats(-20, 20), st.integers(-(10**7), 10**7).map(lambda n: (n + 0.5) / 1e6))))
+def test_weights_are_rounded_as_python_rounds(weights: list[float]) -> None:
+    assert _rounded(np.array(weights, dtype=np.float64)).tolist() == [round(weight, 6) for weight in weights]
 
 
 @pytest.mark.parametrize("family", ["logistic_regression", "gradient_boosting"])
 def test_reasons_are_signed_sorted_and_few(family: str) -> None:
-    up, down = rank_reasons(contributions(fitted(family), MATRIX), ENGLISH)
+    up, down = (side.to_pylist() for side in rank_reasons(contributions(fitted(family), MATRIX)))
     told = 0
     for sign, side in ((1, up), (-1, down)):
         for reasons in side:
@@ -95,7 +150,7 @@ def test_reasons_are_signed_sorted_and_few(family: str) -> None:
 
 
 def test_features_of_one_term_are_one_reason_in_the_direction_of_their_sum() -> None:
-    up, down = rank_reasons(parts_of(0.5, -0.2, -0.4))
+    up, down = (side.to_pylist() for side in rank_reasons(parts_of(0.5, -0.2, -0.4)))
     assert [(reason["code"], reason["weight"]) for reason in up[0]] == [("engagement", 0.3)]
     assert [(reason["code"], reason["weight"]) for reason in down[0]] == [("time_open", -0.4)]
     assert up[0][0]["text"] == "activities in the last 30 days: 7"
@@ -148,7 +203,7 @@ class TestSensitive:
         wording = Wording.of(language, self.HIDDEN)  # type: ignore[arg-type]
         parts = contributions(fitted(family), MATRIX)
         found = [reason for row in range(60) for reason in all_reasons(parts, row, wording)]
-        found += [reason for side in rank_reasons(parts, wording) for reasons in side for reason in reasons]
+        found += [reason for side in rank_reasons(parts, wording) for reasons in side.to_pylist() for reason in reasons]
         hidden = [reason for reason in found if reason["code"] == NOT_SHOWN]
         assert hidden
         for reason in found:
