@@ -41,9 +41,9 @@ def quarantined(settings: "Settings") -> QuarantineListing:
     """The quarantine of the newest as-of, as the next run would see it."""
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.delivery.quarantine import quarantine_table, repairable_file
+    from sales_pipeline.ingest.cells import strict_reader
     from sales_pipeline.ingest.exports import collect, newest_recorded_instant, stored_files, visible
     from sales_pipeline.ingest.params import REPAIR_NAME
-    from sales_pipeline.ingest.reader import strict_reader
 
     lake = Lake(settings.lake)
     with lake_lock(lake.root), open_engine(settings) as engine:

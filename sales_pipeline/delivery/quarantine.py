@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
 from sales_pipeline.engines.base import Engine
+from sales_pipeline.ingest.cells import StrictReader
 from sales_pipeline.ingest.params import REPAIR_REASON
-from sales_pipeline.ingest.reader import FileReading, StrictReader, read_file, settle, staged_batches
+from sales_pipeline.ingest.reader import FileReading, read_file, settle
 from sales_pipeline.lake.tables import TableRef, conform
 
 _SQL = Path(__file__).parent / "sql"
@@ -95,24 +95,19 @@ def repairable_file(
         sheet=sheet,
         engine=engine,
         folder=folder,
-        wanted=_every_column,
     )
     records = [(number, cells) for number, cells in _accepted(reading) if number in reasons]
     delimiter = reading.facts.get("delimiter", "\t")
-    for row in reading.ledger.filter(pc.field("outcome") == "quarantined").to_pylist():
+    for row in reading.ledger.quarantined():
         if row["source_record"] in reasons:
             cells = next(csv.reader(io.StringIO(row["value"] or ""), delimiter=delimiter), [])
             records.append((row["source_record"], cells))
     return repairable_csv(reading.header, sorted(records), reasons)
 
 
-def _every_column(header: Sequence[str]) -> Sequence[int]:
-    return range(len(header))
-
-
 def _accepted(reading: FileReading) -> Iterator[tuple[int, list[str]]]:
-    positions = _every_column(reading.header)
-    for numbers, columns in staged_batches(reading, positions):
+    positions = range(len(reading.header))
+    for numbers, columns in reading.batches(positions):
         rows = zip(*(columns[position].to_pylist() for position in positions), strict=True)
         yield from ((number, list(cells)) for number, cells in zip(numbers.to_pylist(), rows, strict=True))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
@@ -100,22 +99,15 @@ class DuckDBEngine(Engine):
     def _views(self, inputs: Mapping[str, Source]) -> _Views:
         return _Views(self._connection, inputs)
 
-    def csv_to_parquet(
-        self,
-        source: Path,
-        output: Path,
-        columns: Sequence[str],
-        dialect: CsvDialect,
-        *,
-        keep: Sequence[str] | None = None,
-    ) -> int:
-        """Read a delimited UTF-8 file strictly, as text, and write its columns (those of `keep`, or all) as Parquet in the file's order.
+    def csv_batches(
+        self, source: Path, columns: Sequence[str], dialect: CsvDialect, *, keep: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Read a delimited UTF-8 file strictly, as text: its columns `keep`, batch by batch, in the file's order.
 
         The first record is the header and is skipped; `columns` names all. No sniffing, no ignored errors, no NULL text: an empty
-        cell is an empty string. Lightly compressed, as it is read once. Returns the number of data records; raises InputRejected where
-        DuckDB's strict reader fails.
+        cell is an empty string. Batches are of any length. Raises InputRejected where DuckDB's strict reader fails.
         """
-        names = [exp.column(name, quoted=True).sql(DIALECT) for name in (keep or columns)]
+        names = [exp.column(name, quoted=True).sql(DIALECT) for name in keep]
         struct = exp.Struct(
             expressions=[
                 exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=exp.Literal.string("VARCHAR"))
@@ -133,16 +125,17 @@ class DuckDBEngine(Engine):
             f"strict_mode = true, null_padding = false, ignore_errors = false, max_line_size = 16777216, buffer_size = 33554432, "
             f"force_not_null = [{', '.join(exp.Literal.string(name).sql(DIALECT) for name in columns)}], {rendered})"
         )
-        query = f"SELECT {', '.join(names)} FROM {scan}"
         try:
-            self._connection.execute(
-                f"COPY ({query}) TO {exp.Literal.string(str(output)).sql(DIALECT)} (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 122880)"
-            )
-        except duckdb.Error as error:
+            with (
+                self._connection.cursor() as cursor,
+                cursor.sql(f"SELECT {', '.join(names)} FROM {scan}").to_arrow_reader(122_880) as reader,
+            ):
+                yield from reader
+        except (duckdb.Error, OSError) as error:
+            # Arrow hands on what DuckDB says while it streams as an OSError.
             raise InputRejected(
                 "the file does not fit a strict reading", found=str(error).splitlines()[0], where=source.name
             ) from error
-        return int(pq.read_metadata(output).num_rows)
 
 
 class _Views:

@@ -49,7 +49,7 @@ _LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.
 class SparkEngine(Engine):
     """One Spark session; SQL models and Arrow functions run on it, delimited files are read beside it.
 
-    Delimited files stay with the embedded engine in this process (`csv_to_parquet`): the row ledger numbers physical records in the
+    Delimited files stay with the embedded engine in this process (`csv_batches`): the row ledger numbers physical records in the
     order of the file, and Spark's reader, which cuts a file into splits and skips or pads what is malformed, can neither number nor
     conserve them. What is read lies as Parquet in the lake, and from there on every model runs on Spark.
 
@@ -145,19 +145,13 @@ class SparkEngine(Engine):
             self._embedded.close()
         shutil.rmtree(self._work, ignore_errors=True)
 
-    def csv_to_parquet(
-        self,
-        source: Path,
-        output: Path,
-        columns: Sequence[str],
-        dialect: CsvDialect,
-        *,
-        keep: Sequence[str] | None = None,
-    ) -> int:
-        """As `DuckDBEngine.csv_to_parquet`, by an embedded engine in this process: see the class for why."""
+    def csv_batches(
+        self, source: Path, columns: Sequence[str], dialect: CsvDialect, *, keep: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """As `DuckDBEngine.csv_batches`, by an embedded engine in this process: see the class for why."""
         if self._embedded is None:
             self._embedded = DuckDBEngine(**self._limits, spill_directory=self._work / "spill")
-        return self._embedded.csv_to_parquet(source, output, columns, dialect, keep=keep)
+        return self._embedded.csv_batches(source, columns, dialect, keep=keep)
 
     def explain(self, model: Path | exp.Query, inputs: Mapping[str, Source], **parameters: Any) -> str:
         """Spark's physical plan of a model, before adaptive execution changes it."""

@@ -14,12 +14,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import InputRejected
+from sales_pipeline.ingest.cells import strict_reader
 from sales_pipeline.ingest.columns import (
     Columns,
     Lookup,
@@ -43,23 +43,15 @@ from sales_pipeline.ingest.dialects.spec import (
     positions,
     used_positions,
 )
+from sales_pipeline.ingest.file_ledger import Repeated
 from sales_pipeline.ingest.landing import TEXT_SUFFIXES, SourceFile
 from sales_pipeline.ingest.params import SourceMapping
-from sales_pipeline.ingest.reader import (
-    FileReading,
-    column_name,
-    read_file,
-    read_header,
-    settle,
-    staged_batches,
-    strict_reader,
-)
+from sales_pipeline.ingest.reader import FileReading, read_file, read_header, settle
 from sales_pipeline.ingest.recorded import newest_instant, recorded_positions
 from sales_pipeline.ingest.text import Encoding
-from sales_pipeline.lake.tables import PARQUET_OPTIONS
+from sales_pipeline.lake.tables import write_pieces
 
 _FREE_TEXT_LENGTH = 80
-PARQUET_WRITER = {name: value for name, value in PARQUET_OPTIONS.items() if name != "row_group_size"}
 
 
 @dataclass
@@ -108,7 +100,7 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
         sheet=sheet,
         engine=strict_reader(engine),
         folder=folder,
-        wanted=(lambda found: _wanted(chosen, found, is_lookup, specs)) if chosen or is_lookup else None,
+        is_used=bool(chosen) or is_lookup,
     )
     one = ReadFile(file, chosen, is_lookup, reading)
     if chosen and (others := reading.facts.get("sheets_not_read")):
@@ -118,43 +110,24 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
     one.facts = {"warnings": sorted(set(warnings)), "header": list(reading.header)}
     if chosen and reading.facts["records"] > 20 and reading.facts["accepted"] * 2 < reading.facts["records"]:
         raise _unreadable(one)
-    if reading.staged is not None:
+    if chosen or is_lookup:
+        recorded: set[int] = set()
         for spec in chosen:
-            columns = Columns(positions(spec, reading.header), spec.is_squashed, {})
-            newest = newest_instant(
-                reading.staged,
-                recorded_positions(spec, columns),
-                date_order=mapping.date_order,
-                zone_name=mapping.time_zone,
-                engine=engine,
-            )
-            one.newest = max(filter(None, (one.newest, newest)), default=None)
+            recorded.update(recorded_positions(spec, Columns(positions(spec, reading.header), spec.is_squashed, {})))
+        one.newest = newest_instant(
+            reading, sorted(recorded), date_order=mapping.date_order, zone_name=mapping.time_zone, engine=engine
+        )
     return one
-
-
-def _wanted(chosen: Sequence[TableSpec], header: tuple[str, ...], is_lookup: bool, specs: DialectSpec) -> set[int]:
-    if is_lookup:
-        return set(range(len(header)))
-    wanted: set[int] = set()
-    for rule in _lookup_rules(rule for spec in specs.tables for rule in spec.columns.values()):
-        if any(spec.table == rule.object for spec in chosen):
-            names = {squash(name) for name in (*rule.key, *rule.value)}
-            wanted |= {position for position, cell in enumerate(header) if squash(cell) in names}
-    for spec in chosen:
-        used = used_positions(spec, Columns(positions(spec, header), spec.is_squashed, {}))
-        wanted |= used | set(attribute_positions(spec, header, used)[0].values())
-    return wanted
 
 
 def _unreadable(one: ReadFile) -> InputRejected:
     ledger = one.reading.ledger
-    bad = ledger.filter(pc.equal(ledger.column("outcome"), "quarantined"))
-    first = bad.slice(0, 1).to_pylist()
+    bad = ledger.quarantined()
     return InputRejected(
         "most records of a file cannot be read",
         expected=f"records of {len(one.reading.header)} fields like the header, set apart by {one.reading.facts.get('delimiter')!r}",
-        found=f"{bad.num_rows} of {ledger.num_rows} records are not; the first: {first[0]['reason'] if first else 'blank'}",
-        where=f"{one.file.name}, line {first[0]['line'] if first else 1}",
+        found=f"{len(bad)} of {ledger.count} records are not; the first: {bad[0]['reason'] if bad else 'blank'}",
+        where=f"{one.file.name}, line {bad[0]['line'] if bad else 1}",
         fix="see whether the delimiter or the header line is another than it seems, and export again",
     )
 
@@ -168,7 +141,7 @@ def write_raw(
     parts: dict[str, list[Path]] = {}
     for number, one in enumerate(read):
         for spec in one.specs:
-            if one.reading.staged is None:
+            if one.reading.cells is None:
                 continue
             columns = Columns(
                 positions(spec, one.reading.header),
@@ -176,7 +149,7 @@ def write_raw(
                 {rule: lookups.get(rule, _NO_LOOKUP) for rule in _lookup_rules(spec.columns.values())},
                 exported_at.strftime("%Y-%m-%d %H:%M:%S"),
             )
-            lineage = (one.file.sha256, export_id, exported_at)
+            lineage = _Lineage(one.file.sha256, export_id, exported_at)
             path = folder / f"raw_{spec.table}" / f"{number:05d}.parquet"
             path.parent.mkdir(exist_ok=True)
             _write_table(one, spec, columns, missing, lineage, path)
@@ -212,30 +185,37 @@ def _is_there(rule: Rule, columns: Columns) -> bool:
     return bool(columns.used(rule)) or not getattr(rule, "headers", ())
 
 
+class _Lineage:
+    """The first columns of every raw table."""
+
+    def __init__(self, sha256: str, export_id: str, exported_at: datetime) -> None:
+        self._file = Repeated(sha256, pa.string())
+        self._export = Repeated(export_id, pa.string())
+        self._instant = Repeated(exported_at, pa.timestamp("us", "UTC"))
+
+    def of(self, numbers: pa.Array) -> tuple[pa.Array, ...]:
+        """For the records of these numbers."""
+        count = len(numbers)
+        return self._file.column(count), numbers, self._export.column(count), self._instant.column(count)
+
+
 def _write_table(
-    one: ReadFile, spec: TableSpec, columns: Columns, missing: pa.Array, lineage: tuple[str, str, datetime], path: Path
+    one: ReadFile, spec: TableSpec, columns: Columns, missing: pa.Array, lineage: _Lineage, path: Path
 ) -> None:
     contract = RAW_TABLES[f"raw_{spec.table}"]
     schema = arrow_schema(contract)
-    needed = sorted(used_positions(spec, columns))
-    with pq.ParquetWriter(path, schema, **PARQUET_WRITER) as writer:
-        for numbers, staged in staged_batches(one.reading, needed):
+
+    def pieces() -> Iterator[pa.Table]:
+        for numbers, found in one.reading.batches(sorted(used_positions(spec, columns))):
             count = len(numbers)
-            values = {position: clean(column, missing) for position, column in staged.items()}
-            arrays = [*_lineage(numbers, lineage, count)]
+            values = {position: clean(column, missing) for position, column in found.items()}
+            arrays = [*lineage.of(numbers)]
             for name in contract.column_names[4:]:
                 rule = spec.columns.get(name)
-                array = pa.nulls(count, pa.string()) if rule is None else evaluate(rule, columns, values, count)
-                arrays.append(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array)
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
+                arrays.append(pa.nulls(count, pa.string()) if rule is None else evaluate(rule, columns, values, count))
+            yield pa.Table.from_arrays(arrays, schema=schema)
 
-
-def _lineage(numbers: pa.Array, lineage: tuple[str, str, datetime], count: int) -> Iterator[pa.Array]:
-    sha256, export_id, exported_at = lineage
-    yield pa.repeat(pa.scalar(sha256, pa.string()), count)
-    yield numbers
-    yield pa.repeat(pa.scalar(export_id, pa.string()), count)
-    yield pa.repeat(pa.scalar(exported_at, pa.timestamp("us", "UTC")), count)
+    write_pieces(pieces(), path, schema)
 
 
 def _write_attributes(
@@ -244,37 +224,40 @@ def _write_attributes(
     columns: Columns,
     taken: dict[str, int],
     missing: pa.Array,
-    lineage: tuple[str, str, datetime],
+    lineage: _Lineage,
     path: Path,
 ) -> dict[str, str]:
-    """The filled cells of the unmapped columns, column by column; returns the columns left out because they hold free text."""
+    """The filled cells of the unmapped columns; returns the columns left out because they hold free text."""
     schema = arrow_schema(RAW_TABLES["raw_opportunity_attributes"])
-    assert one.reading.staged is not None
-    staged = pq.ParquetFile(one.reading.staged)
+    left = _free_texts(one, taken, missing)
+    kept = {name: position for name, position in taken.items() if name not in left}
     rule = spec.columns["opportunity_id"]
-    ids = pa.chunked_array(
-        [
-            pa.concat_arrays([evaluate(rule, columns, {p: clean(c, missing) for p, c in values.items()}, len(numbers))])
-            for numbers, values in staged_batches(one.reading, columns.used(rule))
-        ],
-        pa.string(),
-    ).combine_chunks()
-    left: dict[str, str] = {}
-    with pq.ParquetWriter(path, schema, **PARQUET_WRITER) as writer:
-        for name, position in taken.items():
-            values = clean(staged.read([column_name(position)]).column(0).combine_chunks(), missing)
-            length = pc.mean(pc.utf8_length(values)).as_py()
-            if length is not None and length > _FREE_TEXT_LENGTH:
-                left[name] = "free text: long on average"
-                continue
-            filled = pc.is_valid(values)
-            values = values.filter(filled)
-            count = len(values)
-            arrays = [*_lineage(one.reading.numbers.filter(filled), lineage, count)]
-            arrays += [ids.filter(filled), pa.repeat(pa.scalar(name, pa.string()), count), values]
-            if count:
-                writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+    def pieces() -> Iterator[pa.Table]:
+        for numbers, found in one.reading.batches(sorted({*kept.values(), *columns.used(rule)})) if kept else ():
+            values = {position: clean(column, missing) for position, column in found.items()}
+            ids = evaluate(rule, columns, values, len(numbers))
+            for name, position in kept.items():
+                filled = pc.is_valid(values[position])
+                texts = values[position].filter(filled)
+                names = pa.repeat(pa.scalar(name, pa.string()), len(texts))
+                arrays = [*lineage.of(numbers.filter(filled)), ids.filter(filled), names, texts]
+                yield pa.Table.from_arrays(arrays, schema=schema)
+
+    write_pieces(pieces(), path, schema)
     return left
+
+
+def _free_texts(one: ReadFile, taken: dict[str, int], missing: pa.Array) -> dict[str, str]:
+    """The columns among these whose filled cells are long on average."""
+    letters, filled = dict.fromkeys(taken, 0), dict.fromkeys(taken, 0)
+    for _, found in one.reading.batches(sorted(taken.values())):
+        for name, position in taken.items():
+            lengths = pc.utf8_length(clean(found[position], missing))
+            letters[name] += pc.sum(lengths, min_count=0).as_py()
+            filled[name] += len(lengths) - lengths.null_count
+    is_long = (name for name in taken if letters[name] > _FREE_TEXT_LENGTH * filled[name])
+    return dict.fromkeys(is_long, "free text: long on average")
 
 
 _NO_LOOKUP: LookupTable = (pa.array([], pa.string()), pa.array([], pa.string()))
@@ -310,7 +293,7 @@ def _lookups(read: Sequence[ReadFile]) -> dict[Lookup, LookupTable]:
 def _lookup_piece(one: ReadFile, rule: Lookup) -> pa.Table | None:
     """Keys and values that one file holds for a lookup; None where it is of another object or lacks the columns."""
     is_meant = object_name(one.file.base_name) == rule.object or any(spec.table == rule.object for spec in one.specs)
-    if not is_meant or one.reading.staged is None:
+    if not is_meant or one.reading.cells is None:
         return None
     # The words of a CRM's own dialect tell `id` from `.id`; elsewhere all spellings of a header are one.
     form = fold if one.specs and not all(spec.is_squashed for spec in one.specs) else squash
@@ -319,14 +302,8 @@ def _lookup_piece(one: ReadFile, rule: Lookup) -> pa.Table | None:
     value = next((places[form(name)] for name in rule.value if form(name) in places), None)
     if key is None or value is None:
         return None
-    staged = pq.read_table(one.reading.staged, columns=list({column_name(key), column_name(value)}))
     empty = missing_tokens(())
-    return pa.table(
-        {
-            "key": clean(staged.column(column_name(key)).combine_chunks(), empty),
-            "value": clean(staged.column(column_name(value)).combine_chunks(), empty),
-        }
-    )
+    return pa.table({"key": clean(one.reading.column(key), empty), "value": clean(one.reading.column(value), empty)})
 
 
 def drop_staged(work: Path) -> None:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import SalesPipelineError
@@ -23,7 +20,6 @@ from sales_pipeline.ingest.dialects.spec import DialectSpec, TableSpec, position
 from sales_pipeline.ingest.exports import hold_export, state_instant
 from sales_pipeline.ingest.landing import LandedExport, SourceFile, landed_exports, unpacked
 from sales_pipeline.ingest.params import SourceMapping
-from sales_pipeline.ingest.reader import column_name
 from sales_pipeline.lake.tables import file_sha256
 
 Level = Literal["ok", "warning", "error"]
@@ -93,15 +89,14 @@ def _of_file(one: ReadFile) -> list[Finding]:
         return []
     tables = " and ".join(spec.table for spec in one.specs)
     layout = ", ".join(str(facts[name]) for name in ("encoding", "lane") if name in facts)
-    bad = ledger.filter(pc.equal(ledger.column("outcome"), "quarantined"))
-    other = facts["records"] - facts["accepted"] - bad.num_rows
-    counts = f"{facts['accepted']} records, {bad.num_rows} unreadable, {other} header, blank or closing lines"
+    bad = ledger.quarantined()
+    other = facts["records"] - facts["accepted"] - len(bad)
+    counts = f"{facts['accepted']} records, {len(bad)} unreadable, {other} header, blank or closing lines"
     findings = [Finding("ok", f"{one.file.name}: {tables}: {counts} ({layout})")]
     findings += [Finding("warning", f"{one.file.name}: {warning}") for warning in one.facts["warnings"]]
-    if bad.num_rows:
-        first = bad.slice(0, 3).to_pylist()
-        lines = ", ".join(f"line {row['line']}: {row['reason']}" for row in first)
-        findings.append(Finding("warning", f"{one.file.name}: {bad.num_rows} records would be quarantined ({lines})"))
+    if bad:
+        lines = ", ".join(f"line {row['line']}: {row['reason']}" for row in bad[:3])
+        findings.append(Finding("warning", f"{one.file.name}: {len(bad)} records would be quarantined ({lines})"))
     if not facts["accepted"]:
         findings.append(Finding("warning", f"{one.file.name}: no record to read"))
     return findings
@@ -118,11 +113,11 @@ def _of_unmapped(read: Sequence[ReadFile]) -> list[Finding]:
 def _of_stages(read: Sequence[ReadFile], mapping: SourceMapping) -> list[Finding]:
     """Stages the mapping does not name, where it names any; and an export that does not say at all what was won."""
     known = {stage.strip().casefold() for stages in mapping.stages.model_dump().values() for stage in stages}
-    has_list = any(spec.table == "stages" and one.reading.staged is not None for one in read for spec in one.specs)
+    has_list = any(spec.table == "stages" and one.reading.cells is not None for one in read for spec in one.specs)
     findings: list[Finding] = []
     for one in read:
         for spec in one.specs:
-            if spec.table != "opportunities" or one.reading.staged is None:
+            if spec.table != "opportunities" or one.reading.cells is None:
                 continue
             columns = Columns(positions(spec, one.reading.header), spec.is_squashed, {})
             says = any(columns.used(spec.columns[name]) for name in ("is_won", "outcome") if name in spec.columns)
@@ -150,8 +145,7 @@ def _of_stages(read: Sequence[ReadFile], mapping: SourceMapping) -> list[Finding
 def _values(one: ReadFile, spec: TableSpec, columns: Columns) -> list[str]:
     rule = spec.columns.get("stage")
     used = columns.used(rule) if isinstance(rule, Take | FirstOf) else []
-    if not used or one.reading.staged is None:
+    if not used:
         return []
-    column = pq.read_table(one.reading.staged, columns=[column_name(used[0])]).column(0).combine_chunks()
-    values: list[str] = clean(column, missing_tokens(())).unique().drop_null().to_pylist()
+    values: list[str] = clean(one.reading.column(used[0]), missing_tokens(())).unique().drop_null().to_pylist()
     return values

@@ -10,14 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest import synonyms as words
+from sales_pipeline.ingest.cells import strict_reader
 from sales_pipeline.ingest.columns import clean, missing_tokens
 from sales_pipeline.ingest.landing import SourceFile
-from sales_pipeline.ingest.reader import column_name, read_file, settle, strict_reader
+from sales_pipeline.ingest.reader import read_file, settle
 
 _ISO = re.compile(r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ]|$)|^(19|20)\d{6}$")
 _OTHER_DATE = re.compile(r"^(\d{1,2})([/.-])(\d{1,2})[/.-]((19|20)\d{2})([T ,]|$)")
@@ -111,17 +111,16 @@ def profile_file(file: SourceFile, engine: Engine, folder: Path) -> FileProfile:
         encoding = settle(file.path, None, label=file.name)
     except InputRejected:
         encoding, is_undecided = settle(file.path, "cp1252", label=file.name), True
-    reading = read_file(file.path, encoding, wanted=lambda header: range(len(header)), **options)
+    reading = read_file(file.path, encoding, **options)
     seen: dict[str, dict[str, int]] = {}
     greatest: dict[str, str] = {}
     distinct: dict[str, int] = {}
     filled: dict[str, int] = {}
     empty = missing_tokens(())
     for position, header in enumerate(reading.header):
-        if header in seen or reading.staged is None:
+        if header in seen or reading.cells is None:
             continue
-        column = pq.read_table(reading.staged, columns=[column_name(position)]).column(0).combine_chunks()
-        values = clean(column, empty).drop_null()
+        values = clean(reading.column(position), empty).drop_null()
         counts = pc.value_counts(values)
         table = pa.table({"value": counts.field("values"), "count": counts.field("counts")})
         table = table.sort_by([("count", "descending"), ("value", "ascending")])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlglot
 from sqlglot import exp
 
@@ -15,13 +15,14 @@ from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.ingest.columns import Columns, FirstOf, Take
 from sales_pipeline.ingest.dialects.spec import TableSpec
-from sales_pipeline.ingest.reader import column_name
+from sales_pipeline.ingest.reader import FileReading
 
 RECORDED = ("created_at", "modified_at", "changed_at", "logged_at", "opened_at")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_TEXTS = 500_000
 
 # ISO texts of one length and one ending sort as their instants do, so of the usual forms only the greatest need be parsed.
-_FORMS = ((10, ""), (19, ""), (20, "Z"), (23, ""), (24, "Z"))
+_USUAL = r"^(?:[01]\d{3}|20\d{2})-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{3})?Z?)?$"
 _PARSED = "SELECT MAX(parse_instant(text, $date_order, $zone)) AS instant FROM texts"
 
 
@@ -38,53 +39,74 @@ def recorded_positions(spec: TableSpec, columns: Columns) -> list[int]:
 
 
 def newest_instant(
-    staged: Path, positions: Sequence[int], *, date_order: str, zone_name: str, engine: Engine
+    reading: FileReading, positions: Sequence[int], *, date_order: str, zone_name: str, engine: Engine
 ) -> datetime | None:
-    """The greatest instant in these staged columns, UTC; None where none can be read."""
-    names = [column_name(position) for position in positions]
-    if not names:
-        return None
+    """The greatest instant in these columns of a file, UTC; None where none can be read. Reads the file's records to the end in any case.
+
+    Raises as reading the cells does: InputRejected, LedgerUnbalanced.
+    """
+    greatest: dict[tuple[int, int], str] = {}
+    odd = _OddTexts(date_order, zone_name, engine)
+    for _, columns in reading.batches(positions):
+        for position, texts in columns.items():
+            is_usual = pc.fill_null(pc.match_substring_regex(texts, _USUAL), False)
+            if not pc.all(is_usual, min_count=0).as_py():
+                odd.add(texts.filter(pc.invert(is_usual)))
+                texts = texts.filter(is_usual)
+            for length, text in _greatest_by_length(texts):
+                greatest[position, length] = max(text, greatest.get((position, length), text))
     found: list[datetime | None] = []
-    parameters = {"date_order": date_order, "zone": zone_name}
-    greatest = engine.query(_greatest(names), {"staged": staged}).to_pylist()[0]
-    for name in names:
+    unsure: set[int] = set()
+    for (position, _), text in greatest.items():
         try:
-            usual = [greatest[f"{name}_{length}"] for length, _ in _FORMS]
-            found += [_iso_instant(text, zone_name) for text in usual if text is not None]
-            is_rest = greatest[f"{name}_rest"] > 0
+            found.append(_iso_instant(text, zone_name))
         except ValueError:
             # The greatest text is no instant, such as the 31st of a shorter month: all have to be parsed.
-            is_rest = True
-        if is_rest:
-            texts = engine.query(
-                exp.select(exp.alias_(_column(name), "text")).distinct().from_("staged"), {"staged": staged}
-            )
-            found += _instants(engine.query(_model(_PARSED), {"texts": texts}, parameters=parameters))
-    return max((instant for instant in found if instant is not None), default=None)
+            unsure.add(position)
+    for _, columns in reading.batches(sorted(unsure)) if unsure else ():
+        for texts in columns.values():
+            odd.add(texts)
+    return max((instant for instant in (*found, odd.greatest()) if instant is not None), default=None)
 
 
-def _greatest(names: Sequence[str]) -> exp.Query:
-    """Per column: the greatest text of each usual form, and how many texts have another form."""
-    selected: list[exp.Expr] = []
-    for name in names:
-        text, length = _column(name), exp.Length(this=_column(name))
-        is_iso = exp.and_(exp.Like(this=text.copy(), expression=exp.Literal.string("____-__-__%")), text.copy() < "21")
-        forms = []
-        for size, ending in _FORMS:
-            form = exp.and_(is_iso.copy(), length.copy().eq(size))
-            if ending:
-                form = exp.and_(form, exp.Like(this=text.copy(), expression=exp.Literal.string(f"%{ending}")))
-            forms.append(form)
-            value = exp.Case().when(form.copy(), text.copy())
-            selected.append(exp.alias_(exp.Max(this=value), f"{name}_{size}"))
-        is_other = exp.and_(text.copy().neq(""), exp.not_(exp.or_(*forms)))
-        selected.append(exp.alias_(exp.Count(this=exp.Case().when(is_other, exp.Literal.number(1))), f"{name}_rest"))
-    return exp.select(*selected).from_("staged")
+class _OddTexts:
+    """Texts of unusual forms: the engine parses them, so many distinct ones at a time that they take little memory."""
+
+    def __init__(self, date_order: str, zone_name: str, engine: Engine) -> None:
+        self._parameters = {"date_order": date_order, "zone": zone_name}
+        self._engine = engine
+        self._texts = pa.array([], pa.string())
+        self._found: list[datetime | None] = []
+
+    def add(self, texts: pa.Array) -> None:
+        """More of them; empty ones and NULL do not count."""
+        filled = texts.filter(pc.fill_null(pc.not_equal(texts, ""), False))
+        if len(filled):
+            self._texts = pc.unique(pa.concat_arrays([self._texts, filled]))
+        if len(self._texts) > _MOST_TEXTS:
+            self._parse()
+
+    def greatest(self) -> datetime | None:
+        """The greatest instant among all; None where none is one."""
+        if len(self._texts):
+            self._parse()
+        return max((instant for instant in self._found if instant is not None), default=None)
+
+    def _parse(self) -> None:
+        inputs = {"texts": pa.table({"text": self._texts})}
+        self._found += _instants(self._engine.query(_model(_PARSED), inputs, parameters=self._parameters))
+        self._texts = self._texts.slice(0, 0)
 
 
-def _column(name: str) -> exp.Column:
-    """One of our own positional names."""
-    return exp.column(name, quoted=True)
+def _greatest_by_length(texts: pa.Array) -> Iterator[tuple[int, str]]:
+    lengths = pc.binary_length(texts)
+    bounds = pc.min_max(lengths)
+    if bounds["min"] == bounds["max"]:
+        if len(texts):
+            yield bounds["max"].as_py(), pc.max(texts).as_py()
+        return
+    for length in pc.unique(lengths).to_pylist():
+        yield length, pc.max(texts.filter(pc.equal(lengths, length))).as_py()
 
 
 def _iso_instant(text: str, zone_name: str) -> datetime:

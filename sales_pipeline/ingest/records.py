@@ -4,16 +4,22 @@ A record is what RFC 4180 says it is, where it can be read so with as many field
 Where a record that starts at a line cannot be read so, that one line is the record, it is quarantined, and reading goes on at the
 next line: one broken quote costs one line and never the rest of the file.
 
-Lines that are records by themselves, nearly all of them, are found in bulk; only the others are looked at one by one.
+Lines that are records by themselves, nearly all of them, are told by one regular expression in bulk and kept as stretches, so that a
+file of any length takes little memory; only the other lines are looked at one by one.
 Belongs here: where records start and end and whether they are readable. Does not belong here: encodings, values, meaning.
 """
 
 from __future__ import annotations
 
+import mmap
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sales_pipeline.ingest.layout import MAX_RECORD_BYTES, Bytes, Layout, is_footer, read_record, sounds_like_footer
@@ -33,6 +39,8 @@ TOO_LONG = "record longer than 16 MB"
 _CHUNK = 1 << 20
 _NEWLINE, _QUOTE = 10, 34
 _FOOTER_REACH = 12
+_MOST_REPEATS = 1_000
+_WIDEST_PATTERN = 10_000
 
 Positions = NDArray[np.int64]
 
@@ -48,19 +56,28 @@ class Exceptional:
     text: str
 
 
+class Stretch(NamedTuple):
+    """Records end to end: any number of lines that are records by themselves, or one other record. `end` is the byte after it, `line` the
+    line it starts at, 1 for the first of the file."""
+
+    start: int
+    end: int
+    records: int
+    line: int
+
+
 @dataclass(frozen=True)
 class Records:
-    """All records of a text in order: `starts` and `ends` (bytes), `lines` (1 for the first), `numbers` (0 is the header).
+    """All records of a text in order, as stretches; `firsts` is the index of each stretch's first record.
 
-    `accepted` marks the readable ones; `exceptional` holds the others by index; `rewritten` the accepted ones that must be quoted
+    `exceptional` holds the records that are not accepted by index; `rewritten` the accepted ones that must be quoted
     anew before a strict reader takes them. `is_header_sound` says whether the header's own quoting is in order.
     """
 
-    starts: Positions
-    ends: Positions
-    lines: Positions
-    numbers: Positions
-    accepted: NDArray[np.bool_]
+    stretches: list[Stretch]
+    firsts: Positions
+    count: int
+    header_index: int
     exceptional: dict[int, Exceptional]
     rewritten: dict[int, tuple[bytes, ...]]
     is_header_sound: bool
@@ -68,7 +85,23 @@ class Records:
     @property
     def is_plain(self) -> bool:
         """Whether a strict reader can take the text as it is: a header and readable records, nothing else."""
-        return self.is_header_sound and not self.rewritten and len(self.exceptional) == 1 and int(self.numbers[0]) == 0
+        return self.is_header_sound and not self.rewritten and len(self.exceptional) == 1 and self.header_index == 0
+
+    def pieces(self) -> Iterator[tuple[int, int, tuple[bytes, ...] | None]]:
+        """What a strict reader may take, in order: (start, end, None) for bytes as they stand, or the cells of a record to be quoted anew."""
+        begin = end = -1
+        for first, stretch in zip(self.firsts.tolist(), self.stretches, strict=True):
+            cells = self.rewritten.get(first)
+            if first in self.exceptional or cells is not None:
+                if end > begin:
+                    yield begin, end, None
+                begin = end = -1
+                if cells is not None:
+                    yield stretch.start, stretch.end, cells
+            else:
+                begin, end = (stretch.start if begin < 0 else begin), stretch.end
+        if end > begin:
+            yield begin, end, None
 
 
 def find_records(data: Bytes, layout: Layout) -> Records:
@@ -79,28 +112,107 @@ def find_records(data: Bytes, layout: Layout) -> Records:
     is_sound = parsed_header is not None and len(parsed_header[0]) == width
     header_end = parsed_header[1] if parsed_header and is_sound else data.find(b"\n", layout.header_start) + 1
     is_sound = is_sound and parsed_header is not None and not parsed_header[2]
-    exceptional = [
-        *_preamble(data, layout.header_start),
-        _exception(data, layout.header_start, header_end, "structural", HEADER),
-    ]
-    header_bytes = data[layout.header_start : header_end - 1]
-    line_starts, line_ends, simple = _lines(data, header_end, delimiter[0], width, header_bytes)
-    keep = simple.copy()
-    odd: list[tuple[int, int, tuple[bytes, ...] | None]] = []
-    covered = -1
-    for index in np.flatnonzero(~simple).tolist():
-        start, end = int(line_starts[index]), int(line_ends[index])
-        if start < covered:
-            continue
-        reason, cells, end, is_stray = _judge(data, start, end, delimiter, width, header_bytes)
-        if reason:
+    header = data[layout.header_start : header_end - 1]
+    found = _Found(data)
+    for start, end in _line_bounds(data, 0, layout.header_start):
+        found.add(start, end, exception=("structural", PREAMBLE if data[start:end].strip() else BLANK))
+    header_index = len(found.stretches)
+    found.add(layout.header_start, header_end, exception=("structural", HEADER))
+    simple = _SimpleLines(delimiter, width, header)
+    for chunk_start, chunk_end in _chunks(data, header_end):
+        line_ends, is_simple = simple.of(data, chunk_start, chunk_end)
+        line_starts = np.concatenate(([chunk_start], line_ends[:-1]))
+        done = int(np.searchsorted(line_starts, found.covered))
+        for index in np.flatnonzero(~is_simple).tolist():
+            if index < done:
+                continue
+            found.add_lines(line_starts, done, index)
+            start, line_end = int(line_starts[index]), int(line_ends[index])
+            reason, cells, end, is_stray = _judge(data, start, line_end, delimiter, width, header)
             outcome = "structural" if reason in (BLANK, EMPTY, REPEATED_HEADER) else "quarantined"
-            exceptional.append(_exception(data, start, end, outcome, reason))
+            found.add(
+                start, end, exception=(outcome, reason) if reason else None, rewritten=cells if is_stray else None
+            )
+            done = int(np.searchsorted(line_starts, end))
+        found.add_lines(np.append(line_starts, chunk_end), done, len(line_starts))
+        _forget(data, chunk_start, chunk_end)
+    _settle_footers(found, layout)
+    return found.records(header_index, is_sound)
+
+
+class _Found:
+    """The records found so far."""
+
+    def __init__(self, data: Bytes) -> None:
+        self.data = data
+        self.stretches: list[Stretch] = []
+        self.exceptional: dict[int, Exceptional] = {}
+        self.rewritten: dict[int, tuple[bytes, ...]] = {}
+        self.covered = 0
+        self._line = 1
+        self._is_open = False
+
+    def add_lines(self, starts: Positions, first: int, last: int) -> None:
+        """The lines from `first` to before `last`, each a record by itself; `starts[last]` is where the last of them ends."""
+        if last <= first:
+            return
+        start, count = int(starts[first]), last - first
+        self.covered = int(starts[last])
+        if self._is_open:
+            before = self.stretches.pop()
+            self.stretches.append(before._replace(end=self.covered, records=before.records + count))
         else:
-            odd.append((start, end, tuple(cells) if is_stray else None))
-        covered = end
-        keep[index : int(np.searchsorted(line_starts, end))] = False
-    return _in_order(data, layout, line_starts[keep], line_ends[keep], odd, exceptional, is_sound)
+            self.stretches.append(Stretch(start, self.covered, count, self._line))
+        self._line += count
+        self._is_open = True
+
+    def add(
+        self, start: int, end: int, *, exception: tuple[str, str] | None, rewritten: list[bytes] | None = None
+    ) -> None:
+        """One record that is more than a readable line; what is said of it is kept by the byte it starts at."""
+        if exception:
+            self.exceptional[start] = _exception(self.data, start, end, *exception)
+        elif rewritten is not None:
+            self.rewritten[start] = tuple(rewritten)
+        self.stretches.append(Stretch(start, end, 1, self._line))
+        self._line += self.data[start:end].count(b"\n")
+        self.covered = end
+        self._is_open = False
+
+    def single_out(self, count: int) -> list[Stretch]:
+        """The last records, each as a stretch of its own."""
+        last: list[Stretch] = []
+        while self.stretches and len(last) < count:
+            stretch = self.stretches.pop()
+            if stretch.records == 1:
+                last.append(stretch)
+                continue
+            start = self.data.rfind(b"\n", stretch.start, stretch.end - 1) + 1
+            last.append(Stretch(start, stretch.end, 1, stretch.line + stretch.records - 1))
+            self.stretches.append(stretch._replace(end=start, records=stretch.records - 1))
+        last.reverse()
+        self.stretches += last
+        return last
+
+    def records(self, header_index: int, is_header_sound: bool) -> Records:
+        """All of them; exceptional and rewritten ones by index."""
+        counts = np.array([stretch.records for stretch in self.stretches], dtype=np.int64)
+        ends = np.cumsum(counts)
+        firsts = ends - counts
+        starts = np.array([stretch.start for stretch in self.stretches], dtype=np.int64)
+
+        def index(start: int) -> int:
+            return int(firsts[np.searchsorted(starts, start)])
+
+        return Records(
+            self.stretches,
+            firsts,
+            int(ends[-1]),
+            header_index,
+            {index(start): found for start, found in self.exceptional.items()},
+            {index(start): cells for start, cells in self.rewritten.items()},
+            is_header_sound,
+        )
 
 
 def _judge(
@@ -130,168 +242,95 @@ def _judge(
     return "", cells, end, is_stray
 
 
-def _lines(
-    data: Bytes, begin: int, delimiter: int, width: int, header: bytes
-) -> tuple[Positions, Positions, NDArray[np.bool_]]:
-    """Starts and ends (after the line end) of all lines from `begin` on, and which of them are readable records by themselves."""
-    starts, ends, simple = [], [], []
-    for chunk_start, chunk_end in _chunks(data, begin):
-        chunk = np.frombuffer(data, dtype=np.uint8, count=chunk_end - chunk_start, offset=chunk_start)
-        line_ends, is_simple = _simple_lines(chunk, delimiter, width, header)
-        line_starts = np.concatenate(([0], line_ends[:-1] + 1)) if len(line_ends) else line_ends
-        starts.append(line_starts + chunk_start)
-        ends.append(line_ends + 1 + chunk_start)
-        simple.append(is_simple)
-    if not starts:
-        nothing = np.zeros(0, dtype=np.int64)
-        return nothing, nothing, np.zeros(0, dtype=np.bool_)
-    return np.concatenate(starts), np.concatenate(ends), np.concatenate(simple)
+class _SimpleLines:
+    """Which lines are records by themselves: so many cells with sound quoting, some text in them, no NUL byte, and not the header again."""
+
+    def __init__(self, delimiter: bytes, width: int, header: bytes) -> None:
+        self._width, self._header = width, header
+        self._pattern = _line_pattern(delimiter.decode(), width) if width <= _WIDEST_PATTERN else None
+
+    def of(self, data: Bytes, start: int, end: int) -> tuple[Positions, NDArray[np.bool_]]:
+        """Ends of the whole lines between two bytes (after their line ends), and for each whether it is such a record."""
+        chunk = np.frombuffer(data, dtype=np.uint8, count=end - start, offset=start)
+        ends = np.flatnonzero(chunk == _NEWLINE) + 1
+        if self._pattern is None:
+            return ends + start, np.zeros(len(ends), dtype=np.bool_)
+        offsets = np.concatenate((np.zeros(1, dtype=np.int64), ends))
+        lines = pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(chunk)])
+        simple = pc.match_substring_regex(lines, self._pattern).to_numpy(zero_copy_only=False)
+        lengths = ends - offsets[:-1] - 1
+        simple &= (lengths > 0) & (lengths < MAX_RECORD_BYTES)
+        simple &= (lengths != self._width - 1) | (self._width == 1)
+        hollow = np.flatnonzero(lengths == 3 * self._width - 1)
+        if len(hollow):
+            at = offsets[:-1][hollow]
+            simple[hollow[(chunk[at] == _QUOTE) & (chunk[at + 1] == _QUOTE)]] = False
+        same = np.flatnonzero(lengths == len(self._header))
+        simple[same[pc.equal(lines.take(pa.array(same)), self._header + b"\n").to_numpy(zero_copy_only=False)]] = False
+        return ends + start, simple
 
 
-def _chunks(data: Bytes, begin: int) -> list[tuple[int, int]]:
-    cuts = [begin]
-    while cuts[-1] < len(data):
-        reach = cuts[-1] + _CHUNK
-        cuts.append(len(data) if reach >= len(data) else data.find(b"\n", reach) + 1)
-    return list(pairwise(cuts))
+def _line_pattern(delimiter: str, width: int) -> str:
+    """A regular expression (RE2) of one line with its line end that is a record of `width` cells, quoted or not, without a NUL byte."""
+    separator = re.escape(delimiter)
+    cell = rf'(?:"(?:[^"\x00]|"")*"|[^"{separator}\n\x00]*)'
+    more = "".join(
+        f"(?:{separator}{cell}){{{min(_MOST_REPEATS, width - 1 - done)}}}"
+        for done in range(0, width - 1, _MOST_REPEATS)
+    )
+    return rf"\A{cell}{more}\n\z"
 
 
-def _simple_lines(
-    chunk: NDArray[np.uint8], delimiter: int, width: int, header: bytes
-) -> tuple[Positions, NDArray[np.bool_]]:
-    """Line ends of a chunk of whole lines, and per line whether it is a record of `width` cells with sound quoting, some text in it,
-    no NUL byte, and not the header again. Quoting is judged line by line, as if each began outside quotes."""
-    line_ends = np.flatnonzero(chunk == _NEWLINE)
-    line_starts = np.concatenate(([0], line_ends[:-1] + 1))
-    lengths = line_ends - line_starts
-    quotes = chunk == _QUOTE
-    is_delimiter = chunk == delimiter
-    bad = chunk == 0
-    simple = lengths > 0
-    simple &= lengths < MAX_RECORD_BYTES
-    if quotes.any():
-        inside = np.bitwise_xor.accumulate(quotes.view(np.uint8))
-        at_end = inside[line_ends]
-        at_start = np.concatenate((np.zeros(1, dtype=np.uint8), at_end[:-1]))
-        simple &= at_end == at_start
-        if at_start.any():
-            inside ^= np.repeat(at_start, lengths + 1)
-        is_inside = inside.view(np.bool_)
-        is_delimiter &= ~is_inside
-        edge = quotes | (chunk == _NEWLINE) | (chunk == delimiter)
-        before = np.concatenate((np.ones(1, dtype=np.bool_), edge[:-1]))
-        after = np.concatenate((edge[1:], np.ones(1, dtype=np.bool_)))
-        bad |= quotes & is_inside & ~before
-        bad |= quotes & ~is_inside & ~after
-    positions = np.flatnonzero(is_delimiter)
-    counts = np.diff(np.searchsorted(positions, line_ends), prepend=0)
-    simple &= counts == width - 1
-    simple[np.searchsorted(line_ends, np.flatnonzero(bad))] = False
-    simple &= (lengths != width - 1) | (width == 1)
-    hollow = np.flatnonzero(lengths == 3 * width - 1)
-    simple[hollow[quotes[line_starts[hollow]] & quotes[line_starts[hollow] + 1]]] = False
-    simple[_equal_lines(chunk, line_starts, lengths, header)] = False
-    return line_ends, simple
+def _chunks(data: Bytes, begin: int) -> Iterator[tuple[int, int]]:
+    while begin < len(data):
+        reach = begin + _CHUNK
+        end = len(data) if reach >= len(data) else data.find(b"\n", reach) + 1
+        yield begin, end
+        begin = end
 
 
-def _equal_lines(chunk: NDArray[np.uint8], starts: Positions, lengths: Positions, text: bytes) -> Positions:
-    """Indices of the lines that equal `text`."""
-    candidates = np.flatnonzero(lengths == len(text))
-    for offset in np.linspace(0, max(len(text) - 1, 0), num=min(len(text), 12), dtype=np.int64).tolist():
-        candidates = candidates[chunk[starts[candidates] + offset] == text[offset]]
-    same = [i for i in candidates.tolist() if chunk[starts[i] : starts[i] + len(text)].tobytes() == text]
-    return np.array(same, dtype=np.int64)
+def _forget(data: Bytes, start: int, end: int) -> None:
+    """Mapped pages that are done with need not count as this process's memory."""
+    if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        start -= start % mmap.PAGESIZE
+        data.madvise(mmap.MADV_DONTNEED, start, end - start)
 
 
-def _preamble(data: Bytes, header_start: int) -> list[Exceptional]:
-    found, at = [], 0
-    while at < header_start:
+def _line_bounds(data: Bytes, at: int, until: int) -> Iterator[tuple[int, int]]:
+    while at < until:
         end = data.find(b"\n", at) + 1
-        found.append(_exception(data, at, end, "structural", PREAMBLE if data[at:end].strip() else BLANK))
+        yield at, end
         at = end
-    return found
 
 
 def _exception(data: Bytes, start: int, end: int, outcome: str, reason: str) -> Exceptional:
     return Exceptional(start, end, outcome, reason, data[start : end - 1].decode("utf-8", "replace"))
 
 
-def _in_order(
-    data: Bytes,
-    layout: Layout,
-    starts: Positions,
-    ends: Positions,
-    odd: list[tuple[int, int, tuple[bytes, ...] | None]],
-    exceptional: list[Exceptional],
-    is_header_sound: bool,
-) -> Records:
-    all_starts = np.concatenate(
-        (starts, np.array([o[0] for o in odd] + [e.start for e in exceptional], dtype=np.int64))
-    )
-    all_ends = np.concatenate((ends, np.array([o[1] for o in odd] + [e.end for e in exceptional], dtype=np.int64)))
-    accepted = np.ones(len(all_starts), dtype=np.bool_)
-    accepted[len(starts) + len(odd) :] = False
-    order = np.argsort(all_starts, kind="stable")
-    all_starts, all_ends, accepted = all_starts[order], all_ends[order], accepted[order]
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    by_index = {int(place[len(starts) + len(odd) + i]): e for i, e in enumerate(exceptional)}
-    rewritten = {int(place[len(starts) + i]): o[2] for i, o in enumerate(odd) if o[2] is not None}
-    for index, footer in _footers(data, layout, all_starts, all_ends, by_index, len(layout.header)).items():
-        by_index[index] = footer
-        accepted[index] = False
-        rewritten.pop(index, None)
-    header_index = int(np.searchsorted(all_starts, layout.header_start))
-    numbers = np.arange(len(all_starts), dtype=np.int64) - header_index
-    return Records(
-        all_starts, all_ends, _line_numbers(data, all_starts), numbers, accepted, by_index, rewritten, is_header_sound
-    )
-
-
-def _line_numbers(data: Bytes, starts: Positions) -> Positions:
-    """Line each record starts at."""
-    lines = np.empty(len(starts), dtype=np.int64)
-    base = 1
-    for chunk_start, chunk_end in _chunks(data, 0):
-        chunk = np.frombuffer(data, dtype=np.uint8, count=chunk_end - chunk_start, offset=chunk_start)
-        newlines = np.flatnonzero(chunk == _NEWLINE) + chunk_start
-        first, last = np.searchsorted(starts, (chunk_start, chunk_end))
-        lines[first:last] = base + np.searchsorted(newlines, starts[first:last])
-        base += len(newlines)
-    return lines
-
-
-def _footers(
-    data: Bytes, layout: Layout, starts: Positions, ends: Positions, known: dict[int, Exceptional], width: int
-) -> dict[int, Exceptional]:
+def _settle_footers(found: _Found, layout: Layout) -> None:
     """The records at the end that are no data: totals, and lines of text set off by a blank line or by a word that says so."""
+    width = len(layout.header)
     if width < 3:
-        return {}
+        return
     delimiter = layout.delimiter.encode()
-    tail: list[tuple[int, list[str]]] = []
-    for index in range(len(starts) - 1, max(len(starts) - _FOOTER_REACH, 1) - 1, -1):
-        parsed = read_record(data, int(starts[index]), delimiter)
+    tail: list[tuple[Stretch, list[str]]] = []
+    for stretch in reversed(found.single_out(_FOOTER_REACH)):
+        parsed = read_record(found.data, stretch.start, delimiter)
         if parsed is None:
             break
         cells = [cell.decode("utf-8", "replace").strip() for cell in parsed[0] if cell.strip()]
-        if len(cells) > 1 and not is_footer(cells, width):
+        if (len(cells) > 1 and not is_footer(cells, width)) or stretch.start <= layout.header_start:
             break
-        if starts[index] <= layout.header_start:
-            break
-        tail.append((index, cells))
+        tail.append((stretch, cells))
     tail.reverse()
     for position, (_, cells) in enumerate(tail):
         after_blank = position > 0 and not tail[position - 1][1]
         if cells and (after_blank or sounds_like_footer(cells[0])):
-            return {
-                index: Exceptional(
-                    int(starts[index]),
-                    int(ends[index]),
-                    "structural",
-                    FOOTER,
-                    data[int(starts[index]) : int(ends[index]) - 1].decode("utf-8", "replace"),
-                )
-                for index, words in tail[position:]
-                if words and (index not in known or known[index].reason in (TOO_FEW, TOO_MANY))
-            }
-    return {}
+            for stretch, words in tail[position:]:
+                known = found.exceptional.get(stretch.start)
+                if words and (known is None or known.reason in (TOO_FEW, TOO_MANY)):
+                    found.exceptional[stretch.start] = _exception(
+                        found.data, stretch.start, stretch.end, "structural", FOOTER
+                    )
+                    found.rewritten.pop(stretch.start, None)
+            return

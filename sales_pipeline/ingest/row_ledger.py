@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import ROW_LEDGER
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.errors import LedgerUnbalanced
-from sales_pipeline.ingest.assemble import PARQUET_WRITER, ReadFile
+from sales_pipeline.ingest.assemble import ReadFile
 from sales_pipeline.ingest.dialects.spec import object_name
+from sales_pipeline.ingest.file_ledger import ACCEPTED, Repeated
 from sales_pipeline.lake.tables import PARQUET_OPTIONS
 
 NOT_MAPPED = "file is not mapped to a table"
@@ -28,50 +29,43 @@ def write_ledger(read: Sequence[ReadFile], path: Path, *, export_id: str) -> Non
     """
     schema = arrow_schema(ROW_LEDGER)
     size = PARQUET_OPTIONS["row_group_size"]
-    with pq.ParquetWriter(path, schema, **PARQUET_WRITER) as writer:
+    options = {name: value for name, value in PARQUET_OPTIONS.items() if name != "row_group_size"}
+    with pq.ParquetWriter(path, schema, **options) as writer:
         for one in read:
-            _hold_count(one, bool(one.specs) or one.is_lookup)
-            for start in range(0, one.reading.ledger.num_rows, size):
-                rows = _final_rows(one, one.reading.ledger.slice(start, size), export_id, schema)
+            _hold_count(one)
+            for rows in _final_rows(one, export_id, schema, size):
                 writer.write_table(rows, row_group_size=size)
 
 
-def _final_rows(one: ReadFile, ledger: pa.Table, export_id: str, schema: pa.Schema) -> pa.Table:
-    """Some of a file's ledger under the contract ROW_LEDGER."""
-    count = ledger.num_rows
-    outcome, reason = ledger.column("outcome"), ledger.column("reason")
-    if not one.specs and not one.is_lookup:
-        accepted = pc.equal(outcome, "accepted")
-        outcome = pc.if_else(accepted, "structural", outcome)
-        reason = pc.if_else(accepted, NOT_MAPPED, reason)
-    table = one.specs[0].table if one.specs else None
-    nothing = pa.nulls(count, pa.string())
-    columns = {
-        "source_file": pa.repeat(pa.scalar(one.file.sha256, pa.string()), count),
-        "source_record": ledger.column("source_record"),
-        "line": ledger.column("line"),
-        "file": pa.repeat(pa.scalar(one.file.name, pa.string()), count),
-        "export_id": pa.repeat(pa.scalar(export_id, pa.string()), count),
-        "canonical_table": pa.repeat(pa.scalar(table, pa.string()), count),
-        "outcome": outcome,
-        "reason": reason,
-        "column": nothing,
-        "value": ledger.column("value"),
-        "duplicate_of": nothing,
+def _final_rows(one: ReadFile, export_id: str, schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+    """A file's ledger under the contract ROW_LEDGER, so many rows at a time."""
+    usual = ACCEPTED if one.specs or one.is_lookup else ("structural", NOT_MAPPED, None)
+    text = pa.string()
+    constants = {
+        "source_file": Repeated(one.file.sha256, text),
+        "file": Repeated(one.file.name, text),
+        "export_id": Repeated(export_id, text),
+        "canonical_table": Repeated(one.specs[0].table if one.specs else None, text),
+        "column": Repeated(None, text),
+        "duplicate_of": Repeated(None, text),
     }
-    return pa.table(columns, schema=schema)
+    for start in range(0, one.reading.ledger.count, size):
+        found = one.reading.ledger.rows(start, size, usual)
+        columns = {
+            name: constants[name].column(found.num_rows) if name in constants else found.column(name)
+            for name in schema.names
+        }
+        yield pa.table(columns, schema=schema)
 
 
-def _hold_count(one: ReadFile, is_used: bool) -> None:
+def _hold_count(one: ReadFile) -> None:
     ledger = one.reading.ledger
-    accepted = pc.sum(pc.equal(ledger.column("outcome"), "accepted"), min_count=0).as_py() or 0
     records, readable = one.reading.facts["records"], one.reading.facts["accepted"]
-    numbered = len(one.reading.numbers) if is_used else readable
-    if ledger.num_rows != records or accepted != readable or numbered != readable:
+    if ledger.count != records or ledger.accepted != readable:
         raise LedgerUnbalanced(
             "the ledger of a file does not add up to its records",
             expected=f"{records} records, {readable} of them accepted",
-            found=f"{ledger.num_rows} in the ledger, {accepted} accepted, {numbered} handed on",
+            found=f"{ledger.count} in the ledger, {ledger.accepted} accepted",
             where=one.file.name,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ import pyarrow.parquet as pq
 
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest import records as rec
+from sales_pipeline.ingest.cells import BATCH, TableCells, column_name
+from sales_pipeline.ingest.file_ledger import FileLedger, Lines
 from sales_pipeline.ingest.layout import is_footer
-from sales_pipeline.ingest.reader import FileReading, column_name, empty_ledger, ledger_table, write_staged
-from sales_pipeline.lake.tables import PARQUET_OPTIONS
+from sales_pipeline.ingest.reader import FileReading
+
+_ROWS = Lines(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))
+"""Every row of a sheet is a line."""
+_BUFFER = 1 << 20
 
 
 def workbook_rows(path: Path, sheet: str | None, *, label: str) -> Iterator[list[str]]:
@@ -84,17 +90,14 @@ def workbook_header(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]
     return place, tuple(cell.strip() for cell in rows[place][:width])
 
 
-def read_workbook(path: Path, sheet: str | None, *, label: str, folder: Path) -> FileReading:
+def read_workbook(path: Path, sheet: str | None, *, label: str) -> FileReading:
     """A sheet as `reader.read_file` would give it. The header is the first row that fills more than half as many cells as rows do."""
     rows = list(workbook_rows(path, sheet, label=label))
     facts: dict[str, Any] = {"lane": "workbook", "records": len(rows), "sheets_not_read": unread_sheets(path, sheet)}
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
     if not any(filled):
         blanks = dict.fromkeys(range(len(rows)), ("structural", rec.BLANK, None))
-        numbers = pa.array(range(1, len(rows) + 1), pa.int64())
-        return FileReading(
-            (), None, pa.array([], pa.int64()), ledger_table(numbers, numbers, blanks), {**facts, "accepted": 0}
-        )
+        return FileReading((), None, FileLedger(len(rows), 1, blanks, _ROWS), {**facts, "accepted": 0})
     header_row, header = workbook_header(rows[:200])
     width = len(header)
     exceptional: dict[int, tuple[str, str, str | None]] = {}
@@ -117,46 +120,53 @@ def read_workbook(path: Path, sheet: str | None, *, label: str, folder: Path) ->
         pa.array([rows[index][at] if at < len(rows[index]) else "" for index in kept], pa.string())
         for at in range(width)
     ]
-    ledger = ledger_table(
-        pa.array([index - header_row for index in range(len(rows))], pa.int64()),
-        pa.array(range(1, len(rows) + 1), pa.int64()),
-        exceptional,
-    )
-    staged = write_staged(columns, folder) if kept else None
-    numbers = pa.array([index - header_row for index in kept], pa.int64())
+    table = pa.table({column_name(position): column for position, column in enumerate(columns)})
     return FileReading(
-        tuple(cell.strip() for cell in header), staged, numbers, ledger, {**facts, "accepted": len(kept)}
+        tuple(cell.strip() for cell in header),
+        TableCells(table) if kept else None,
+        FileLedger(len(rows), -header_row, exceptional, _ROWS),
+        {**facts, "accepted": len(kept)},
     )
 
 
 def open_parquet(path: Path, *, label: str) -> pq.ParquetFile:
     """The file; InputRejected where it is none."""
     try:
-        return pq.ParquetFile(path)
+        # Read through a buffer: a writer may have put all its rows into one row group.
+        return pq.ParquetFile(path, buffer_size=_BUFFER)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputRejected(
             "a Parquet file cannot be opened", found=str(error).splitlines()[0], where=label, fix="write it again"
         ) from error
 
 
-def read_parquet(path: Path, *, label: str, folder: Path) -> FileReading:
+def read_parquet(path: Path, *, label: str) -> FileReading:
     """A Parquet file as `reader.read_file` would give it: no header record; columns of lists or structs are left out and named in the facts."""
     source = open_parquet(path, label=label)
-    fields = [field for field in source.schema_arrow if not pa.types.is_nested(field.type)]
+    header = tuple(field.name for field in source.schema_arrow if not pa.types.is_nested(field.type))
     nested = [field.name for field in source.schema_arrow if pa.types.is_nested(field.type)]
     count = source.metadata.num_rows
-    numbers = pa.array(np.arange(1, count + 1, dtype=np.int64))
     facts = {"lane": "parquet", "records": count, "accepted": count, "nested_columns_left_out": nested}
-    header = tuple(field.name for field in fields)
-    if not count or not fields:
-        return FileReading(header, None, pa.array([], pa.int64()), empty_ledger(), facts)
-    schema = pa.schema([(column_name(position), pa.string()) for position in range(len(fields))])
-    staged = folder / "staged.parquet"
-    options = {name: value for name, value in PARQUET_OPTIONS.items() if name != "row_group_size"}
-    with pq.ParquetWriter(staged, schema, **options) as writer:
-        for batch in source.iter_batches(batch_size=PARQUET_OPTIONS["row_group_size"], columns=list(header)):
-            writer.write_batch(pa.record_batch([_as_text(batch.column(name)) for name in header], schema=schema))
-    return FileReading(header, staged, numbers, ledger_table(numbers, pa.nulls(count, pa.int64()), {}), facts)
+    if not count or not header:
+        return FileReading(header, None, FileLedger(0, 1, {}, None), facts)
+    return FileReading(header, ParquetCells(path, header, label), FileLedger(count, 1, {}, None), facts)
+
+
+@dataclass(frozen=True)
+class ParquetCells:
+    """Cells of a Parquet file, read anew each time."""
+
+    path: Path
+    header: tuple[str, ...]
+    label: str
+
+    def batches(self, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """See `cells.Cells`; values that are no text become text here."""
+        names = [self.header[position] for position in positions]
+        schema = pa.schema([(column_name(position), pa.string()) for position in positions])
+        with open_parquet(self.path, label=self.label) as source:
+            for batch in source.iter_batches(batch_size=BATCH, columns=names):
+                yield pa.record_batch([_as_text(batch.column(name)) for name in names], schema=schema)
 
 
 def _as_text(values: pa.Array) -> pa.Array:

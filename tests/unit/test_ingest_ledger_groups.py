@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.ingest.assemble import ReadFile
+from sales_pipeline.ingest.file_ledger import FileLedger, Lines
 from sales_pipeline.ingest.landing import SourceFile
-from sales_pipeline.ingest.reader import FileReading, ledger_table
+from sales_pipeline.ingest.reader import FileReading
 from sales_pipeline.ingest.row_ledger import NOT_MAPPED, write_ledger
 from sales_pipeline.lake.tables import PARQUET_OPTIONS
 
@@ -20,10 +21,10 @@ RECORDS = 2 * PARQUET_OPTIONS["row_group_size"] + 5
 
 
 def _file(tmp_path: Path, accepted: int) -> ReadFile:
-    numbers = pa.array(range(RECORDS), pa.int64())
     exceptional = {0: ("structural", "header", None), RECORDS - 1: ("quarantined", "too few fields", "a,b")}
     facts = {"records": RECORDS, "accepted": accepted}
-    reading = FileReading(("a",), None, numbers, ledger_table(numbers, numbers, exceptional), facts)
+    lines = Lines(np.zeros(1, np.int64), np.ones(1, np.int64))
+    reading = FileReading(("a",), None, FileLedger(RECORDS, 0, exceptional, lines), facts)
     return ReadFile(SourceFile("x.csv", "0" * 64, 1, tmp_path / "x.csv"), (), False, reading)
 
 
