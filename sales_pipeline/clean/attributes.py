@@ -12,7 +12,7 @@ from pathlib import Path
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.vocabulary import SQL
 from sales_pipeline.contracts.canonical import ATTRIBUTE_CHANGES, OPPORTUNITY_ATTRIBUTES
-from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.base import Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.tables import TableRef
@@ -23,27 +23,22 @@ def write_attribute_changes(
     parameters: Mapping[str, Scalar],
     engine: Engine,
     output: Path,
-    work: Path,
     *,
     compares_exports: bool,
-) -> tuple[TableRef, TableRef]:
-    """ATTRIBUTE_CHANGES, and the columns whose changes are known with the instant from which on (attribute, tracked_from).
+) -> tuple[TableRef, WorkTable]:
+    """ATTRIBUTE_CHANGES, and the columns whose changes are known with the instant from which on (attribute, tracked_from); the caller releases it.
 
     `inputs` hold raw_opportunity_attributes, staged_opportunities and staged_field_history. `compares_exports`: at least two exports hold opportunities.
     """
-    known: dict[str, Source] = dict(inputs)
-    for name in ("attribute_looks", "attribute_tracking"):
-        known[name] = engine.run(
-            SQL / f"{name}.sql",
-            known,
-            work / f"{name}.parquet",
-            parameters={**parameters, "compares_exports": compares_exports},
-        )
+    bound = {**parameters, "compares_exports": compares_exports}
+    looks = engine.hold(SQL / "attribute_looks.sql", inputs, parameters=bound)
+    known = {**inputs, "attribute_looks": looks}
+    tracking = engine.hold(SQL / "attribute_tracking.sql", known, parameters=bound)
+    known["attribute_tracking"] = tracking
     changes = engine.run(
         SQL / "attribute_changes.sql", known, output, contract=ATTRIBUTE_CHANGES, parameters=parameters
     )
-    tracking = known["attribute_tracking"]
-    assert isinstance(tracking, TableRef)
+    engine.release(looks)
     return changes, tracking
 
 
@@ -56,10 +51,9 @@ def write_attributes(
     parameters: Mapping[str, Scalar],
     engine: Engine,
     output: Path,
-    work: Path,
 ) -> TableRef:
     """OPPORTUNITY_ATTRIBUTES of the records that `opportunities` kept; `tracking` names the columns whose changes are known
-    (attribute, tracked_from); `work` takes the intermediate table."""
+    (attribute, tracked_from)."""
     import pyarrow as pa
 
     rows = [
@@ -80,16 +74,17 @@ def write_attributes(
         "text_levels": params.text_min_levels,
         "text_length": params.text_min_length,
     }
-    values = engine.run(
+    values = engine.hold(
         SQL / "attribute_values.sql",
         {"raw_opportunity_attributes": raw, "opportunities": opportunities, "synonyms": synonyms},
-        work / "attribute_values.parquet",
         parameters=bound,
     )
-    return engine.run(
+    written = engine.run(
         SQL / "opportunity_attributes.sql",
         {"attribute_values": values, "attribute_tracking": tracking},
         output,
         contract=OPPORTUNITY_ATTRIBUTES,
         parameters=bound,
     )
+    engine.release(values)
+    return written

@@ -14,12 +14,12 @@ from sales_pipeline.clean.business import SQL_FACTS
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.vocabulary import SQL
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
-from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.base import Engine, Source, WorkTable
 from sales_pipeline.errors import AuditBlocked
 from sales_pipeline.lake.tables import TableRef
 
 
-def refuse_unknown_stages(staged: TableRef, params: CleanParams, engine: Engine) -> int:
+def refuse_unknown_stages(staged: WorkTable, params: CleanParams, engine: Engine) -> int:
     """Number of opportunities in a stage nobody says the meaning of; AuditBlocked, naming the stages, above the limit."""
     unknown = engine.query(SQL / "unknown_stages.sql", {"staged_opportunities": staged}).to_pylist()
     records = sum(int(row["records"]) for row in unknown)
@@ -35,7 +35,7 @@ def refuse_unknown_stages(staged: TableRef, params: CleanParams, engine: Engine)
     return records
 
 
-def refuse_absence(staged: TableRef, previous: datetime, newest: datetime, params: CleanParams, engine: Engine) -> int:
+def refuse_absence(staged: WorkTable, previous: datetime, newest: datetime, params: CleanParams, engine: Engine) -> int:
     """Number of opportunities of the extract before that the newest full one lacks; AuditBlocked above the limit."""
     figures = engine.query(
         SQL / "absent_share.sql", {"staged_opportunities": staged}, parameters={"previous": previous, "newest": newest}

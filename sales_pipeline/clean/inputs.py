@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
-from sales_pipeline.engines.base import Source
+from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.lake.tables import only_value
 
 if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
 
+_RAW_FILES = Path(__file__).parent / "sql" / "raw_files.sql"
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 
@@ -89,3 +90,15 @@ def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
         holding=holding,
         shares_files=len(last_seen) < sum(len({f.sha256 for f in export.export.files}) for export in exports),
     )
+
+
+def feed_several_tables(raw: RawInputs, engine: Engine) -> bool:
+    """Whether records of one file went into several raw tables."""
+    seen: set[str] = set()
+    for name, source in raw.tables.items():
+        if raw.has(name) and name != "raw_opportunity_attributes":
+            files = set(engine.query(_RAW_FILES, {"raw": source}).column("source_file").to_pylist())
+            if seen & files:
+                return True
+            seen |= files
+    return False

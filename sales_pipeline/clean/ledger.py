@@ -6,10 +6,9 @@ Does not belong here: the rules that set them (sql/).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from sqlglot import exp
 
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
@@ -38,47 +37,63 @@ def _col(name: str) -> exp.Column:
     return exp.column(name)
 
 
-def exceptions_of(table: str, *, keeps_deleted: bool, has_deleted_flag: bool) -> exp.Query:
-    """Records of a staged table that are not accepted; columns of ROW_LEDGER from `outcome` on, by record."""
-    is_kept = _col("problem").is_(exp.Null()).and_(_col("version").eq(1))
-    outcome = exp.Case()
-    reason = exp.Case()
-    structural = _col("problem").isin(*(_text(reason) for reason in STRUCTURAL))
-    outcome = outcome.when(structural, _text("structural"))
-    reason = reason.when(_col("problem").is_(exp.Null()).not_(), _col("problem"))
+_RECORD = ("source_file", "source_record")
+_ISSUE = (*_RECORD, "canonical_table", "issue_column", "issue_value", "reason")
+_VERDICT = (*_RECORD, "outcome", "reason", "problem_column", "problem_value", "duplicate_of")
+"""What cleaning says about a record that it does not accept: columns of ROW_LEDGER from `outcome` on, by record."""
+
+
+def exceptions_of(staged: str, repeated: str, *, keeps_deleted: bool, has_deleted_flag: bool) -> exp.Query:
+    """Verdicts on the records of a staged table that are not accepted; `repeated` holds those of them that share their key with others."""
+    outcome = exp.Case().when(_col("problem").isin(*(_text(reason) for reason in STRUCTURAL)), _text("structural"))
     outcome = outcome.when(_col("problem").is_(exp.Null()).not_(), _text("quarantined"))
-    outcome = outcome.when(_col("version") > 1, _text("duplicate_of"))
-    reason = reason.when(_col("version") > 1, _text("same key"))
-    wanted: exp.Expr = exp.not_(is_kept)
+    reason: exp.Expr = _col("problem")
+    wanted: exp.Expr = _col("problem").is_(exp.Null()).not_()
     if has_deleted_flag and not keeps_deleted:
         outcome = outcome.when(_col("is_deleted"), _text("structural"))
-        reason = reason.when(_col("is_deleted"), _text("deleted"))
-        wanted = exp.or_(wanted, _col("is_deleted"))
-    is_duplicate = _col("problem").is_(exp.Null()).and_(_col("version") > 1)
-    kept = exp.DPipe(
-        this=exp.DPipe(this=_col("kept_file"), expression=_text(":"), safe=True),
-        expression=exp.cast(_col("kept_record"), "VARCHAR"),
-        safe=True,
-    )
-    return (
+        reason = exp.Coalesce(this=reason, expressions=[_text("deleted")])
+        wanted = exp.or_(wanted, exp.and_(_col("is_deleted"), _col("version").eq(1)))
+    is_problem = _col("problem").is_(exp.Null()).not_()
+    refused = (
         exp.select(
             _col("source_file"),
             _col("source_record"),
             exp.alias_(outcome, "outcome"),
             exp.alias_(reason, "reason"),
-            exp.alias_(
-                exp.Case().when(_col("problem").is_(exp.Null()).not_(), _col("problem_column")), "problem_column"
-            ),
-            exp.alias_(exp.Case().when(_col("problem").is_(exp.Null()).not_(), _col("problem_value")), "problem_value"),
-            exp.alias_(exp.Case().when(is_duplicate, kept), "duplicate_of"),
+            exp.alias_(exp.Case().when(is_problem, _col("problem_column")), "problem_column"),
+            exp.alias_(exp.Case().when(is_problem.copy(), _col("problem_value")), "problem_value"),
+            exp.alias_(_null_text(), "duplicate_of"),
         )
-        .from_(table)
+        .from_(staged)
         .where(wanted)
     )
+    kept = exp.DPipe(
+        this=exp.DPipe(this=_col("kept_file"), expression=_text(":"), safe=True),
+        expression=exp.cast(_col("kept_record"), "VARCHAR"),
+        safe=True,
+    )
+    duplicates = (
+        exp.select(
+            _col("source_file"),
+            _col("source_record"),
+            exp.alias_(_text("duplicate_of"), "outcome"),
+            exp.alias_(_text("same key"), "reason"),
+            exp.alias_(_null_text(), "problem_column"),
+            exp.alias_(_null_text(), "problem_value"),
+            exp.alias_(kept, "duplicate_of"),
+        )
+        .from_(repeated)
+        .where(_col("version") > 1)
+    )
+    return union([refused, duplicates])
 
 
-def issues_of(staged: str, canonical: str, columns: Sequence[str]) -> list[exp.Query]:
-    """One query per issue column: cells of kept records that could not be used."""
+def _null_text() -> exp.Expr:
+    return exp.cast(exp.Null(), "VARCHAR")
+
+
+def issues_of(staged: str, canonical: str, columns: Sequence[str]) -> exp.Query | None:
+    """Cells of kept records that could not be used, by record and column; None for a table without a column that could hold one."""
     queries: list[exp.Query] = []
     for column in columns:
         prefix, _, target = column.partition("_")
@@ -96,21 +111,12 @@ def issues_of(staged: str, canonical: str, columns: Sequence[str]) -> list[exp.Q
             .from_(staged)
             .where(_col(column).is_(exp.Null()).not_(), _col("problem").is_(exp.Null()), _col("version").eq(1))
         )
-    return queries
-
-
-def select_from(table: str, columns: Sequence[str]) -> exp.Query:
-    """The columns of a table, by name."""
-    return exp.select(*(_col(name) for name in columns)).from_(table)
+    return union(queries) if queries else None
 
 
 def accepted_of(table: str) -> exp.Query:
     """Keys of the records a staged table took."""
-    return (
-        exp.select("source_file", "source_record")
-        .from_(table)
-        .where(_col("problem").is_(exp.Null()), _col("version").eq(1))
-    )
+    return exp.select(*_RECORD).from_(table).where(_col("problem").is_(exp.Null()), _col("version").eq(1))
 
 
 def union(queries: Sequence[exp.Query]) -> exp.Query:
@@ -121,24 +127,16 @@ def union(queries: Sequence[exp.Query]) -> exp.Query:
     return result
 
 
-def write_cell_issues(
-    staged: Mapping[str, tuple[str, TableRef]], extra: Mapping[str, Source], files: Source, engine: Engine, output: Path
-) -> TableRef:
-    """CELL_ISSUES of all staged tables (name: canonical table, table) and of `extra` tables that have its columns already."""
-    queries: list[exp.Query] = []
-    inputs: dict[str, Source] = {"files": files}
-    for name, (canonical, ref) in staged.items():
-        found = issues_of(name, canonical, pq.read_schema(ref.path).names)
-        if found:
-            queries.extend(found)
-            inputs[name] = ref
-    for name, source in extra.items():
-        inputs[name] = source
-        queries.append(
-            exp.select(
-                "source_file", "source_record", "canonical_table", "issue_column", "issue_value", "reason"
-            ).from_(name)
-        )
+def _all_of(name: str, tables: Sequence[Source], columns: Sequence[str]) -> tuple[dict[str, Source], exp.Query]:
+    """One or more tables under numbered names, and the query of all their rows."""
+    inputs: dict[str, Source] = {f"{name}_{number}": table for number, table in enumerate(tables)}
+    return inputs, union([exp.select(*columns).from_(table) for table in inputs])
+
+
+def write_cell_issues(issues: Sequence[Source], files: Source, engine: Engine, output: Path) -> TableRef:
+    """CELL_ISSUES of all staged tables; `issues` are tables as `issues_of` gives them."""
+    inputs, found = _all_of("issues", issues, _ISSUE)
+    inputs["files"] = files
     one_per_cell = (
         exp.select(
             "i.source_file", "i.source_record", "i.issue_column",
@@ -146,7 +144,7 @@ def write_cell_issues(
             exp.alias_(exp.Min(this=exp.column("issue_value", table="i")), "issue_value"),
             exp.alias_(exp.Min(this=exp.column("reason", table="i")), "reason"),
         )
-        .from_(union(queries).subquery("i"))
+        .from_(found.subquery("i"))
         .group_by("i.source_file", "i.source_record", "i.issue_column")
     )  # fmt: skip
     tree = (
@@ -162,20 +160,17 @@ def write_cell_issues(
 
 
 def write_ledger(
-    ingested: Source,
-    exceptions: Sequence[exp.Query],
-    accepted: Sequence[exp.Query],
-    inputs: Mapping[str, Source],
-    engine: Engine,
-    output: Path,
+    ingested: Source, exceptions: Sequence[Source], accepted: Sequence[Source], engine: Engine, output: Path
 ) -> TableRef:
     """The final ledger: what ingest accepted, with cleaning's verdict put over it.
 
-    A record that feeds several tables is accepted when any of them took it (`accepted`: keys of such records). `ingested` holds every record once. Raises LedgerUnbalanced when a record was lost or made up on the way.
+    `exceptions` are tables as `exceptions_of` gives them. A record that feeds several tables is accepted when any of them took it (`accepted`:
+    keys of such records). `ingested` holds every record once. Raises LedgerUnbalanced when a record was lost or made up on the way.
     """
-    verdicts = union(exceptions)
+    inputs, verdicts = _all_of("exceptions", exceptions, _VERDICT)
+    inputs["ingest_ledger"] = ingested
     one = exp.select(
-        "source_file", "source_record", "outcome", "reason", "problem_column", "problem_value", "duplicate_of",
+        *_VERDICT,
         exp.alias_(
             exp.Window(
                 this=exp.RowNumber(),
@@ -187,12 +182,14 @@ def write_ledger(
     ).from_(verdicts.subquery("v"))  # fmt: skip
     tables: dict[str, exp.Query] = {"verdicts": one}
     if accepted:
-        tables["taken"] = exp.select("source_file", "source_record").from_(union(accepted).subquery("t")).distinct()
+        known, taken = _all_of("accepted", accepted, _RECORD)
+        inputs |= known
+        tables["taken"] = exp.select(*_RECORD).from_(taken.subquery("t")).distinct()
     model = Path(__file__).parent / "sql" / ("row_ledger_shared.sql" if accepted else "row_ledger.sql")
     tree = parse_model(model)
     for name, query in tables.items():
         tree = tree.with_(name, as_=query)
-    ref = engine.run(tree, {**inputs, "ingest_ledger": ingested}, output, contract=ROW_LEDGER)
+    ref = engine.run(tree, inputs, output, contract=ROW_LEDGER)
     expected = engine.query(Path(__file__).parent / "sql" / "ledger_size.sql", {"ingest_ledger": ingested})
     records = int(expected.column("records")[0].as_py())
     if records != ref.rows:

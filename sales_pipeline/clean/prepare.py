@@ -6,18 +6,19 @@ arithmetic (`ledger`), words (`vocabulary`), validation (`validate`).
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from sqlglot import exp
 
 from sales_pipeline.clean import audits, ledger, rules
 from sales_pipeline.clean.attributes import write_attribute_changes, write_attributes
-from sales_pipeline.clean.inputs import RawInputs, raw_inputs
+from sales_pipeline.clean.inputs import RawInputs, feed_several_tables, raw_inputs
 from sales_pipeline.clean.params import CleanParams
+from sales_pipeline.clean.versions import repeated_records, with_versions
 from sales_pipeline.clean.vocabulary import (
     SQL,
     StageMap,
@@ -32,8 +33,8 @@ from sales_pipeline.contracts.canonical import CANONICAL_TABLES, FIELD_HISTORY
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.domain.identifiers import digest_bytes, digest_of
-from sales_pipeline.engines.base import Engine, Source
-from sales_pipeline.engines.compiler import Scalar, macro_text, parse_model
+from sales_pipeline.engines.base import Engine, Source, WorkTable
+from sales_pipeline.engines.compiler import Scalar, macro_text
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
@@ -120,17 +121,21 @@ def prepare(
 
 
 class _Build:
-    """One build of a canonical folder: staged tables in `work/`, which is removed at the end."""
+    """One build of a canonical folder. What lies between two models is held by the engine, and freed as soon as nothing reads it any more."""
 
     def __init__(self, path: Path, raw: RawInputs, mapping: SourceMapping, params: CleanParams, engine: Engine) -> None:
         self._path = path
-        self._work = path / "work"
         self._raw = raw
         self._mapping = mapping
         self._params = params
         self._engine = engine
         self._refs: dict[str, TableRef] = {}
-        self._staged: dict[str, TableRef] = {}
+        self._staged: dict[str, WorkTable] = {}
+        self._held: list[WorkTable] = []
+        self._issues: list[WorkTable] = []
+        self._exceptions: list[WorkTable] = []
+        self._accepted: list[WorkTable] = []
+        self._counts: list[rules.RuleCount] = []
         self._inputs: dict[str, Source] = {"sightings": raw.sightings, "files": raw.files, **raw.tables}
         self._parameters: dict[str, Scalar] = {
             "source_system": mapping.source_system,
@@ -145,9 +150,17 @@ class _Build:
             "probability_scale": 1.0,
         }
         self._facts: dict[str, Any] = {"raw_rows": raw.rows}
+        self._feeds_several = feed_several_tables(raw, engine)
 
     def run(self) -> dict[str, Any]:
-        self._work.mkdir()
+        """Write every table into the folder; figures of them, JSON-able."""
+        try:
+            return self._run()
+        finally:
+            for table in self._held:
+                self._engine.release(table)
+
+    def _run(self) -> dict[str, Any]:
         self._parameters["probability_scale"] = probability_scale(
             (self._raw.tables["raw_opportunities"], self._raw.tables["raw_state_history"]), self._engine
         )
@@ -160,33 +173,35 @@ class _Build:
         for name in ("opportunity_products", "quotas", "cases", "exchange_rates"):
             self._simple(name)
         self._refs["attribute_changes"], tracking = write_attribute_changes(
-            self._inputs, self._parameters, self._engine, self._path / "attribute_changes.parquet", self._work,
+            self._inputs, self._parameters, self._engine, self._path / "attribute_changes.parquet",
             compares_exports=len(self._raw.holding["raw_opportunities"]) > 1,
         )  # fmt: skip
+        self._held.append(tracking)
         self._refs["opportunity_attributes"] = write_attributes(
             self._raw.tables["raw_opportunity_attributes"], self._inputs["opportunities"], tracking, self._mapping, self._params, self._parameters,
-            self._engine, self._path / "opportunity_attributes.parquet", self._work,
+            self._engine, self._path / "opportunity_attributes.parquet",
         )  # fmt: skip
         self._account_for()
         self._facts["tables"] = audits.table_facts(self._refs, self._engine)
         self._facts["limits"] = {"quarantined_share": self._params.max_quarantined_share}
         self._facts["batch_rows"] = self._params.validation_batch_rows
-        counts = rules.count(self._staged, self._engine)
-        shutil.rmtree(self._work)
         return {
             "tables": {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in sorted(self._refs.items())},
-            "rules": [count.to_dict() for count in counts],
+            "rules": [count.to_dict() for count in self._counts],
             "facts": self._facts,
         }
 
-    def _model(self, name: str, output: Path, **extra: Scalar) -> TableRef:
-        tree = parse_model(SQL / f"{name}.sql")
-        return self._engine.run(
-            tree, self._inputs, output, contract=CANONICAL_TABLES.get(name), parameters={**self._parameters, **extra}
-        )
+    def _hold(self, model: Path | exp.Query, inputs: Mapping[str, Source], **extra: Scalar) -> WorkTable:
+        table = self._engine.hold(model, inputs, parameters={**self._parameters, **extra})
+        self._held.append(table)
+        return table
 
-    def _stage(self, name: str) -> TableRef:
-        """Parse one raw table; checks that no record was lost or doubled by a join."""
+    def _release(self, table: WorkTable) -> None:
+        self._held.remove(table)
+        self._engine.release(table)
+
+    def _stage(self, name: str) -> WorkTable:
+        """Parse one raw table, number the records of a key, and note what the rules touched; checks that no record was lost or doubled by a join."""
         raw = f"raw_{name}"
         columns = RAW_TABLES[raw].column_names[4:] if self._raw.has(raw) else ()
         self._inputs["spellings"] = spellings(name, self._raw.tables[raw], self._mapping, columns, self._engine)
@@ -194,24 +209,47 @@ class _Build:
         if ids and self._mapping.dialect == "salesforce":
             is_folded = ids_are_folded(self._raw.tables[raw], ids, self._engine)
             self._parameters["id_style"] = "salesforce_folded" if is_folded else "salesforce"
-        ref = self._model(f"staged_{name}", self._work / f"staged_{name}.parquet")
-        if ref.rows != self._raw.rows[raw]:
+        staged = self._hold(SQL / f"staged_{name}.sql", self._inputs)
+        if staged.rows != self._raw.rows[raw]:
             raise LedgerUnbalanced(
                 "cleaning lost or doubled records",
                 expected=f"{self._raw.rows[raw]} records of {raw}",
-                found=f"{ref.rows}",
+                found=f"{staged.rows}",
                 fix="this is a fault of the program: keep the export and report it",
             )
-        self._staged[name] = ref
-        self._inputs[f"staged_{name}"] = ref
-        return ref
+        repeated = repeated_records(name, staged, self._engine)
+        self._held.append(repeated)
+        if repeated.rows:
+            parsed, staged = staged, with_versions(name, staged, repeated, self._engine)
+            self._held.append(staged)
+            self._release(parsed)
+        self._note(name, staged, repeated)
+        self._release(repeated)
+        self._staged[name] = staged
+        self._inputs[f"staged_{name}"] = staged
+        return staged
+
+    def _note(self, name: str, staged: WorkTable, repeated: WorkTable) -> None:
+        """What the ledger and the rules need of a staged table, so that it need not be kept for them."""
+        self._counts += rules.count(name, staged, self._engine)
+        issues = ledger.issues_of("staged", _STAGED[name], staged.columns)
+        if issues is not None:
+            self._issues.append(self._hold(issues, {"staged": staged}))
+        exceptions = ledger.exceptions_of(
+            "staged", "repeated", keeps_deleted=name == "opportunities", has_deleted_flag=name in _WITH_DELETED_FLAG
+        )
+        self._exceptions.append(self._hold(exceptions, {"staged": staged, "repeated": repeated}))
+        if self._feeds_several:
+            self._accepted.append(self._hold(ledger.accepted_of("staged"), {"staged": staged}))
 
     def _simple(self, name: str, *canonical: str) -> None:
         """Stage a raw table and build what it alone feeds; where no export holds it, the tables are empty."""
         if self._raw.has(f"raw_{name}"):
-            self._stage(name)
+            staged = self._stage(name)
             for table in canonical or (name,):
                 self._canonical(table)
+            del self._staged[name], self._inputs[f"staged_{name}"]
+            self._release(staged)
             return
         for table in canonical or (name,):
             contract = CANONICAL_TABLES[table]
@@ -224,10 +262,14 @@ class _Build:
         self._inputs[name] = ref
 
     def _canonical(self, name: str, **extra: Scalar) -> None:
-        self._keep(name, self._model(name, self._path / f"{name}.parquet", **extra))
+        ref = self._engine.run(
+            SQL / f"{name}.sql", self._inputs, self._path / f"{name}.parquet",
+            contract=CANONICAL_TABLES[name], parameters={**self._parameters, **extra},
+        )  # fmt: skip
+        self._keep(name, ref)
 
-    def _helper(self, name: str, **extra: Scalar) -> None:
-        self._inputs[name] = self._model(name, self._work / f"{name}.parquet", **extra)
+    def _helper(self, name: str) -> None:
+        self._inputs[name] = self._hold(SQL / f"{name}.sql", self._inputs)
 
     def _opportunities(self) -> StageMap:
         """Stage the opportunities; which ids stand for which opportunity; which were removed."""
@@ -263,9 +305,7 @@ class _Build:
             and self._exports_are_history()
         ):
             basis = "exports"
-            self._inputs["staged_state_history"] = self._model(
-                "export_snapshots", self._work / "export_snapshots.parquet"
-            )
+            self._inputs["staged_state_history"] = self._hold(SQL / "export_snapshots.sql", self._inputs)
         snapshot = self._engine.query(
             SQL / "opportunity_changes_facts.sql", {"staged_state_history": self._inputs["staged_state_history"]}
         ).to_pylist()[0]
@@ -307,47 +347,18 @@ class _Build:
         self._helper("orphan_accounts")
         self._helper("converted_leads")
         self._refs["cell_issues"] = ledger.write_cell_issues(
-            {f"staged_{name}": (_STAGED[name], ref) for name, ref in self._staged.items()},
-            {"orphan_accounts": self._inputs["orphan_accounts"]},
+            [*self._issues, self._inputs["orphan_accounts"]],
             self._raw.files,
             self._engine,
             self._path / "cell_issues.parquet",
         )
-        exceptions = [
-            ledger.exceptions_of(
-                f"staged_{name}", keeps_deleted=name == "opportunities", has_deleted_flag=name in _WITH_DELETED_FLAG
-            )
-            for name in self._staged
-        ]
-        columns = (
-            "source_file",
-            "source_record",
-            "outcome",
-            "reason",
-            "problem_column",
-            "problem_value",
-            "duplicate_of",
-        )
-        exceptions.append(ledger.select_from("converted_leads", columns))
-        accepted = [ledger.accepted_of(f"staged_{name}") for name in self._staged] if self._feeds_several() else []
         ingested: Source = list(self._raw.ledgers)
         if self._raw.shares_files:
-            ingested = self._engine.run(
-                SQL / "ledger_once.sql", {"ingest_ledger": ingested}, self._work / "ledger_once.parquet"
-            )
+            ingested = self._hold(SQL / "ledger_once.sql", {"ingest_ledger": ingested})
         self._refs["row_ledger"] = ledger.write_ledger(
-            ingested, exceptions, accepted, self._inputs, self._engine, self._path / "row_ledger.parquet"
+            ingested,
+            [*self._exceptions, self._inputs["converted_leads"]],
+            self._accepted,
+            self._engine,
+            self._path / "row_ledger.parquet",
         )
-
-    def _feeds_several(self) -> bool:
-        """Whether records of one file went into several raw tables."""
-        seen: set[str] = set()
-        for name, source in self._raw.tables.items():
-            if self._raw.has(name) and name != "raw_opportunity_attributes":
-                files = set(
-                    self._engine.query(SQL / "raw_files.sql", {"raw": source}).column("source_file").to_pylist()
-                )
-                if seen & files:
-                    return True
-                seen |= files
-        return False

@@ -7,16 +7,13 @@ leaves the value in `bad_`, `early_` or `orphan_<column>`; one that refuses a re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
 from sqlglot import exp
 
 from sales_pipeline.clean.ledger import ISSUE_REASONS
-from sales_pipeline.engines.base import Engine
-from sales_pipeline.lake.tables import TableRef
+from sales_pipeline.engines.base import Engine, WorkTable
 
 TOUCHED: dict[str, str] = {
     "spelling": "category brought to its most frequent spelling, or respelled by mapping.synonyms",
@@ -57,33 +54,32 @@ class RuleCount:
         return asdict(self)
 
 
-def count(staged: Mapping[str, TableRef], engine: Engine) -> list[RuleCount]:
-    """All rules over all staged tables (by raw table name without `raw_`), those that touched nothing included."""
+def count(table: str, staged: WorkTable, engine: Engine) -> list[RuleCount]:
+    """All rules over one staged table (`table`: its raw table's name without `raw_`), those that touched nothing included."""
     counts: list[RuleCount] = []
-    for table, ref in staged.items():
-        names = pq.read_schema(ref.path).names
-        touched = [n for n in names if n.startswith("touched_")]
-        unusable = [n for n in names if n.partition("_")[0] in ISSUE_REASONS]
-        tests: dict[str, exp.Expr] = {n: exp.column(n) for n in touched}
-        tests |= {n: exp.column(n).is_(exp.Null()).not_() for n in unusable}
-        tests |= {f"problem {p}": exp.column("problem").eq(p) for p in PROBLEMS}
-        tests["duplicate"] = exp.column("problem").is_(exp.Null()).and_(exp.column("version") > 1)
-        query = exp.select(
-            *(
-                exp.alias_(exp.Count(this=exp.Case().when(test, exp.Literal.number(1))), name, quoted=True)
-                for name, test in tests.items()
-            )
-        ).from_("staged")
-        row = engine.query(query, {"staged": ref}).to_pylist()[0]
-        for name in touched:
-            rule = name.removeprefix("touched_")
-            counts.append(RuleCount(rule, table, "", TOUCHED[rule], int(row[name])))
-        for name in unusable:
-            prefix, _, column = name.partition("_")
-            meaning = f"value that {ISSUE_REASONS[prefix]}: set to NULL with a cell issue"
-            counts.append(RuleCount(prefix, table, column, meaning, int(row[name])))
-        for problem, meaning in PROBLEMS.items():
-            if row[f"problem {problem}"]:
-                counts.append(RuleCount(problem, table, "", meaning, int(row[f"problem {problem}"])))
-        counts.append(RuleCount("duplicate", table, "", "the latest record of a key is kept", int(row["duplicate"])))
+    names = staged.columns
+    touched = [n for n in names if n.startswith("touched_")]
+    unusable = [n for n in names if n.partition("_")[0] in ISSUE_REASONS]
+    tests: dict[str, exp.Expr] = {n: exp.column(n) for n in touched}
+    tests |= {n: exp.column(n).is_(exp.Null()).not_() for n in unusable}
+    tests |= {f"problem {p}": exp.column("problem").eq(p) for p in PROBLEMS}
+    tests["duplicate"] = exp.column("problem").is_(exp.Null()).and_(exp.column("version") > 1)
+    query = exp.select(
+        *(
+            exp.alias_(exp.Count(this=exp.Case().when(test, exp.Literal.number(1))), name, quoted=True)
+            for name, test in tests.items()
+        )
+    ).from_("staged")
+    row = engine.query(query, {"staged": staged}).to_pylist()[0]
+    for name in touched:
+        rule = name.removeprefix("touched_")
+        counts.append(RuleCount(rule, table, "", TOUCHED[rule], int(row[name])))
+    for name in unusable:
+        prefix, _, column = name.partition("_")
+        meaning = f"value that {ISSUE_REASONS[prefix]}: set to NULL with a cell issue"
+        counts.append(RuleCount(prefix, table, column, meaning, int(row[name])))
+    for problem, meaning in PROBLEMS.items():
+        if row[f"problem {problem}"]:
+            counts.append(RuleCount(problem, table, "", meaning, int(row[f"problem {problem}"])))
+    counts.append(RuleCount("duplicate", table, "", "the latest record of a key is kept", int(row["duplicate"])))
     return counts

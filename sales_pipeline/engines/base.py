@@ -19,8 +19,22 @@ from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_tree, parse_model
 from sales_pipeline.lake.tables import TableRef, table_ref
 
-Source: TypeAlias = TableRef | Path | Sequence[Path] | pa.Table
-"""An input of a model: a table at rest, Parquet files (one or several of one schema), or a small table in memory."""
+
+@dataclass(frozen=True)
+class WorkTable:
+    """A result between two models that only the engine that holds it can read, until it is released: its columns, and its number of rows.
+
+    `parts` are its Parquet files where the engine keeps it as files.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: int
+    parts: tuple[Path, ...] = ()
+
+
+Source: TypeAlias = TableRef | WorkTable | Path | Sequence[Path] | pa.Table
+"""An input of a model: a table at rest or held by the engine, Parquet files (one or several of one schema), or a small table in memory."""
 
 BatchFunction: TypeAlias = Callable[[pa.Table, Any], pa.Table]
 """Rows in, rows out, row by row and nothing else: what comes out for a row must not depend on the others of its batch."""
@@ -73,6 +87,15 @@ class Engine(ABC):
         """Run one model and return its (small) result in memory."""
         return self._read(self.compiled(model, parameters), inputs)
 
+    def hold(
+        self, model: Path | exp.Query, inputs: Mapping[str, Source], *, parameters: Mapping[str, Scalar] | None = None
+    ) -> WorkTable:
+        """Run one model and keep its result with the engine, of any size and in no stated order, for the models that come next.
+
+        Cheaper than a file: nothing is sorted, compressed or digested. `release` it as soon as it is not needed; closing the engine drops it.
+        """
+        return self._hold(self.compiled(model, parameters), inputs)
+
     def compiled(self, model: Path | exp.Query, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
         """A model as this engine runs it."""
         return compile_tree(parse_model(model) if isinstance(model, Path) else model, self.dialect, parameters)
@@ -102,6 +125,13 @@ class Engine(ABC):
 
     @abstractmethod
     def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None: ...
+
+    @abstractmethod
+    def release(self, table: WorkTable) -> None:
+        """Free what a held table takes; it cannot be read afterwards."""
+
+    @abstractmethod
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source]) -> WorkTable: ...
 
     @abstractmethod
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table: ...

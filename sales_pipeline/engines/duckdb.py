@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import BatchFunction, CsvDialect, Engine, Source
+from sales_pipeline.engines.base import BatchFunction, CsvDialect, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import DIALECT, to_sql
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
@@ -47,6 +47,7 @@ class DuckDBEngine(Engine):
             config["temp_directory"] = str(spill_directory)
         self._connection = duckdb.connect(":memory:", config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
+        self._held = 0
 
     def close(self) -> None:
         """Close the database; nothing of it lasts."""
@@ -64,6 +65,19 @@ class DuckDBEngine(Engine):
             self._connection.execute(
                 f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
             )
+
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source]) -> WorkTable:
+        """A temporary table: in memory as long as it fits under the limit, else in the spill directory."""
+        self._held += 1
+        name = f"held_{self._held}"
+        with self._views(inputs):
+            self._connection.execute(f"CREATE TEMP TABLE {name} AS {to_sql(tree)}")
+        table = self._connection.table(name)
+        return WorkTable(name, tuple(table.columns), len(table))
+
+    def release(self, table: WorkTable) -> None:
+        """See `Engine.release`."""
+        self._connection.execute(f"DROP TABLE {table.name}")
 
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:
         with self._views(inputs):
@@ -150,6 +164,10 @@ class _Views:
             if isinstance(source, pa.Table):
                 self._connection.register(name, source)
                 continue
+            view = exp.to_identifier(name, quoted=True).sql(DIALECT)
+            if isinstance(source, WorkTable):
+                self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM {source.name}")
+                continue
             paths = (
                 [Path(source.path)]
                 if isinstance(source, TableRef)
@@ -158,7 +176,6 @@ class _Views:
                 else list(source)
             )
             files = ", ".join(exp.Literal.string(str(path)).sql(DIALECT) for path in paths)
-            view = exp.to_identifier(name, quoted=True).sql(DIALECT)
             self._connection.execute(
                 f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM read_parquet([{files}], union_by_name = true)"
             )

@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import BatchFunction, CsvDialect, Engine, Source
+from sales_pipeline.engines.base import BatchFunction, CsvDialect, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import to_sql
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.engines.java import choose_java, packaged_java
@@ -163,6 +163,19 @@ class SparkEngine(Engine):
         self._name(inputs)
         self._settle(self._session.sql(to_sql(tree, self.dialect)), output)
 
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source]) -> WorkTable:
+        """Its partitions as Spark wrote them, in the folder every node sees."""
+        self._name(inputs)
+        folder = self._run(self._session.sql(to_sql(tree, self.dialect)))
+        parts = _parts(folder)
+        return WorkTable(
+            folder.name, tuple(pq.read_schema(parts[0]).names), sum(pq.read_metadata(p).num_rows for p in parts), parts=tuple(parts)
+        )  # fmt: skip
+
+    def release(self, table: WorkTable) -> None:
+        """See `Engine.release`."""
+        shutil.rmtree(self._work / table.name)
+
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:
         self._name(inputs)
         folder = self._run(self._session.sql(to_sql(tree, self.dialect)))
@@ -232,6 +245,8 @@ class SparkEngine(Engine):
             return self._session.read.parquet(str(path))
         if isinstance(source, TableRef):
             return self._session.read.parquet(source.path)
+        if isinstance(source, WorkTable):
+            return self._session.read.parquet(*(str(path) for path in source.parts))
         paths = [source] if isinstance(source, Path) else list(source)
         return self._session.read.option("mergeSchema", "true").parquet(*(str(path) for path in paths))
 

@@ -170,6 +170,18 @@ def test_a_function_over_batches_gives_the_same_bytes_on_both(
     assert read_table(other).schema.equals(read_table(one).schema)
 
 
+def test_a_held_table_is_read_by_the_next_model_until_it_is_released(spark: SparkEngine) -> None:
+    tree = sqlglot.parse_one("SELECT k, k % 2 AS odd FROM t WHERE k > 6", read="duckdb")
+    assert isinstance(tree, exp.Query)
+    held = spark.hold(tree, {"t": pa.table({"k": list(range(10))})})
+    assert (held.columns, held.rows) == (("k", "odd"), 3)
+    total = sqlglot.parse_one("SELECT SUM(k) AS total FROM t", read="duckdb")
+    assert isinstance(total, exp.Query)
+    assert spark.query(total, {"t": held}).to_pylist() == [{"total": 24}]
+    spark.release(held)
+    assert not any(part.exists() for part in held.parts)
+
+
 def test_a_session_leaves_nothing_between_steps(spark: SparkEngine) -> None:
     left = sorted(path.name for path in spark._work.iterdir())
     assert set(left) <= {"inputs", "warehouse"}

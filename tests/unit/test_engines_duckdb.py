@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import sqlglot
 from sqlglot import exp
 
@@ -30,3 +31,14 @@ def _tree(sql: str) -> exp.Query:
     tree = sqlglot.parse_one(sql, read="duckdb")
     assert isinstance(tree, exp.Query)
     return tree
+
+
+def test_a_held_table_is_read_by_the_next_model_until_it_is_released() -> None:
+    with DuckDBEngine(threads=1) as engine:
+        held = engine.hold(_tree("SELECT k, word FROM data WHERE k > 6"), {"data": pa.Table.from_pylist(ROWS)})
+        other = engine.hold(_tree("SELECT k FROM data"), {"data": held})
+        assert (held.columns, held.rows, other.rows) == (("k", "word"), 3, 3)
+        engine.release(held)
+        assert engine.query(_tree("SELECT SUM(k) AS s FROM data"), {"data": other}).to_pylist() == [{"s": 24}]
+        with pytest.raises(Exception, match=held.name):
+            engine.query(_tree("SELECT k FROM data"), {"data": held})

@@ -28,7 +28,5 @@ SELECT source_file, source_record, exported_at, account_id, industry, country, a
   CASE WHEN annual_revenue IS NULL THEN annual_revenue_text END AS bad_annual_revenue,
   CASE WHEN created_at IS NULL THEN created_at_text END AS bad_created_at,
   CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at,
-  touched_spelling, account_id <> account_id_text AS touched_id,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  touched_spelling, account_id <> account_id_text AS touched_id, CAST(1 AS BIGINT) AS version
 FROM spelled
-WINDOW same_key AS (PARTITION BY account_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)

@@ -52,7 +52,5 @@ SELECT source_file, source_record, exported_at, activity_id, COALESCE(what_oppor
   CASE WHEN problem = 'no instant' THEN COALESCE(bad_occurred_at, bad_due_at, bad_logged_at) END AS problem_value,
   CASE WHEN what_id IS NOT NULL AND what_opportunity_id IS NULL AND account_of_what IS NULL THEN what_id END AS orphan_opportunity_id,
   CASE WHEN $has_accounts AND account_id_found IS NOT NULL AND account_found IS NULL THEN account_id_found END AS orphan_account_id,
-  bad_occurred_at, bad_due_at, bad_logged_at, bad_modified_at,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  bad_occurred_at, bad_due_at, bad_logged_at, bad_modified_at, CAST(1 AS BIGINT) AS version
 FROM placed
-WINDOW same_key AS (PARTITION BY activity_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)

@@ -18,7 +18,5 @@ SELECT source_file, source_record, exported_at, case_id, account_id, opened_at,
   CASE WHEN account_id IS NULL THEN account_id_found END AS orphan_account_id,
   CASE WHEN opened_at IS NULL THEN opened_at_text END AS bad_opened_at, CASE WHEN closed_at IS NULL THEN closed_at_text END AS bad_closed_at,
   CASE WHEN closed_at < opened_at THEN closed_at_text END AS early_closed_at,
-  CASE WHEN score IS NULL THEN score_text END AS bad_score, CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  CASE WHEN score IS NULL THEN score_text END AS bad_score, CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at, CAST(1 AS BIGINT) AS version
 FROM placed
-WINDOW same_key AS (PARTITION BY case_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)

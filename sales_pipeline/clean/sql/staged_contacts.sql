@@ -30,7 +30,5 @@ SELECT source_file, source_record, exported_at, contact_id, account_id, email_al
     WHEN call_allowed_flag IS NULL THEN call_allowed_text END AS bad_call_allowed,
   CASE WHEN created_at IS NULL THEN created_at_text END AS bad_created_at,
   CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at,
-  contact_id <> contact_id_text AS touched_id,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  contact_id <> contact_id_text AS touched_id, CAST(1 AS BIGINT) AS version
 FROM judged
-WINDOW same_key AS (PARTITION BY contact_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)

@@ -11,7 +11,5 @@ WITH parsed AS (
 )
 SELECT source_file, source_record, exported_at, currency, valid_from, rate, problem,
   CASE WHEN problem IS NULL THEN NULL WHEN currency IS NULL THEN 'currency' WHEN valid_from IS NULL THEN 'valid_from' ELSE 'rate' END AS problem_column,
-  CASE WHEN problem IS NULL OR currency IS NULL THEN NULL WHEN valid_from IS NULL THEN valid_from_text ELSE rate_text END AS problem_value,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  CASE WHEN problem IS NULL OR currency IS NULL THEN NULL WHEN valid_from IS NULL THEN valid_from_text ELSE rate_text END AS problem_value, CAST(1 AS BIGINT) AS version
 FROM judged
-WINDOW same_key AS (PARTITION BY currency, valid_from, problem ORDER BY exported_at DESC, source_record DESC, source_file DESC)

@@ -50,8 +50,5 @@ SELECT source_file, source_record, exported_at, opportunity_id, changed_at, chan
   CASE WHEN is_unreadable AND field = 'amount' THEN new_text END AS bad_amount, CASE WHEN new_amount < 0 THEN new_text END AS negative_amount,
   CASE WHEN is_unreadable AND field = 'crm_close_date' THEN new_text END AS bad_crm_close_date,
   CASE WHEN is_unreadable AND field = 'crm_probability' THEN new_text END AS bad_crm_probability,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  CASE WHEN change_id IS NULL THEN CONCAT_WS('|', COALESCE(old_text, '-'), COALESCE(new_text, '-')) END AS content, CAST(1 AS BIGINT) AS version
 FROM judged
-WINDOW same_key AS (PARTITION BY problem, opportunity_id, changed_at, field, change_id,
-  CASE WHEN change_id IS NULL THEN CONCAT_WS('|', COALESCE(old_text, '-'), COALESCE(new_text, '-')) END
-  ORDER BY exported_at DESC, source_record DESC, source_file DESC)

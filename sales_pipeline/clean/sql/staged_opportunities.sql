@@ -70,7 +70,5 @@ SELECT source_file, source_record, exported_at, opportunity_id, kind, pipeline, 
   stage <> stage_text AS touched_stage_label, (stage_key IS NULL AND outcome_key IS NULL AND state = 'open') AS touched_no_stage,
   (amount IS NOT NULL AND NOT is_plain_number(amount_raw, '.')) AS touched_amount,
   CASE WHEN amount IS NOT NULL AND NOT is_plain_number(amount_raw, '.') THEN cjk_exponent(bare_number(amount_raw)) <> 'e0' END AS touched_amount_unit,
-  crm_close_date < CAST(created_at AS DATE) AS touched_close_before_creation,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  crm_close_date < CAST(created_at AS DATE) AS touched_close_before_creation, CAST(1 AS BIGINT) AS version
 FROM judged
-WINDOW same_key AS (PARTITION BY opportunity_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)

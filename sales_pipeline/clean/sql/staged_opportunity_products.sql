@@ -20,7 +20,5 @@ SELECT source_file, source_record, exported_at, line_id, opportunity_id, product
   CASE WHEN problem = 'orphan' THEN found_id END AS problem_value,
   CASE WHEN quantity IS NULL THEN quantity_text END AS bad_quantity, CASE WHEN total_price IS NULL THEN total_price_text END AS bad_total_price,
   CASE WHEN created_at IS NULL THEN created_at_text END AS bad_created_at, CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at,
-  touched_spelling,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  touched_spelling, CAST(1 AS BIGINT) AS version
 FROM placed
-WINDOW same_key AS (PARTITION BY line_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)

@@ -21,7 +21,5 @@ SELECT source_file, source_record, exported_at, owner_id, team, manager_id, is_a
   CASE WHEN is_active IS NULL THEN is_active_text END AS bad_is_active,
   CASE WHEN capacity_minutes IS NULL THEN capacity_text END AS bad_capacity_minutes,
   CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at,
-  touched_spelling, owner_id <> owner_id_text AS touched_id,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  touched_spelling, owner_id <> owner_id_text AS touched_id, CAST(1 AS BIGINT) AS version
 FROM spelled
-WINDOW same_key AS (PARTITION BY owner_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)

@@ -18,7 +18,5 @@ SELECT source_file, source_record, exported_at, product_id, family, list_price, 
   problem, 'product_id' AS problem_column, CAST(NULL AS VARCHAR) AS problem_value,
   CASE WHEN list_price IS NULL THEN list_price_text END AS bad_list_price,
   CASE WHEN modified_at IS NULL THEN modified_at_text END AS bad_modified_at,
-  touched_spelling, product_id_found <> product_id_text AS touched_id,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  touched_spelling, product_id_found <> product_id_text AS touched_id, CAST(1 AS BIGINT) AS version
 FROM spelled
-WINDOW same_key AS (PARTITION BY product_id, problem ORDER BY modified_at DESC NULLS LAST, exported_at DESC, source_record DESC, source_file DESC)

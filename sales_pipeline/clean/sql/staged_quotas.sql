@@ -26,7 +26,5 @@ WITH parsed AS (
 SELECT source_file, source_record, exported_at, owner_id, period_start, period_end, amount, currency, problem,
   CASE WHEN problem IS NULL THEN NULL WHEN owner_id IS NULL THEN 'owner_id' WHEN period_start IS NULL THEN 'period_start' WHEN amount IS NULL THEN 'amount' ELSE 'period_end' END AS problem_column,
   CASE WHEN problem IS NULL OR owner_id IS NULL THEN NULL WHEN period_start IS NULL THEN period_start_text WHEN amount IS NULL THEN amount_text ELSE period_end_text END AS problem_value,
-  CASE WHEN currency <> currency_text THEN currency_text END AS bad_currency,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  CASE WHEN currency <> currency_text THEN currency_text END AS bad_currency, CAST(1 AS BIGINT) AS version
 FROM judged
-WINDOW same_key AS (PARTITION BY owner_id, period_start, problem ORDER BY exported_at DESC, source_record DESC, source_file DESC)

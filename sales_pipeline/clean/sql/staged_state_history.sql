@@ -30,8 +30,5 @@ SELECT source_file, source_record, exported_at, opportunity_id, changed_at, chan
   CASE WHEN amount IS NULL THEN amount_text END AS bad_amount, CASE WHEN amount < 0 THEN amount_text END AS negative_amount,
   CASE WHEN crm_close_date IS NULL THEN crm_close_date_text END AS bad_crm_close_date,
   CASE WHEN probability_share BETWEEN 0 AND 1 THEN NULL ELSE crm_probability_text END AS bad_crm_probability,
-  ROW_NUMBER() OVER same_key AS version, FIRST_VALUE(source_file) OVER same_key AS kept_file, FIRST_VALUE(source_record) OVER same_key AS kept_record
+  CASE WHEN change_id IS NULL THEN CONCAT_WS('|', COALESCE(stage_text, '-'), COALESCE(amount_text, '-'), COALESCE(crm_close_date_text, '-'), COALESCE(crm_probability_text, '-'), COALESCE(owner_id, '-')) END AS content, CAST(1 AS BIGINT) AS version
 FROM known
-WINDOW same_key AS (PARTITION BY problem, opportunity_id, changed_at, change_id,
-  CASE WHEN change_id IS NULL THEN CONCAT_WS('|', COALESCE(stage_text, '-'), COALESCE(amount_text, '-'), COALESCE(crm_close_date_text, '-'), COALESCE(crm_probability_text, '-'), COALESCE(owner_id, '-')) END
-  ORDER BY exported_at DESC, source_record DESC, source_file DESC)
