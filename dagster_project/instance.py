@@ -48,8 +48,15 @@ def ensure_dagster_home(lake: Lake) -> Path:
 @contextmanager
 def open_instance(lake: Lake) -> Iterator[dg.DagsterInstance]:
     """The lake's instance, without a look at the environment; its event log is written without a sync per event."""
+    from dagster._core.instance.ref import InstanceRef
+
+    from dagster_project.event_log import kept
+
     home = ensure_dagster_home(lake)
-    with _one_sync_per_checkpoint(home), dg.DagsterInstance.from_config(str(home)) as instance:
+    with (
+        _one_sync_per_checkpoint(home),
+        dg.DagsterInstance.from_ref(kept(InstanceRef.from_dir(str(home)))) as instance,
+    ):
         yield instance
 
 
