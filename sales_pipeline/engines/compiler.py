@@ -223,10 +223,12 @@ def column_lineage(tree: exp.Query, schema: Mapping[str, list[str]]) -> dict[str
 
     `schema` gives the columns of each input table. Parameters may be unbound. A macro depends on its arguments, so it is not inlined.
     """
-    bound = tree.copy().transform(lambda node: exp.Null() if isinstance(node, exp.Placeholder) else node)
+    bound = tree.transform(lambda node: exp.Null() if isinstance(node, exp.Placeholder) else node)
     types = {table: dict.fromkeys(columns, "VARCHAR") for table, columns in schema.items()}
     sources: dict[str, tuple[ColumnSource, ...]] = {}
-    for name, root in sqlglot_lineage(None, bound, schema=types, dialect=DIALECT).items():
+    for name, root in sqlglot_lineage(
+        None, bound, schema=types, dialect=DIALECT, trim_selects=False, copy=False
+    ).items():
         found: set[tuple[str, str]] = set()
         seen: set[int] = set()
         waiting = [root]
