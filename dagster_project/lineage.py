@@ -41,11 +41,10 @@ def feature_lineage(lake: Lake) -> Sources:
     """Lineage of the wide feature table down to columns of canonical tables."""
 
     def follow() -> dict[str, Sources]:
-        from sales_pipeline.features.build import wide
-        from sales_pipeline.features.catalogue import FAMILIES
         from sales_pipeline.features.catalogue import FEATURES as ALL
+        from sales_pipeline.features.wide import wide
 
-        models = read_models(FEATURE_MODELS) | {FEATURES: wide(list(ALL), list(FAMILIES))}
+        models = read_models(FEATURE_MODELS) | {FEATURES: wide(ALL)}
         return chain(models, [FEATURES], CANONICAL_TABLES)
 
     return _kept(lake, FEATURE_MODELS, follow)[FEATURES]

@@ -26,11 +26,11 @@ from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.features.availability import Mode, Purpose, look
-from sales_pipeline.features.catalogue import FAMILIES, FEATURE_TABLE, FEATURES
-from sales_pipeline.features.feature import Feature
+from sales_pipeline.features.catalogue import FEATURE_TABLE, FEATURES
 from sales_pipeline.features.params import FeatureParams
 from sales_pipeline.features.preparation import prepared
 from sales_pipeline.features.sql_models import code_digest, inputs_of, model
+from sales_pipeline.features.wide import wide
 from sales_pipeline.lake.layout import STEP_FILE, Lake
 from sales_pipeline.lake.tables import TableRef
 
@@ -171,11 +171,13 @@ class _Run:
 
     def model(self, name: str, contract: Table | None = None) -> TableRef:
         """Run one model: under a contract as a result, without as an intermediate table."""
-        tree = model(name)
-        output = (self.folder if contract else self.folder / _WORK) / f"{name}.parquet"
-        ref = self.engine.run(tree, inputs_of(tree, self.known), output, contract=contract, parameters=self.parameters)
-        self.known[name] = ref
+        self.known[name] = ref = self.run(name, model(name), contract)
         return ref
+
+    def run(self, name: str, tree: exp.Query, contract: Table | None) -> TableRef:
+        output = (self.folder if contract else self.folder / _WORK) / f"{name}.parquet"
+        inputs = inputs_of(tree, self.known)
+        return self.engine.run(tree, inputs, output, contract=contract, parameters=self.parameters)
 
     def all(self, mode: Mode, absent: Mapping[str, str]) -> dict[str, TableRef]:
         """The results, by name."""
@@ -187,13 +189,7 @@ class _Run:
             "attributes": self.model("attributes", CANONICAL_TABLES["opportunity_attributes"]),
         }
         self.model("overall_record")
-        present = [feature for feature in FEATURES if feature.name not in absent]
-        families = [family for family in FAMILIES if any(feature.family == family for feature in present)]
-        for family in families:
-            self.model(family)
-        joined = {name: self.known[name] for name in ("spine", *families)}
-        output = self.folder / "features.parquet"
-        refs["features"] = self.engine.run(wide(present, families), joined, output, contract=FEATURE_TABLE)
+        refs["features"] = self.run("features", wide([f for f in FEATURES if f.name not in absent]), FEATURE_TABLE)
         shutil.rmtree(self.folder / _WORK)
         return refs
 
@@ -214,27 +210,3 @@ class _Run:
         count = min(self.params.random_landmark_dates, max(days, 0))
         drawn = np.random.default_rng(self.params.landmark_seed).choice(max(days, 1), size=count, replace=False)
         return [self.as_of.instant - timedelta(days=int(day) + 1) for day in drawn]
-
-
-def wide(present: list[Feature], families: list[str]) -> exp.Select:
-    """The join of the families onto the spine; features that are not present become NULL columns."""
-    names = {feature.name for feature in present}
-    tree = exp.select(
-        exp.column("opportunity_id", table="spine"),
-        exp.column("as_of", table="spine"),
-        *(
-            exp.alias_(
-                exp.column(feature.name, table=feature.family) if feature.name in names else exp.Null(), feature.name
-            )
-            for feature in FEATURES
-        ),
-    ).from_("spine")
-    for family in families:
-        condition = exp.and_(
-            *(
-                exp.column(part, table=family).eq(exp.column(part, table="spine"))
-                for part in ("opportunity_id", "as_of")
-            )
-        )
-        tree = tree.join(exp.to_table(family), on=condition, join_type="left")
-    return tree

@@ -25,7 +25,7 @@ from tests.support.plans import (
 MODELS = [*model_paths(), "features"]
 ALLOWED = {
     ("removals", "NESTED_LOOP_JOIN"): "an opportunity meets the full extracts after the last that shows it: there are as many as exports",
-    ("spine", "BLOCKWISE_NL_JOIN"): "an opportunity meets the as-ofs after its creation: the grid has some dozens, and the rows are the result",
+    ("spine", "NESTED_LOOP_JOIN"): "a span in which an opportunity was open meets the as-ofs within it: the grid has some dozens, and the rows are the result",
 }  # fmt: skip
 """Joins without an equality that are meant, and why they cost little."""
 IN_THE_SCAN = {

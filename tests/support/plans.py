@@ -19,8 +19,8 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.compiler import Scalar, parse_model
-from sales_pipeline.features.build import wide
-from sales_pipeline.features.catalogue import FAMILIES, FEATURE_TABLE, FEATURES
+from sales_pipeline.features.catalogue import FEATURE_TABLE, FEATURES
+from sales_pipeline.features.wide import wide
 
 PACKAGE = Path(sales_pipeline.__file__).parent
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -81,7 +81,7 @@ def model_paths() -> dict[str, Path]:
 @functools.cache
 def tree_of(name: str) -> exp.Query:
     """A model's tree; `features` is the join of all families."""
-    return wide(list(FEATURES), list(FAMILIES)) if name == "features" else parse_model(model_paths()[name])
+    return wide(FEATURES) if name == "features" else parse_model(model_paths()[name])
 
 
 def read_tables(tree: exp.Query) -> list[str]:

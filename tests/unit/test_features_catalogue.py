@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlglot import exp
 
 import sales_pipeline.features as package
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES, FIELD_HISTORY, OPPORTUNITY_CHANGES
 from sales_pipeline.engines.compiler import compile_tree, to_sql
-from sales_pipeline.features.build import wide
 from sales_pipeline.features.catalogue import FAMILIES, FEATURE_TABLE, FEATURES
 from sales_pipeline.features.sql_models import model
+from sales_pipeline.features.wide import wide
 
 SQL = Path(package.__file__).parent / "sql"
 PARAMETERS = dict.fromkeys(
@@ -29,6 +30,22 @@ def test_names_are_unique_and_the_contract_follows_them() -> None:
 def test_a_family_selects_its_features_and_nothing_else(family: str) -> None:
     expected = {feature.name for feature in FEATURES if feature.family == family}
     assert set(model(family).named_selects) == expected | {"opportunity_id", "as_of"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_adds_columns_to_rows_of_the_spine(family: str) -> None:
+    """What `wide` relies on when it puts the joins of all families into one SELECT."""
+    tree = model(family)
+    assert isinstance(tree, exp.Select)
+    source = tree.args["from_"].this
+    assert (source.name, source.alias) == ("spine", "s")
+    assert set(tree.args) - {"with_", "expressions", "from_", "joins"} <= {
+        key for key, value in tree.args.items() if not value
+    }
+    outer = [*tree.expressions, *(tree.args.get("joins") or [])]
+    joined = {join.this.alias for join in tree.args.get("joins") or []}
+    assert "" not in joined
+    assert {column.table for part in outer for column in part.find_all(exp.Column)} <= {"s", *joined}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SQL.glob("*.sql")))
@@ -66,6 +83,6 @@ def test_reasons_are_worded_for_a_value_and_for_none() -> None:
 
 
 def test_absent_features_are_columns_of_nulls() -> None:
-    tree = wide([feature for feature in FEATURES if feature.family == "season"], ["season"])
+    tree = wide([feature for feature in FEATURES if feature.family == "season"])
     assert list(tree.named_selects) == list(FEATURE_TABLE.column_names)
     assert "NULL AS stage" in tree.sql("duckdb")

@@ -23,7 +23,7 @@ WITH figures AS (
 )
 SELECT $source_system AS source_system, v.opportunity_id, v.attribute, k.kind,
   CASE WHEN k.kind = 'category' THEN r.spelling ELSE v.text_value END AS text_value,
-  CASE k.kind WHEN 'number' THEN v.number_value WHEN 'boolean' THEN CAST(v.flag_value AS DOUBLE) WHEN 'date' THEN CAST(days_between('1970-01-01', v.day_value) AS DOUBLE) END AS number_value,
+  CASE k.kind WHEN 'number' THEN v.number_value WHEN 'boolean' THEN CAST(v.flag_value AS DOUBLE) WHEN 'date' THEN CAST(days_between(CAST('1970-01-01' AS DATE), v.day_value) AS DOUBLE) END AS number_value,
   t.tracked_from
 FROM attribute_values AS v
 JOIN kinds AS k ON k.attribute = v.attribute

@@ -1,2 +1,5 @@
 -- Overrides for Apache Spark; bodies are written in DuckDB's dialect as well, with Spark's functions where they differ.
 CREATE MACRO latest(x, t) AS MAX_BY(x, t);
+CREATE MACRO day_of(x) AS CAST(x AS DATE);
+CREATE MACRO instant_before(x) AS x - INTERVAL '1' MICROSECOND;
+CREATE MACRO days_before(x, n) AS TIMESTAMP_MICROS(UNIX_MICROS(x) - n * 86400000000);

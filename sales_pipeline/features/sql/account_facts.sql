@@ -8,6 +8,6 @@ SELECT
   a.country AS account_country,
   a.account_type,
   CASE WHEN a.account_id IS NOT NULL THEN a.parent_account_id IS NOT NULL END AS account_has_parent,
-  CASE WHEN a.created_at < s.as_of THEN days_between(a.created_at, s.as_of - INTERVAL '1' MICROSECOND) END AS account_age_days
+  CASE WHEN a.created_at < s.as_of THEN days_between(a.created_at, instant_before(s.as_of)) END AS account_age_days
 FROM spine AS s
 LEFT JOIN accounts AS a ON a.account_id = s.account_id

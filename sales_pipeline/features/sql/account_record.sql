@@ -37,7 +37,7 @@ SELECT
   r.closed_count AS account_closed_count,
   r.won_count AS account_won_count,
   ratio(r.won_cents, 100) AS account_won_amount,
-  days_between(r.last_won_at, s.as_of - INTERVAL '1' MICROSECOND) AS account_days_since_last_won,
+  days_between(r.last_won_at, instant_before(s.as_of)) AS account_days_since_last_won,
   r.open_count AS account_open_count
 FROM spine AS s
 LEFT JOIN running AS r

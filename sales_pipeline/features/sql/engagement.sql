@@ -8,10 +8,10 @@ WITH known AS (
   SELECT
     opportunity_id,
     as_of,
-    as_of - INTERVAL '7' DAY AS from_7d,
-    as_of - INTERVAL '30' DAY AS from_30d,
-    as_of - INTERVAL '60' DAY AS from_60d,
-    as_of - INTERVAL '90' DAY AS from_90d
+    days_before(as_of, 7) AS from_7d,
+    days_before(as_of, 30) AS from_30d,
+    days_before(as_of, 60) AS from_60d,
+    days_before(as_of, 90) AS from_90d
   FROM spine
 ), counted AS (
   SELECT
@@ -45,30 +45,31 @@ WITH known AS (
   GROUP BY w.opportunity_id, w.as_of
 )
 SELECT
-  opportunity_id,
-  as_of,
-  activity_count_7d,
-  activity_count_30d,
-  activity_count_90d,
-  activity_count,
-  activity_count_30d - activity_count_previous_30d AS activity_trend_30d,
-  call_count_30d,
-  call_count_90d,
-  email_count_30d,
-  email_count_90d,
-  meeting_count_30d,
-  meeting_count_90d,
-  meeting_count,
-  inbound_count_7d,
-  inbound_count_30d,
-  inbound_count_90d,
-  inbound_count,
-  outbound_count_30d,
-  outbound_count_90d,
-  ratio(inbound_count_90d, outbound_count_90d) AS inbound_response_ratio,
-  contact_count,
-  days_between(last_activity_at, as_of - INTERVAL '1' MICROSECOND) AS days_since_last_activity,
-  days_between(last_inbound_at, as_of - INTERVAL '1' MICROSECOND) AS days_since_last_inbound,
-  days_between(last_outbound_at, as_of - INTERVAL '1' MICROSECOND) AS days_since_last_outbound,
-  days_between(last_meeting_at, as_of - INTERVAL '1' MICROSECOND) AS days_since_last_meeting
-FROM counted
+  s.opportunity_id,
+  s.as_of,
+  c.activity_count_7d,
+  c.activity_count_30d,
+  c.activity_count_90d,
+  c.activity_count,
+  c.activity_count_30d - c.activity_count_previous_30d AS activity_trend_30d,
+  c.call_count_30d,
+  c.call_count_90d,
+  c.email_count_30d,
+  c.email_count_90d,
+  c.meeting_count_30d,
+  c.meeting_count_90d,
+  c.meeting_count,
+  c.inbound_count_7d,
+  c.inbound_count_30d,
+  c.inbound_count_90d,
+  c.inbound_count,
+  c.outbound_count_30d,
+  c.outbound_count_90d,
+  ratio(c.inbound_count_90d, c.outbound_count_90d) AS inbound_response_ratio,
+  c.contact_count,
+  days_between(c.last_activity_at, instant_before(s.as_of)) AS days_since_last_activity,
+  days_between(c.last_inbound_at, instant_before(s.as_of)) AS days_since_last_inbound,
+  days_between(c.last_outbound_at, instant_before(s.as_of)) AS days_since_last_outbound,
+  days_between(c.last_meeting_at, instant_before(s.as_of)) AS days_since_last_meeting
+FROM spine AS s
+JOIN counted AS c ON c.opportunity_id = s.opportunity_id AND c.as_of = s.as_of

@@ -13,8 +13,9 @@ WITH plans AS (
   GROUP BY s.opportunity_id, s.as_of
 )
 SELECT
-  opportunity_id,
-  as_of,
-  planned_activity_count,
-  days_between(as_of - INTERVAL '1' MICROSECOND, next_due_at) AS days_to_next_planned_activity
-FROM counted
+  s.opportunity_id,
+  s.as_of,
+  c.planned_activity_count,
+  days_between(instant_before(s.as_of), c.next_due_at) AS days_to_next_planned_activity
+FROM spine AS s
+JOIN counted AS c ON c.opportunity_id = s.opportunity_id AND c.as_of = s.as_of

@@ -3,10 +3,10 @@ SELECT
   s.opportunity_id,
   s.as_of,
   s.stage,
-  days_between(t.stage_entered_at, s.as_of - INTERVAL '1' MICROSECOND) AS days_in_stage,
-  days_between(s.created_at, s.as_of - INTERVAL '1' MICROSECOND) AS age_days,
-  days_between(s.as_of - INTERVAL '1' MICROSECOND, s.crm_close_date) AS days_to_crm_close_date,
-  s.crm_close_date < CAST(s.as_of - INTERVAL '1' MICROSECOND AS DATE) AS is_past_crm_close_date,
+  days_between(t.stage_entered_at, instant_before(s.as_of)) AS days_in_stage,
+  days_between(s.created_at, instant_before(s.as_of)) AS age_days,
+  days_between(instant_before(s.as_of), s.crm_close_date) AS days_to_crm_close_date,
+  s.crm_close_date < day_of(instant_before(s.as_of)) AS is_past_crm_close_date,
   days_between(s.created_at, s.crm_close_date) AS planned_cycle_days,
   t.stage_move_count,
   t.stage_return_count,
@@ -18,7 +18,7 @@ SELECT
   t.amount_change_count,
   ratio(s.amount, t.first_amount) AS amount_change_ratio,
   t.owner_change_count,
-  days_between(t.changed_at, s.as_of - INTERVAL '1' MICROSECOND) AS days_since_last_change,
+  days_between(t.changed_at, instant_before(s.as_of)) AS days_since_last_change,
   s.crm_probability
 FROM spine AS s
 LEFT JOIN timeline AS t
