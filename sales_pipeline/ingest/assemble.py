@@ -215,7 +215,7 @@ def _write_table(
                 arrays.append(pa.nulls(count, pa.string()) if rule is None else evaluate(rule, columns, values, count))
             yield pa.Table.from_arrays(arrays, schema=schema)
 
-    write_pieces(pieces(), path, schema)
+    write_pieces(pieces(), path, schema, is_encoded_by_look=True)
 
 
 def _write_attributes(
@@ -244,7 +244,7 @@ def _write_attributes(
                 arrays = [*lineage.of(numbers.filter(filled)), ids.filter(filled), names, texts]
                 yield pa.Table.from_arrays(arrays, schema=schema)
 
-    write_pieces(pieces(), path, schema)
+    write_pieces(pieces(), path, schema, is_encoded_by_look=True)
     return left
 
 

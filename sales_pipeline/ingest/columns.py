@@ -224,6 +224,8 @@ def clean(values: Any, missing: pa.Array) -> Any:
     else:
         trimmed = pc.ascii_trim_whitespace(values)
     is_missing = pc.is_in(trimmed, value_set=missing)
+    if not pc.any(is_missing, min_count=0).as_py():
+        return values
     return pc.if_else(is_missing, pa.scalar(None, pa.string()), values)
 
 

@@ -29,7 +29,7 @@ from sales_pipeline.lake.durable import write_bytes
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, file_sha256, table_ref
 
-READING_VERSION = 5
+READING_VERSION = 6
 """Raised whenever the same bytes and mapping would be read differently."""
 
 _NAMED_DAY = re.compile(r"(20\d\d|19[7-9]\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")

@@ -15,9 +15,10 @@ from sales_pipeline.contracts.internal import ROW_LEDGER
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.ingest.assemble import ReadFile
+from sales_pipeline.ingest.cells import BATCH
 from sales_pipeline.ingest.dialects.spec import object_name
 from sales_pipeline.ingest.file_ledger import ACCEPTED, Repeated
-from sales_pipeline.lake.tables import PARQUET_OPTIONS
+from sales_pipeline.lake.tables import write_pieces
 
 NOT_MAPPED = "file is not mapped to a table"
 
@@ -28,16 +29,16 @@ def write_ledger(read: Sequence[ReadFile], path: Path, *, export_id: str) -> Non
     Written one row group at a time: what is the same in every row of a file (its digest alone is 64 characters) is never spelt out for all of them.
     """
     schema = arrow_schema(ROW_LEDGER)
-    size = PARQUET_OPTIONS["row_group_size"]
-    options = {name: value for name, value in PARQUET_OPTIONS.items() if name != "row_group_size"}
-    with pq.ParquetWriter(path, schema, **options) as writer:
+
+    def pieces() -> Iterator[pa.Table]:
         for one in read:
             _hold_count(one)
-            for rows in _final_rows(one, export_id, schema, size):
-                writer.write_table(rows, row_group_size=size)
+            yield from _final_rows(one, export_id, schema)
+
+    write_pieces(pieces(), path, schema, is_encoded_by_look=True)
 
 
-def _final_rows(one: ReadFile, export_id: str, schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+def _final_rows(one: ReadFile, export_id: str, schema: pa.Schema) -> Iterator[pa.Table]:
     """A file's ledger under the contract ROW_LEDGER, so many rows at a time."""
     usual = ACCEPTED if one.specs or one.is_lookup else ("structural", NOT_MAPPED, None)
     text = pa.string()
@@ -49,8 +50,8 @@ def _final_rows(one: ReadFile, export_id: str, schema: pa.Schema, size: int) -> 
         "column": Repeated(None, text),
         "duplicate_of": Repeated(None, text),
     }
-    for start in range(0, one.reading.ledger.count, size):
-        found = one.reading.ledger.rows(start, size, usual)
+    for start in range(0, one.reading.ledger.count, BATCH):
+        found = one.reading.ledger.rows(start, BATCH, usual)
         columns = {
             name: constants[name].column(found.num_rows) if name in constants else found.column(name)
             for name in schema.names

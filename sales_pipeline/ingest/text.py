@@ -20,7 +20,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_BLOCK = 1 << 22
+_BLOCK = 1 << 16
 _PLAUSIBLE_SHARE = 0.8
 
 

@@ -6,7 +6,7 @@ Belongs here: writing and reading one table. Does not belong here: bulk transfor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sales_pipeline.contracts.model import Table
 
 # One row group size and codec everywhere, so that equal rows give equal bytes.
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "row_group_size": 122_880, "write_statistics": True}
+_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,48 @@ def write_table(data: pa.Table, path: Path, contract: Table | None = None) -> Ta
     return table_ref(contract.name if contract is not None else path.stem, path)
 
 
-def write_pieces(pieces: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:
-    """Write tables end to end as one Parquet file, a row group in memory at a time; how the rows were cut into pieces changes no byte."""
+def write_pieces(
+    pieces: Iterable[pa.Table], path: Path, schema: pa.Schema, *, is_encoded_by_look: bool = False
+) -> None:
+    """Write tables end to end as one Parquet file, a row group in memory at a time; how the rows were cut into pieces changes no byte.
+
+    With `is_encoded_by_look` the first rows say how columns are encoded, which is cheaper to write and to read where rows are many: whole
+    numbers by their differences, and no dictionary for texts that hardly repeat.
+    """
     size = int(PARQUET_OPTIONS["row_group_size"])
     options = {name: value for name, value in PARQUET_OPTIONS.items() if name != "row_group_size"}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema, **options) as writer:
-        waiting = schema.empty_table()
-        for piece in pieces:
-            waiting = pa.concat_tables([waiting, piece.cast(schema)])
-            while waiting.num_rows >= size:
-                writer.write_table(waiting.slice(0, size).combine_chunks())
-                waiting = waiting.slice(size)
-        if waiting.num_rows:
-            writer.write_table(waiting.combine_chunks())
+    groups = _groups(pieces, schema, size)
+    first = next(groups, schema.empty_table())
+    with pq.ParquetWriter(path, schema, **options, **(_encodings(first) if is_encoded_by_look else {})) as writer:
+        if first.num_rows:
+            writer.write_table(first)
+        for group in groups:
+            writer.write_table(group)
+
+
+def _groups(pieces: Iterable[pa.Table], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+    """The rows of the pieces, so many at a time."""
+    waiting = schema.empty_table()
+    for piece in pieces:
+        waiting = pa.concat_tables([waiting, piece.cast(schema)])
+        while waiting.num_rows >= size:
+            yield waiting.slice(0, size).combine_chunks()
+            waiting = waiting.slice(size)
+    if waiting.num_rows:
+        yield waiting.combine_chunks()
+
+
+def _encodings(first: pa.Table) -> dict[str, Any]:
+    """How to write a table that begins so."""
+    numbers = [field.name for field in first.schema if pa.types.is_integer(field.type)]
+    seen = first.slice(0, _LOOKED_AT)
+    repeating = [
+        name
+        for name in first.column_names
+        if name not in numbers and pc.count_distinct(seen.column(name)).as_py() * 2 <= max(seen.num_rows, 1)
+    ]
+    return {"use_dictionary": repeating, "column_encoding": dict.fromkeys(numbers, "DELTA_BINARY_PACKED")}
 
 
 def read_table(ref: TableRef | Path, columns: list[str] | None = None) -> pa.Table:

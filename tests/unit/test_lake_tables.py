@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sales_pipeline.contracts.model import Column, Table
-from sales_pipeline.lake.tables import TableRef, conform, only_value, read_table, write_table
+from sales_pipeline.lake.tables import TableRef, conform, only_value, read_table, write_pieces, write_table
 
 CONTRACT = Table(
     "things",
@@ -61,3 +62,29 @@ def test_the_only_value_of_a_column_is_told_by_its_statistics(values, told, tmp_
     ref = write_table(pa.table({"file": pa.array(values, pa.string())}), tmp_path / "t.parquet")
     assert only_value(ref, "file") == told
     assert only_value(ref, "another") is None
+
+
+def test_pieces_encoded_by_look_hold_the_same_cells_in_the_same_bytes_however_they_were_cut(tmp_path: Path) -> None:
+    rows = 3_000
+    table = pa.table(
+        {
+            "number": pa.array(range(rows), pa.int64()),
+            "id": [f"id-{number}" for number in range(rows)],
+            "word": ["same"] * rows,
+            "nothing": pa.nulls(rows, pa.string()),
+            "at": pa.array([0] * rows, pa.timestamp("us", "UTC")),
+        }
+    )
+    whole, cut, none = (tmp_path / name for name in ("whole.parquet", "cut.parquet", "none.parquet"))
+    write_pieces([table], whole, table.schema, is_encoded_by_look=True)
+    write_pieces((table.slice(at, 700) for at in range(0, rows, 700)), cut, table.schema, is_encoded_by_look=True)
+    write_pieces([], none, table.schema, is_encoded_by_look=True)
+    assert pq.read_table(whole).equals(table)
+    assert pq.read_table(whole).schema == table.schema
+    assert whole.read_bytes() == cut.read_bytes()
+    assert pq.read_table(none).num_rows == 0
+    group = pq.read_metadata(whole).row_group(0)
+    encodings = {group.column(at).path_in_schema: group.column(at).encodings for at in range(group.num_columns)}
+    assert "DELTA_BINARY_PACKED" in encodings["number"]
+    assert "RLE_DICTIONARY" not in encodings["id"]
+    assert "RLE_DICTIONARY" in encodings["word"]
