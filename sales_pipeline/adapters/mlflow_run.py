@@ -1,6 +1,6 @@
 """MLflow itself, and one run in it: what is logged where.
 
-Belongs here: importing MLflow with telemetry and pickles off, its address, a run's calls. Does not belong here: models (`mlflow_model`), the
+Belongs here: importing MLflow with telemetry and pickles off, its database and address, a run's calls. Does not belong here: models (`mlflow_model`), the
 registry (`mlflow_store`), what is recorded (models.recording).
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
 from sales_pipeline.errors import EnvironmentProblem
+from sales_pipeline.lake.durable import write_bytes
 from sales_pipeline.models.store import Notes, Run
 
 
@@ -39,6 +41,27 @@ def load_mlflow() -> Any:
             fix="run `make setup`",
         )
     return mlflow
+
+
+def make_database(path: Path) -> None:
+    """MLflow's tables in a new SQLite file, made in memory and written in one go; nothing where there is a file.
+
+    Left to itself MLflow brings an empty file through some seventy migrations, each of which waits for the disk several times. The file
+    has a write-ahead log: a commit waits once, and the UI may read while a run writes.
+    """
+    if path.exists():
+        return
+    load_mlflow()
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    engine = create_sqlalchemy_engine("sqlite://")
+    _initialize_tables(engine)
+    with engine.connect() as connection:
+        data = connection.connection.driver_connection.serialize()
+    engine.dispose()
+    write_bytes(path, data)
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA journal_mode = WAL")
 
 
 @contextmanager

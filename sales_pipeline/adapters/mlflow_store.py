@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sales_pipeline.adapters.mlflow_model import download_bundle, log_bundle
-from sales_pipeline.adapters.mlflow_run import MlflowRun, address, load_mlflow, started
+from sales_pipeline.adapters.mlflow_run import MlflowRun, address, load_mlflow, make_database, started
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.durable import write_directory
@@ -78,7 +78,7 @@ class MlflowStore:
     @cached_property
     def _client(self) -> Any:
         if self.uri is None:
-            self.home.mkdir(parents=True, exist_ok=True)
+            make_database(self.home / DATABASE)
         return load_mlflow().MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
     @cached_property

@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -36,6 +37,8 @@ CARRIERS = ("lake", "settings", "errors")
 IMPORT = "<frozen importlib._bootstrap>"
 LIBRARIES = "other libraries' imports"
 SMALL = (["--help"], ["tables"], ["show", "follow_up_queue"], ["config", "show"], ["doctor"])
+BENCHMARK = ("<benchmark>", "write")
+WAITING = ("<benchmark>", "wait")
 Spent = tuple[float, float]
 
 
@@ -74,6 +77,7 @@ def stack_of(frame: FrameType | None) -> tuple[tuple[str, str], ...]:
     return tuple(reversed(calls))
 
 
+@cache
 def package_of(file: str) -> str | None:
     """The package of ours or of a framework that a file belongs to; None for any other."""
     parts = Path(file).parts
@@ -85,7 +89,9 @@ def package_of(file: str) -> str | None:
 
 
 def category_of(stack: tuple[tuple[str, str], ...]) -> tuple[str, str]:
-    """Whose a stack is, and what it does: (framework, part) or ("ours", package or imports)."""
+    """Whose a stack is, and what it does: (framework, part) or ("ours", package or imports); the benchmark's own notes as they are."""
+    if stack in ((BENCHMARK,), (WAITING,)):
+        return stack[0]
     is_import = False
     for file, _ in reversed(stack):
         is_import = is_import or file == IMPORT
@@ -120,9 +126,19 @@ def run_sampled(target: Path, arguments: list[str]) -> None:
         command(arguments)
     finally:
         sampler.stop()
+        wall, cpu = time.perf_counter(), time.process_time()
         with target.open("w", encoding="utf-8") as out:
             for stack, spent in sampler.spent.items():
                 out.write(json.dumps([stack, spent]) + "\n")
+            waited = [[WAITING], [waiting_seconds(), 0.0]]
+            wrote = [[BENCHMARK], [time.perf_counter() - wall, time.process_time() - cpu]]
+            out.write(f"{json.dumps(waited)}\n{json.dumps(wrote)}\n")
+
+
+def waiting_seconds() -> float:
+    """How long the main thread could have run but had no core, as Linux counts it; 0 elsewhere."""
+    path = Path("/proc/self/schedstat")
+    return int(path.read_text(encoding="utf-8").split()[1]) / 1e9 if path.is_file() else 0.0
 
 
 def read_sums(path: Path) -> dict[tuple[str, str], Spent]:
@@ -147,8 +163,11 @@ def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> None:
     def row(label: str, spent: Spent) -> None:
         print(f"{label:<44}  {spent[0]:>7.2f}  {spent[1]:>7.2f}")
 
+    wrote, waited = sums.pop(BENCHMARK, (0.0, 0.0)), sums.pop(WAITING, (0.0, 0.0))
+    wall, cpu = whole.wall - wrote[0], whole.cpu - wrote[1]
     print(f"{'':<44}  {'wall s':>7}  {'CPU s':>7}")
-    row("the sample, whole job, cold", (whole.wall, whole.cpu))
+    row("the sample, whole job, cold", (wall, cpu))
+    row("  waiting for a core that other work had", waited)
     frameworks = {key: spent for key, spent in sums.items() if key[0] in FRAMEWORKS.values()}
     row("of which frameworks", added(list(frameworks.values())))
     for (owner, part), spent in sorted(frameworks.items()):
@@ -158,7 +177,7 @@ def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> None:
     for (_, part), spent in sorted(own.items(), key=lambda item: -item[1][1]):
         row(f"  {part}", spent)
     seen = added(list(sums.values()))
-    row("not seen (child processes, start and end)", (max(0.0, whole.wall - seen[0]), max(0.0, whole.cpu - seen[1])))
+    row("not seen (child processes, start and end)", (max(0.0, wall - seen[0]), max(0.0, cpu - seen[1])))
 
 
 def bench(folder: Path, opportunities: int, seed: int, stacks: Path) -> None:

@@ -1,7 +1,9 @@
 """Experiments and registry in MLflow, on a database in a temporary folder."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sales_pipeline.adapters.mlflow_run import address, load_mlflow
+from sales_pipeline.adapters.mlflow_run import address, load_mlflow, make_database
 from sales_pipeline.adapters.mlflow_store import MlflowStore
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.models.flat import fit_flat
@@ -50,6 +52,19 @@ def recorded(
         frames, frames.ledger, PARAMS, models=folder / "models", recorder=store, tags={"dagster/run_id": "run-1"}
     )
     yield store, frames, trained, folder
+
+
+def test_the_database_is_the_one_mlflow_makes_itself(tmp_path: Path) -> None:
+    def tables(path: Path) -> set[tuple[str, str]]:
+        with closing(sqlite3.connect(path)) as file:
+            return set(file.execute("SELECT name, sql FROM sqlite_master"))
+
+    make_database(tmp_path / "ours.db")
+    load_mlflow().MlflowClient(f"sqlite:///{tmp_path / 'theirs.db'}").search_experiments()
+    assert tables(tmp_path / "ours.db") == tables(tmp_path / "theirs.db")
+    written = (tmp_path / "ours.db").read_bytes()
+    make_database(tmp_path / "ours.db")
+    assert (tmp_path / "ours.db").read_bytes() == written
 
 
 def _children(store: MlflowStore, parent: str) -> list:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.cold import LIBRARIES, category_of, read_sums
+from tests.benchmarks.cold import BENCHMARK, LIBRARIES, category_of, read_sums
 
 SITE = "/env/lib/python3.11/site-packages"
 CLI = ("/app/dagster_project/run.py", "execute")
@@ -28,6 +28,7 @@ IMPORT = ("<frozen importlib._bootstrap>", "_find_and_load")
         ((CLI, IMPORT, (f"{SITE}/mlflow/__init__.py", "<module>"), IMPORT, NUMPY), ("MLflow", "imports")),
         ((CLI, (f"{SITE}/mlflow/store/db/utils.py", "up"), (f"{SITE}/alembic/op.py", "run")), ("MLflow", "database set-up")),
         ((("<frozen runpy>", "run"),), ("ours", "the rest")),
+        ((BENCHMARK,), BENCHMARK),
     ],
 )  # fmt: skip
 def test_the_innermost_frame_that_is_ours_or_a_frameworks_decides(
