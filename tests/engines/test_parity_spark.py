@@ -11,7 +11,6 @@ import pytest
 import sqlglot
 
 from sales_pipeline.engines.base import Engine
-from sales_pipeline.engines.duckdb import DuckDBEngine
 from tests.support.parity import both, compare_cleaned, compare_features, some_world
 from tests.support.spark import COMPILED, QUIET, spark_engine
 
@@ -21,12 +20,6 @@ pytestmark = QUIET
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with spark_engine(tmp_path_factory.mktemp("spark"), **COMPILED) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def duck() -> Iterator[Engine]:
-    with DuckDBEngine(threads=1) as engine:
         yield engine
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -39,17 +38,6 @@ IN_THE_SCAN = {
     "stage_stays": {"changed_at", "stage", "state", "stage_entered_at"},
 }  # fmt: skip
 """By model: columns of base tables it filters, which must not be read where the filter rules them out."""
-
-
-@pytest.fixture(scope="module")
-def duck() -> Iterator[DuckDBEngine]:
-    with DuckDBEngine(threads=1) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def world(duck: DuckDBEngine, tmp_path_factory: pytest.TempPathFactory) -> EmptyWorld:
-    return EmptyWorld(duck, tmp_path_factory.mktemp("empty"))
 
 
 @pytest.fixture(scope="module")

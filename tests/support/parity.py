@@ -14,7 +14,8 @@ from sales_pipeline.clean.prepare import Canonical, prepare
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.features.build import build
-from sales_pipeline.features.params import FeatureParams
+from sales_pipeline.features.leaks import leak_ledger
+from sales_pipeline.features.params import FeatureParams, LeakParams
 from sales_pipeline.ingest.params import SourceMapping, StageMapping
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table
@@ -143,7 +144,7 @@ def compare_cleaned(left: Canonical, right: Canonical) -> None:
 
 
 def compare_features(folder: Path, left: Canonical, right: Canonical, duck: Engine, spark: Engine) -> None:
-    """The features of both purposes are the same."""
+    """The features of both purposes and the leak ledger over them are the same."""
     as_of = AsOf(datetime(2026, 3, 20, tzinfo=UTC))
     for purpose in ("scoring", "training"):
         one = build(Lake(folder / "duck"), left, as_of, purpose=purpose, params=FeatureParams(), engine=duck)
@@ -151,3 +152,8 @@ def compare_features(folder: Path, left: Canonical, right: Canonical, duck: Engi
         assert one.absent == other.absent
         for part in ("spine", "features", "attributes", "outcomes"):
             compare(getattr(one, part), getattr(other, part))
+    few = LeakParams(min_rows=5)
+    compare(
+        leak_ledger(Lake(folder / "duck"), left, one, MAPPING, duck, few),
+        leak_ledger(Lake(folder / "spark"), right, other, MAPPING, spark, few),
+    )

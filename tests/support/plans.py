@@ -115,22 +115,29 @@ class EmptyWorld:
         self._known: dict[str, Path] = {}
 
     def table(self, name: str) -> Path:
-        """The Parquet file of an empty table of that name."""
+        """The Parquet file of a table of that name."""
         if name not in self._known:
             path = self._folder / f"{name}.parquet"
-            pq.write_table(self._schema(name).empty_table(), path)
+            pq.write_table(self._content(name), path)
             self._known[name] = path
         return self._known[name]
 
-    def _schema(self, name: str) -> pa.Schema:
+    def parameters(self, name: str) -> dict[str, Scalar]:
+        """A value for every parameter of a model."""
+        return parameters_of(tree_of(name))
+
+    def _content(self, name: str) -> pa.Table:
         if name in SMALL:
-            return SMALL[name]
+            return self._rows(name, SMALL[name])
         if name in SAME_AS:
-            return pq.read_schema(self.table(SAME_AS[name]))
+            return pq.read_table(self.table(SAME_AS[name]))
         if name in TABLES:
-            return arrow_schema(TABLES[name])
-        tree = tree_of(name)
-        return self._engine.query(tree, self.inputs(name), parameters=parameters_of(tree)).schema
+            return self._rows(name, arrow_schema(TABLES[name]))
+        return self._engine.query(tree_of(name), self.inputs(name), parameters=self.parameters(name))
+
+    def _rows(self, name: str, schema: pa.Schema) -> pa.Table:
+        """The rows of a table that no model makes: none."""
+        return schema.empty_table()
 
     def inputs(self, name: str) -> dict[str, Path]:
         """What a model reads."""
