@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.cold import COLD
 from tests.benchmarks.days import NEW_DAY, UNCHANGED, shares
+from tests.benchmarks.engines import ON_DUCKDB, ON_SPARK
 from tests.benchmarks.lines import Line, by_size, read_lines
 from tests.benchmarks.scale import COUNTED, DATA_STAGES, TOGETHER, counted_cpu, floor_cpu, growth, is_whole
+from tests.benchmarks.scoring import BARE, SCORING
 
 MILLION = 1_000_000
 SAMPLE = 5_000
@@ -101,12 +104,6 @@ def _value(stage: str, value: Callable[[Line], float]) -> Callable[[Sizes], Foun
     return found
 
 
-SCORING, BARE = "scoring", "bare prediction"
-"""Lines whose parts have `rows` scored and the `seconds` it took, read before and written after."""
-ON_SPARK, ON_DUCKDB = "on Spark", "on DuckDB"
-COLD = "the sample, whole job, cold"
-"""A line whose part `frameworks` is their share of the wall seconds."""
-
 AIMS = (
     Aim(f"{', '.join(COUNTED)} against the floor, CPU, clean files (row ledger and GX apart)", 2.5, MILLION, _floor_ratio, "{:.1f} x"),
     Aim("growth over ten times the rows: exponent of CPU", 1.1, 10 * MILLION, _exponent),
@@ -115,8 +112,8 @@ AIMS = (
     Aim("an unchanged day, rerun, against a full run, CPU", 5.0, MILLION, _share(UNCHANGED), "{:.1f} %"),
     Aim("a new day against a full run, CPU", 20.0, MILLION, _share(NEW_DAY), "{:.1f} %"),
     Aim("Spark local[2] against DuckDB, CPU", 5.0, MILLION, _ratio(ON_SPARK, ON_DUCKDB, lambda line: line.cpu), "{:.1f} x"),
-    Aim("the sample, whole job, cold", 60.0, SAMPLE, _value(COLD, lambda line: line.wall), "{:.0f} s"),
-    Aim("the sample, whole job, cold: frameworks", 15.0, SAMPLE, _value(COLD, lambda line: line.parts["frameworks"]), "{:.0f} s"),
+    Aim(COLD, 60.0, SAMPLE, _value(COLD, lambda line: line.wall), "{:.0f} s"),
+    Aim(f"{COLD}: frameworks", 15.0, SAMPLE, _value(COLD, lambda line: line.parts["frameworks"]), "{:.0f} s"),
 )  # fmt: skip
 
 

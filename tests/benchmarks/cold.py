@@ -1,6 +1,6 @@
 """What the first run of the sample costs, from an empty lake to the published queue, and how much of it is the frameworks' own.
 
-    python -m tests.benchmarks.cold [--opportunities 5000] [--seed 7] [--stacks FILE]
+    python -m tests.benchmarks.cold [--opportunities 5000] [--seed 7] [--stacks FILE] [--results FILE]
 
 One process does the whole job (`sales-pipeline run`: ingest, cleaning, checks, features, leak ledger, training, prediction, queue, management, publish);
 within it a thread looks every few milliseconds at what the main thread is doing. The wall and CPU seconds since the look before are put
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.benchmarks.bench import Figure, measured
+from tests.benchmarks.lines import Line, Results, machine
 
 SAMPLE = Path(__file__).parents[2] / "data" / "pipeline.yaml"
 INTERVAL_SECONDS = 0.004
@@ -34,6 +36,7 @@ PIECES = {"dagster_shared": "dagster", "dagster_pipes": "dagster", "mlflow_skinn
 OURS = ("sales_pipeline", "dagster_project")
 CARRIERS = ("lake", "settings", "errors")
 """Packages that only carry what another one does."""
+COLD = "the sample, whole job, cold"
 IMPORT = "<frozen importlib._bootstrap>"
 LIBRARIES = "other libraries' imports"
 SMALL = (["--help"], ["tables"], ["show", "follow_up_queue"], ["config", "show"], ["doctor"])
@@ -157,8 +160,8 @@ def added(parts: list[Spent]) -> Spent:
     return sum(wall for wall, _ in parts), sum(cpu for _, cpu in parts)
 
 
-def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> None:
-    """The table: the whole job, the frameworks by part, ours by package."""
+def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> dict[str, float]:
+    """The table: the whole job, the frameworks by part, ours by package. Returns the seconds of the frameworks, of waiting and of the benchmark itself."""
 
     def row(label: str, spent: Spent) -> None:
         print(f"{label:<44}  {spent[0]:>7.2f}  {spent[1]:>7.2f}")
@@ -166,7 +169,7 @@ def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> None:
     wrote, waited = sums.pop(BENCHMARK, (0.0, 0.0)), sums.pop(WAITING, (0.0, 0.0))
     wall, cpu = whole.wall - wrote[0], whole.cpu - wrote[1]
     print(f"{'':<44}  {'wall s':>7}  {'CPU s':>7}")
-    row("the sample, whole job, cold", (wall, cpu))
+    row(COLD, (wall, cpu))
     row("  waiting for a core that other work had", waited)
     frameworks = {key: spent for key, spent in sums.items() if key[0] in FRAMEWORKS.values()}
     row("of which frameworks", added(list(frameworks.values())))
@@ -178,19 +181,24 @@ def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> None:
         row(f"  {part}", spent)
     seen = added(list(sums.values()))
     row("not seen (child processes, start and end)", (max(0.0, wall - seen[0]), max(0.0, cpu - seen[1])))
+    spent = added(list(frameworks.values()))
+    return {"frameworks": spent[0], "frameworks CPU": spent[1], "waiting": waited[0], "benchmark": wrote[0]}
 
 
-def bench(folder: Path, opportunities: int, seed: int, stacks: Path) -> None:
-    """Simulate, run, print."""
+def bench(folder: Path, opportunities: int, seed: int, stacks: Path, results: Results) -> None:
+    """Simulate, run, print. The kept line's parts are wall seconds."""
     command = str(Path(sys.executable).parent / "sales-pipeline")
     landing = str(folder / "landing")
     measured([command, "simulate", landing, "--opportunities", str(opportunities), "--seed", str(seed)], folder)
     config = folder / SAMPLE.name
     config.write_bytes(SAMPLE.read_bytes())
+    load = os.getloadavg()[0]
     child = [sys.executable, "-m", "tests.benchmarks.cold", "--sampled", str(stacks), "--"]
     whole = measured([*child, "run", "-c", str(config)], folder)
-    show(whole, read_sums(stacks))
+    parts = show(whole, read_sums(stacks))
     print()
+    wall = whole.wall - parts["benchmark"]
+    results.add(Line(opportunities, COLD, wall, whole.cpu, whole.peak_mb, "sample", parts, 0.0, machine(), load))
     for arguments in SMALL:
         named = [] if arguments == ["--help"] else ["-c", str(config)]
         figure = measured([command, *arguments, *named], folder)
@@ -203,6 +211,7 @@ def main() -> None:
     parser.add_argument("--opportunities", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--stacks", type=Path)
+    parser.add_argument("--results", type=Path, help="append the figure to this file")
     parser.add_argument("--sampled", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("command", nargs="*", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -212,7 +221,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bench(folder, given.opportunities, given.seed, given.stacks or folder / "stacks.jsonl")
+        bench(folder, given.opportunities, given.seed, given.stacks or folder / "stacks.jsonl", Results(given.results))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -147,3 +149,14 @@ def machine() -> str:
 def disk_gb(folder: Path) -> float:
     """What a folder holds, in GB, links not followed."""
     return sum(path.lstat().st_size for path in folder.rglob("*")) / 1e9
+
+
+@contextmanager
+def working_folder(kept: Path | None, name: str) -> Iterator[Path]:
+    """A folder of that name to come back to, or one that is removed at the end."""
+    if kept is not None:
+        (kept / name).mkdir(parents=True, exist_ok=True)
+        yield kept / name
+        return
+    with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
+        yield Path(folder)

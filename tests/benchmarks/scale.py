@@ -17,9 +17,7 @@ import math
 import resource
 import shutil
 import sys
-import tempfile
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +25,8 @@ from sales_pipeline.lake.tables import file_sha256
 from tests.benchmarks.bench import CONFIG, STAGES, measured
 from tests.benchmarks.days import run_days, shares
 from tests.benchmarks.exports import Kind
-from tests.benchmarks.lines import Line, Results, by_size, machine, show_heads, take
+from tests.benchmarks.lines import Line, Results, by_size, machine, show_heads, take, working_folder
+from tests.benchmarks.scoring import BARE, SCORING
 
 DATA_STAGES = ("ingest", "clean", "validation", "scoring features", "training features")
 COUNTED = ("ingest", "clean", "training features")
@@ -56,6 +55,9 @@ def run_size(
         note(stage, *python, "--stage", stage)
         if stage == "ingest":
             link_to_kept(folder / "export", folder / "lake" / "exports" / "files")
+        if stage == "prediction":
+            note(SCORING, sys.executable, "-m", "tests.benchmarks.scoring", SCORING)
+            note(BARE, sys.executable, "-m", "tests.benchmarks.scoring", BARE)
     note("floor again", *python, "--floor")
     shutil.rmtree(folder / "floor", ignore_errors=True)
     for peer, interpreter in peers.items():
@@ -156,17 +158,6 @@ def main() -> None:
             if given.days:
                 run_days(size, kind, folder, results, is_kept=given.keep is not None)
     summary(results.lines, peers)
-
-
-@contextmanager
-def working_folder(kept: Path | None, name: str) -> Iterator[Path]:
-    """A folder of that name to come back to, or one that is removed at the end."""
-    if kept is not None:
-        (kept / name).mkdir(parents=True, exist_ok=True)
-        yield kept / name
-        return
-    with tempfile.TemporaryDirectory(prefix=f"scale-{name}-") as folder:
-        yield Path(folder)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ from tests.benchmarks.days import DATA, NAMES, shares
 from tests.benchmarks.lines import Line, by_size, read_lines
 from tests.benchmarks.scale import COUNTED, STAGES, counted_cpu, floor_cpu, growth, is_whole, pairs
 from tests.benchmarks.scale_peers import PEERS
+from tests.benchmarks.scoring import BARE, SCORING
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
-OF_STAGES = ("floor", *STAGES, "floor again", *PEERS)
+OF_STAGES = ("floor", *STAGES, SCORING, BARE, "floor again", *PEERS)
 OF_DAYS = tuple(part + name for part in ("", DATA) for name in NAMES)
 
 

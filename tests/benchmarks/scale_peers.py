@@ -1,11 +1,15 @@
-"""Peers on the same files: the same steps as one would write them by hand in pandas or Polars, without this project.
+"""Peers on the same files: the same steps as one would write them by hand in pandas, Polars or featuretools, without this project.
 
 The steps: read the columns needed as text, parse them, keep the latest record of each id, build the landmarks (deals open on every 28th day before the
 end), join the state of each then, count activities in windows, take win rates of owners and accounts so far, write Parquet. Nineteen features and a
 grid of fixed days; ours has three times as many features and eight days more. No odd notation is read, no record is accounted for, nothing is checked.
 Needs nothing but the peer, which may live in an environment of its own:
 
-    BENCH_FOLDER=folder python tests/benchmarks/scale_peers.py pandas|polars
+featuretools (`pip install featuretools 'pandas<3' pyarrow`) takes the same landmarks and makes the features by deep feature synthesis with cutoff times, one synthesis
+for each window, as it takes a single training window at a time. It does more: some eighty features, as every primitive meets every column it fits, those of an
+account's and an owner's other deals among them. It does less: no rates shrunken to a mean, no ties broken by id, and the landmarks have to be given to it.
+
+    BENCH_FOLDER=folder python tests/benchmarks/scale_peers.py pandas|polars|featuretools
 
 Belongs here: peers of the way from files to features. Does not belong here: peers of the models (`peers`).
 """
@@ -157,7 +161,105 @@ def polars(folder: Path) -> int:
     return len(result)
 
 
-PEERS = {"pandas": pandas, "polars": polars}
+def featuretools(folder: Path) -> int:
+    """Landmarks by pandas, features by deep feature synthesis as of each of them. Returns the rows written."""
+    import featuretools as ft
+    import pandas as pd
+
+    def read(name: str) -> pd.DataFrame:
+        frame = pd.read_csv(folder / "csv" / f"{name}.csv", usecols=COLUMNS[name], dtype=str)
+        for column in frame.columns:
+            if column in TIMES or column == "CloseDate":
+                frame[column] = pd.to_datetime(frame[column], errors="coerce").astype("datetime64[ns]")
+            elif column in NUMBERS:
+                frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        return (
+            frame.sort_values("SystemModstamp", kind="stable")
+            .drop_duplicates("Id", keep="last")
+            .drop(columns="SystemModstamp")
+        )
+
+    accounts, deals, history, tasks, events = (read(name) for name in COLUMNS)
+    tasks = tasks[tasks["IsClosed"] == "1"]
+    activities = pd.concat(
+        [
+            pd.DataFrame({"Id": tasks["Id"], "deal": tasks["WhatId"], "at": tasks["CompletedDateTime"], "kind": tasks["TaskSubtype"].str.lower(), "is_inbound": tasks["Subject"].str.contains("inbound")}),
+            pd.DataFrame({"Id": events["Id"], "deal": events["WhatId"], "at": events["StartDateTime"], "kind": "meeting", "is_inbound": False}),
+        ]
+    )  # fmt: skip
+    closings = history[history["StageName"].isin(CLOSED)].groupby("OpportunityId")["CreatedDate"].max()
+    closed_at = deals["Id"].map(closings)
+    spine = pd.concat(
+        [
+            deals.loc[(deals["CreatedDate"] < as_of) & ~(closed_at < as_of), ["Id"]].assign(time=pd.Timestamp(as_of))
+            for as_of in AS_OFS
+        ]
+    )
+    won = (deals["StageName"] == CLOSED[0]).astype("boolean").where(deals["StageName"].isin(CLOSED))
+    known = deals[["Id", "AccountId", "OwnerId", "Type", "LeadSource", "CreatedDate"]].assign(
+        is_won=won, closed_at=closed_at
+    )
+    types = {
+        "AccountId": "Categorical",
+        "OwnerId": "Categorical",
+        "Type": "Categorical",
+        "LeadSource": "Categorical",
+        "is_won": "BooleanNullable",
+        "closed_at": "Datetime",
+    }
+    es = ft.EntitySet("crm")
+    es.add_dataframe(
+        accounts, "accounts", index="Id", logical_types={"Industry": "Categorical", "BillingCountry": "Categorical"}
+    )
+    es.add_dataframe(pd.DataFrame({"Id": known["OwnerId"].unique()}), "owners", index="Id")
+    es.add_dataframe(
+        known,
+        "deals",
+        index="Id",
+        time_index="CreatedDate",
+        secondary_time_index={"closed_at": ["is_won"]},
+        logical_types=types,
+    )
+    es.add_dataframe(
+        history,
+        "states",
+        index="Id",
+        time_index="CreatedDate",
+        logical_types={"StageName": "Categorical", "OpportunityId": "Categorical"},
+    )
+    es.add_dataframe(
+        activities,
+        "activities",
+        index="Id",
+        time_index="at",
+        logical_types={"kind": "Categorical", "deal": "Categorical", "is_inbound": "Boolean"},
+    )
+    for parent, child, column in (
+        ("accounts", "deals", "AccountId"),
+        ("owners", "deals", "OwnerId"),
+        ("deals", "states", "OpportunityId"),
+        ("deals", "activities", "deal"),
+    ):
+        es.add_relationship(parent, "Id", child, column)
+    es.add_interesting_values(dataframe_name="activities", values={"kind": ["call", "email", "meeting"]})
+    whole, _ = ft.dfs(
+        entityset=es, target_dataframe_name="deals", cutoff_time=spine, include_cutoff_time=False, cutoff_time_in_index=True, max_depth=2,
+        agg_primitives=["count", "last", "percent_true", "time_since_last"], trans_primitives=["time_since"], where_primitives=["count"], n_jobs=1,
+    )  # fmt: skip
+    tables = [whole]
+    for days in WINDOWS:
+        table, _ = ft.dfs(
+            entityset=es, target_dataframe_name="deals", cutoff_time=spine, include_cutoff_time=False, cutoff_time_in_index=True, max_depth=1, training_window=f"{days} days",
+            agg_primitives=["count", "num_true"], trans_primitives=[], where_primitives=["count"], ignore_dataframes=["states"], n_jobs=1,
+        )  # fmt: skip
+        tables.append(table.filter(like="activities").add_suffix(f" in {days} days"))
+    result = pd.concat(tables, axis=1)
+    result.columns = [str(name) for name in result.columns]
+    result.reset_index().to_parquet(folder / "featuretools.parquet", compression="zstd")
+    return len(result)
+
+
+PEERS = {"pandas": pandas, "polars": polars, "featuretools": featuretools}
 
 
 if __name__ == "__main__":
