@@ -7,12 +7,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from sales_pipeline.lake.durable import write_bytes
 from sales_pipeline.lake.layout import Lake
+
+if TYPE_CHECKING:
+    from dagster._core.instance.ref import InstanceRef
 
 DAGSTER_YAML = """\
 # Written by sales-pipeline. One run at a time: backfills keep the order of their days.
@@ -47,17 +50,31 @@ def ensure_dagster_home(lake: Lake) -> Path:
 
 @contextmanager
 def open_instance(lake: Lake) -> Iterator[dg.DagsterInstance]:
-    """The lake's instance, without a look at the environment; its event log is written without a sync per event."""
+    """The lake's instance, without a look at the environment, for a run in this process.
+
+    Its event log is written by kept connections and without a sync per event; what steps print goes to the terminal alone.
+    """
     from dagster._core.instance.ref import InstanceRef
 
     from dagster_project.event_log import kept
 
     home = ensure_dagster_home(lake)
-    with (
-        _one_sync_per_checkpoint(home),
-        dg.DagsterInstance.from_ref(kept(InstanceRef.from_dir(str(home)))) as instance,
-    ):
+    ref = _without_copies(kept(InstanceRef.from_dir(str(home))))
+    with _one_sync_per_checkpoint(home), dg.DagsterInstance.from_ref(ref) as instance:
         yield instance
+
+
+def _without_copies(ref: "InstanceRef") -> "InstanceRef":
+    """No copy of what steps print, where Dagster would keep one on this machine.
+
+    For a copy it starts four processes per run that pass the output on to the terminal, now and then without its last lines; all they find is the progress.
+    """
+    if ref.compute_logs_data.class_name != "LocalComputeLogManager":
+        return ref
+    from dagster._serdes import ConfigurableClassData
+
+    none = ConfigurableClassData("dagster._core.storage.noop_compute_log_manager", "NoOpComputeLogManager", "{}")
+    return ref._replace(compute_logs_data=none)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Runs of the command line write Dagster's own event log, by connections that are kept; everybody else reads it as Dagster does."""
 
+import subprocess
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
@@ -54,3 +56,12 @@ def test_a_storage_that_is_not_dagsters_sqlite_is_left_alone(tmp_path: Path) -> 
     other = ref._replace(storage_data=ConfigurableClassData("dagster_postgres", "DagsterPostgresStorage", "{}"))
     assert kept(other) is other
     assert kept(ref) != ref
+
+
+def test_a_run_starts_no_process_to_copy_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise AssertionError(arguments)
+
+    with open_instance(Lake(tmp_path)) as instance:
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+        assert dg.materialize([thing], instance=instance).success
