@@ -13,7 +13,7 @@ import dagster as dg
 
 from dagster_project.freshness import recorded_day
 from dagster_project.jobs import SCORING_JOB, TRAINING_JOB
-from dagster_project.resources import open_engine, open_store
+from dagster_project.opening import open_engine, open_store
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dagster_project.freshness import recorded_day
-from dagster_project.resources import open_engine, open_store
+from dagster_project.opening import open_engine, open_store
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake

@@ -81,7 +81,7 @@ def compare_models(
 
     Raises ConfigurationError for names that are no models, or when both are the same; EnvironmentProblem when they cannot be compared.
     """
-    from dagster_project.resources import open_store
+    from dagster_project.opening import open_store
 
     store = open_store(settings)
     return compare_refs(settings, find_model(store, first), find_model(store, second), progress, dates)
@@ -130,7 +130,7 @@ def _training_features(settings: "Settings", ref: "ModelRef") -> Any:
     import dagster as dg
 
     from dagster_project.io_managers import RefIOManager
-    from dagster_project.resources import LakeResource
+    from dagster_project.opening import LakeResource
 
     day = ref.trained_through.day(settings.time_zone).isoformat()
     features = RefIOManager(LakeResource(settings).refs).read(dg.AssetKey("training_features"), day)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from dagster_project.applying import FEATURES_KEY, RUN_ID, SCORED_STAGE
 from dagster_project.history import history_of
-from dagster_project.resources import open_engine
+from dagster_project.opening import open_engine
 from sales_pipeline.contracts.published import SCORED_OPPORTUNITIES
 from sales_pipeline.domain.identifiers import to_sfid18
 from sales_pipeline.domain.time import AsOf

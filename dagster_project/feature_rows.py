@@ -39,7 +39,7 @@ def feature_rows(settings: "Settings", limit: int | None = None) -> FeatureRows:
     import dagster as dg
 
     from dagster_project.io_managers import RefIOManager
-    from dagster_project.resources import LakeResource
+    from dagster_project.opening import LakeResource
     from sales_pipeline.adapters.mlflow_store import tracking_uri
     from sales_pipeline.lake.runs import require_current_run
     from sales_pipeline.models.bundle import read_bundle

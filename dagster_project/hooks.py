@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dagster_project.resources import LakeResource
+from dagster_project.opening import LakeResource
 
 if TYPE_CHECKING:
     from sales_pipeline.settings import Settings

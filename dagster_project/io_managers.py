@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.resources import LakeResource
+from dagster_project.opening import LakeResource
 from sales_pipeline.errors import ConfigurationError
 
 OUR_PACKAGES = ("sales_pipeline", "dagster_project")

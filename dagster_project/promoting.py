@@ -116,7 +116,7 @@ def promote_model(
     Raises AuditBlocked when it is refused, EnvironmentProblem when its files are gone or its features are not those of the code,
     ConfigurationError for an unknown name, LakeLocked while a run holds the lake.
     """
-    from dagster_project.resources import open_store
+    from dagster_project.opening import open_store
     from sales_pipeline.models.bundle import read_bundle
     from sales_pipeline.models.feature_contract import require_contract
 
@@ -173,7 +173,7 @@ def _judge(
 
 def roll_back(settings: "Settings", *, reason: str) -> ChangeReport:
     """Make the champion before the present one champion again; the story keeps both. Raises ConfigurationError when there was none, else as `promote_model`."""
-    from dagster_project.resources import open_store
+    from dagster_project.opening import open_store
     from sales_pipeline.models.bundle import read_bundle
     from sales_pipeline.models.feature_contract import require_contract
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagster_project.freshness import recorded_day
-from dagster_project.resources import open_engine
+from dagster_project.opening import open_engine
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.lock import lake_lock

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_project.cards import replay_proof, stored_replay
 from dagster_project.freshness import recorded_day
-from dagster_project.resources import open_engine
+from dagster_project.opening import open_engine
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.layout import Lake

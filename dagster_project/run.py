@@ -20,8 +20,8 @@ from dagster_project.definitions import build_definitions
 from dagster_project.instance import open_instance
 from dagster_project.io_managers import RefIOManager
 from dagster_project.jobs import SCORING_JOB, TRAINING_JOB
+from dagster_project.opening import LakeResource
 from dagster_project.publication import Publication
-from dagster_project.resources import LakeResource
 from sales_pipeline.errors import AuditBlocked, ConfigurationError, SalesPipelineError
 from sales_pipeline.lake.durable import remove_leftovers
 from sales_pipeline.lake.layout import Lake

@@ -15,9 +15,10 @@ from dagster_project.build import (
     table_metadata,
 )
 from dagster_project.checks import AUDIT_CHECK, REPORT_ALONE_CHECK, REPORT_SIZE_CHECK
+from dagster_project.opening import LakeResource
 from dagster_project.publication import Publication
 from dagster_project.report_checks import report_checks, report_metadata
-from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
+from dagster_project.resources import EngineResource, ModelStoreResource
 from sales_pipeline.contracts.forecast import FORECAST_TABLES
 from sales_pipeline.contracts.internal import PREDICTIONS, ROW_LEDGER
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, STAGE_TIMES, TEAM_PERFORMANCE

@@ -8,7 +8,8 @@ import dagster as dg
 from dagster_project.build import asset_spec, check_specs, markdown_table, table_spec
 from dagster_project.checks import FRESHNESS_CHECK, LEDGER_CHECK
 from dagster_project.hooks import alert
-from dagster_project.resources import EngineResource, LakeResource
+from dagster_project.opening import LakeResource
+from dagster_project.resources import EngineResource
 from sales_pipeline.contracts.raw import RAW_TABLES
 
 GROUP = "collect"

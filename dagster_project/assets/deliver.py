@@ -7,7 +7,7 @@ import dagster as dg
 
 from dagster_project.assets.apply import PUBLISHED
 from dagster_project.build import check_specs, figures_metadata, markdown_table
-from dagster_project.resources import LakeResource
+from dagster_project.opening import LakeResource
 from sales_pipeline.errors import DeliveryFailed
 
 if TYPE_CHECKING:

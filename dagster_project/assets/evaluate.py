@@ -8,7 +8,8 @@ import dagster as dg
 
 from dagster_project.build import asset_spec, check_specs, figures_metadata, markdown_table
 from dagster_project.checks import BASE_RATE_CHECK
-from dagster_project.resources import LakeResource, ModelStoreResource
+from dagster_project.opening import LakeResource
+from dagster_project.resources import ModelStoreResource
 
 if TYPE_CHECKING:
     from sales_pipeline.models.promotion import Decision

@@ -7,7 +7,8 @@ import dagster as dg
 
 from dagster_project.assets.prepare import INDEX
 from dagster_project.build import check_specs, figures_metadata, table_metadata, table_spec
-from dagster_project.resources import EngineResource, LakeResource
+from dagster_project.opening import LakeResource
+from dagster_project.resources import EngineResource
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT, OWNER_WORKLOAD, QUEUE_EFFECT
 from sales_pipeline.follow_up.check_names import EFFECT_CHECKS, QUEUE_CHECKS
 

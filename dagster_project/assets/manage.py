@@ -7,7 +7,8 @@ import dagster as dg
 
 from dagster_project.assets.prepare import INDEX
 from dagster_project.build import check_specs, figures_metadata, table_metadata, table_spec
-from dagster_project.resources import EngineResource, LakeResource
+from dagster_project.opening import LakeResource
+from dagster_project.resources import EngineResource
 from sales_pipeline.contracts.forecast import FORECAST_TABLES, REVENUE_FORECAST
 
 GROUP = "apply"

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.build import check_specs, figures_metadata, markdown_table, table_metadata, table_spec
-from dagster_project.resources import LakeResource
+from dagster_project.opening import LakeResource
 from sales_pipeline.contracts.published import MODEL_MONITORING
 from sales_pipeline.monitoring.watches import WATCHES
 

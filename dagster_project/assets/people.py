@@ -7,7 +7,8 @@ import dagster as dg
 
 from dagster_project.assets.prepare import INDEX
 from dagster_project.build import check_specs, figures_metadata, table_metadata, table_spec
-from dagster_project.resources import EngineResource, LakeResource
+from dagster_project.opening import LakeResource
+from dagster_project.resources import EngineResource
 from sales_pipeline.contracts.forecast import REVENUE_FORECAST
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, STAGE_TIMES, TEAM_PERFORMANCE
 from sales_pipeline.sales_management.checks import ACCOUNT_CHECKS, STAGE_CHECKS, TEAM_CHECKS

@@ -8,7 +8,8 @@ import dagster as dg
 
 from dagster_project.build import asset_spec, check_specs, column_lineage, figures_metadata, table_metadata, table_spec
 from dagster_project.checks import LEDGER_CHECK, asset_check_results, canonical_check_specs
-from dagster_project.resources import EngineResource, LakeResource
+from dagster_project.opening import LakeResource
+from dagster_project.resources import EngineResource
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
 from sales_pipeline.contracts.raw import RAW_TABLES

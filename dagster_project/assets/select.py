@@ -6,7 +6,8 @@ import dagster as dg
 
 from dagster_project.assets.prepare import INDEX
 from dagster_project.build import REFS, column_lineage, column_schema, markdown_table, table_metadata
-from dagster_project.resources import EngineResource, LakeResource
+from dagster_project.opening import LakeResource
+from dagster_project.resources import EngineResource
 from sales_pipeline.contracts.internal import LEAK_LEDGER
 from sales_pipeline.features.catalogue import FEATURE_TABLE
 

@@ -6,7 +6,8 @@ import dagster as dg
 
 from dagster_project.assets.prepare import INDEX
 from dagster_project.build import REFS, figures_metadata
-from dagster_project.resources import EngineResource, LakeResource, ModelStoreResource
+from dagster_project.opening import LakeResource
+from dagster_project.resources import EngineResource, ModelStoreResource
 
 GROUP = "train"
 EFFECT_INPUTS = ("opportunities", "opportunity_changes", "field_history", "activities", "accounts")

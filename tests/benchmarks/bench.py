@@ -114,7 +114,7 @@ def stage(name: str, folder: Path) -> None:
 
     Leaves `parts.json` in the folder: the CPU seconds before the work began (imports) and of the row ledger within it.
     """
-    from dagster_project.resources import open_engine
+    from dagster_project.opening import open_engine
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.domain.time import AsOf
     from sales_pipeline.features.build import build

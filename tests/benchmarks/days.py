@@ -85,7 +85,7 @@ def shares(lines: list[Line]) -> dict[str, float]:
 
 def data_stages(folder: Path) -> None:
     """Collect, clean, validate, build scoring features and predict, for the newest day; leaves the CPU seconds of each in `parts.json`."""
-    from dagster_project.resources import open_engine
+    from dagster_project.opening import open_engine
     from dagster_project.validation import validated
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.domain.time import AsOf

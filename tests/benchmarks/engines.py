@@ -49,7 +49,7 @@ def run_engines(size: int, pythons: dict[str, str], folder: Path, results: Resul
 
 def stages(folder: Path) -> None:
     """Collect, clean and build both kinds of features; leaves the CPU seconds of each in `parts.json`, and those of child processes as Java's."""
-    from dagster_project.resources import open_engine
+    from dagster_project.opening import open_engine
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.domain.time import AsOf
     from sales_pipeline.features.build import build

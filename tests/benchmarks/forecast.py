@@ -46,7 +46,7 @@ class Told:
 
 def prepared(folder: Path, name: str, opportunities: int) -> tuple[Settings, Mapping[str, TableRef], Past]:
     """A world's settings, canonical tables and past, made where they are not there yet."""
-    from dagster_project.resources import open_engine
+    from dagster_project.opening import open_engine
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.ingest.exports import collect, visible
     from sales_pipeline.simulation.salesforce_export import write_export

@@ -25,7 +25,7 @@ def run(which: str, folder: Path) -> None:
     """One of the two; leaves rows and CPU seconds in `parts.json`."""
     import pyarrow.parquet as pq
 
-    from dagster_project.resources import open_engine
+    from dagster_project.opening import open_engine
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.domain.time import AsOf
     from sales_pipeline.engines.machine import one_core

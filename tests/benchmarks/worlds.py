@@ -115,7 +115,7 @@ def prepare_world(folder: Path, params: WorldParams, *, as_prepared: bool = Fals
 
 
 def _prepare(settings: Settings, params: WorldParams) -> dict[str, Any]:
-    from dagster_project.resources import open_engine
+    from dagster_project.opening import open_engine
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.features.build import build
     from sales_pipeline.features.leaks import leak_ledger

@@ -16,8 +16,8 @@ import pytest
 
 from dagster_project.arrivals import has_champion
 from dagster_project.io_managers import RefIOManager, to_data
+from dagster_project.opening import LakeResource, open_store
 from dagster_project.promoting import present_champion, usable_champion
-from dagster_project.resources import LakeResource, open_store
 from sales_pipeline.adapters.mlflow_store import MlflowStore
 from sales_pipeline.errors import EnvironmentProblem
 from sales_pipeline.features.build import FeatureSet
