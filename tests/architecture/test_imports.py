@@ -40,7 +40,16 @@ def test_help_and_settings_load_neither_pandas_nor_sklearn() -> None:
 
 
 def test_commands_that_run_no_job_do_without_dagster() -> None:
-    names = "backtesting comparing explaining feature_rows fitting promoting quarantining replaying".split()
+    names = [
+        "backtesting",
+        "comparing",
+        "explaining",
+        "feature_rows",
+        "fitting",
+        "promoting",
+        "quarantining",
+        "replaying",
+    ]
     loaded = loaded_after("\n".join(f"import dagster_project.{name}" for name in names))
     assert loaded.isdisjoint(HEAVY)
 
