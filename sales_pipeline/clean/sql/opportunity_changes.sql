@@ -26,8 +26,11 @@ WITH current_rows AS (
   FROM fields AS f
   JOIN first_fields AS g ON g.opportunity_id = f.opportunity_id AND g.field = f.field AND g.changed_at = f.changed_at
   GROUP BY f.opportunity_id
+), first_instants AS (
+  SELECT opportunity_id, MIN(changed_at) AS changed_at FROM snapshots GROUP BY opportunity_id
 ), ordered_snapshots AS (
-  SELECT s.*, ROW_NUMBER() OVER (PARTITION BY opportunity_id ORDER BY changed_at, change_id NULLS FIRST, source_record) AS number FROM snapshots AS s
+  SELECT s.*, ROW_NUMBER() OVER (PARTITION BY s.opportunity_id ORDER BY s.change_id NULLS FIRST, s.source_record) AS number
+  FROM snapshots AS s JOIN first_instants AS f ON f.opportunity_id = s.opportunity_id AND f.changed_at = s.changed_at
 ), known_times AS (
   SELECT opportunity_id, MIN(changed_at) AS first_at, MAX(changed_at) AS last_at FROM (
     SELECT opportunity_id, changed_at FROM snapshots UNION ALL SELECT opportunity_id, changed_at FROM fields
@@ -99,37 +102,44 @@ WITH current_rows AS (
     COALESCE(stage, ''), state, COALESCE(amount, no_amount()), COALESCE(crm_close_date, no_day()), CASE WHEN known_at IS NULL THEN COALESCE(crm_probability, -1) END, COALESCE(owner_id, '')
   FROM last_seen WHERE seen_at IS NOT NULL
 ), filled AS (
+  -- each value as last set, up to this event and before it: one sort serves all
   SELECT opportunity_id, changed_at, step, change_id, source_record, is_creation,
     LAST_VALUE(stage IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS stage,
     LAST_VALUE(state IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS state,
     LAST_VALUE(amount IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS amount,
     LAST_VALUE(crm_close_date IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS crm_close_date,
     LAST_VALUE(crm_probability IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS crm_probability,
-    LAST_VALUE(owner_id IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS owner_id
+    LAST_VALUE(owner_id IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS owner_id,
+    LAST_VALUE(stage IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous_stage,
+    LAST_VALUE(state IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous_state,
+    LAST_VALUE(amount IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous_amount,
+    LAST_VALUE(crm_close_date IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous_close_date,
+    LAST_VALUE(crm_probability IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous_probability,
+    LAST_VALUE(owner_id IGNORE NULLS) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous_owner_id,
+    LAG(changed_at) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record) AS previous_at,
+    LEAD(changed_at) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record) AS next_at
   FROM events
-), states AS (
-  SELECT f.opportunity_id, f.changed_at, f.step, f.change_id, f.source_record, f.is_creation, COALESCE(f.state, 'open') AS state,
-    CASE WHEN $stage_is_versioned THEN NULLIF(f.stage, '') ELSE c.stage END AS stage,
-    CASE WHEN $amount_is_versioned THEN NULLIF(f.amount, no_amount()) ELSE c.amount END AS amount,
-    CASE WHEN $close_date_is_versioned THEN NULLIF(f.crm_close_date, no_day()) ELSE c.crm_close_date END AS crm_close_date,
-    CASE WHEN $probability_is_versioned THEN NULLIF(f.crm_probability, -1) ELSE c.crm_probability END AS crm_probability,
-    CASE WHEN $owner_is_versioned THEN NULLIF(f.owner_id, '') ELSE c.owner_id END AS owner_id
-  FROM filled AS f JOIN current_rows AS c ON c.opportunity_id = f.opportunity_id
-), compared AS (
-  SELECT s.*,
-    LAG(state) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record) AS previous_state,
-    LAG(stage) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record) AS previous_stage,
-    LAG(amount) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record) AS previous_amount,
-    LAG(crm_close_date) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record) AS previous_close_date,
-    LAG(crm_probability) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record) AS previous_probability,
-    LAG(owner_id) OVER (PARTITION BY opportunity_id ORDER BY changed_at, step, change_id, source_record) AS previous_owner_id
-  FROM states AS s
 ), kept AS (
-  SELECT c.* FROM compared AS c
-  WHERE previous_state IS NULL OR state <> previous_state OR stage IS DISTINCT FROM previous_stage OR amount IS DISTINCT FROM previous_amount
-    OR crm_close_date IS DISTINCT FROM previous_close_date OR crm_probability IS DISTINCT FROM previous_probability OR owner_id IS DISTINCT FROM previous_owner_id
+  -- an opportunity's first event, and those after which something is not as before
+  SELECT opportunity_id, changed_at, step, change_id, source_record, is_creation, COALESCE(changed_at = previous_at OR changed_at = next_at, FALSE) AS shares_instant,
+    COALESCE(state, 'open') AS state, NULLIF(stage, '') AS stage, NULLIF(amount, no_amount()) AS amount, NULLIF(crm_close_date, no_day()) AS crm_close_date,
+    NULLIF(crm_probability, -1) AS crm_probability, NULLIF(owner_id, '') AS owner_id
+  FROM filled
+  WHERE previous_at IS NULL OR COALESCE(state, 'open') <> COALESCE(previous_state, 'open')
+    OR ($stage_is_versioned AND COALESCE(stage, '') <> COALESCE(previous_stage, ''))
+    OR ($amount_is_versioned AND COALESCE(amount, no_amount()) <> COALESCE(previous_amount, no_amount()))
+    OR ($close_date_is_versioned AND COALESCE(crm_close_date, no_day()) <> COALESCE(previous_close_date, no_day()))
+    OR ($probability_is_versioned AND COALESCE(crm_probability, -1) <> COALESCE(previous_probability, -1))
+    OR ($owner_is_versioned AND COALESCE(owner_id, '') <> COALESCE(previous_owner_id, ''))
+), numbered AS (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY opportunity_id, changed_at ORDER BY step, change_id, source_record) - 1 AS sequence FROM kept WHERE shares_instant
+  UNION ALL
+  SELECT *, 0 AS sequence FROM kept WHERE NOT shares_instant
 )
-SELECT $source_system AS source_system, opportunity_id, changed_at,
-  ROW_NUMBER() OVER (PARTITION BY opportunity_id, changed_at ORDER BY step, change_id, source_record) - 1 AS sequence,
-  is_creation, stage, state, amount, crm_close_date, crm_probability, owner_id
-FROM kept
+SELECT $source_system AS source_system, n.opportunity_id, n.changed_at, n.sequence, n.is_creation,
+  CASE WHEN $stage_is_versioned THEN n.stage ELSE c.stage END AS stage, n.state,
+  CASE WHEN $amount_is_versioned THEN n.amount ELSE c.amount END AS amount,
+  CASE WHEN $close_date_is_versioned THEN n.crm_close_date ELSE c.crm_close_date END AS crm_close_date,
+  CASE WHEN $probability_is_versioned THEN n.crm_probability ELSE c.crm_probability END AS crm_probability,
+  CASE WHEN $owner_is_versioned THEN n.owner_id ELSE c.owner_id END AS owner_id
+FROM numbered AS n JOIN current_rows AS c ON c.opportunity_id = n.opportunity_id
