@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlglot import exp
 
+from sales_pipeline.clean.vocabulary import union
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
 from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import DIALECT, parse_model
@@ -117,14 +118,6 @@ def issues_of(staged: str, canonical: str, columns: Sequence[str]) -> exp.Query 
 def accepted_of(table: str) -> exp.Query:
     """Keys of the records a staged table took."""
     return exp.select(*_RECORD).from_(table).where(_col("problem").is_(exp.Null()), _col("version").eq(1))
-
-
-def union(queries: Sequence[exp.Query]) -> exp.Query:
-    """UNION ALL of one or more queries."""
-    result = queries[0]
-    for query in queries[1:]:
-        result = exp.union(result, query, distinct=False, dialect=DIALECT)
-    return result
 
 
 def _all_of(name: str, tables: Sequence[Source], columns: Sequence[str]) -> tuple[dict[str, Source], exp.Query]:

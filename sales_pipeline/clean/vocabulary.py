@@ -7,7 +7,7 @@ Does not belong here: anything per record.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from sqlglot import exp
 
 from sales_pipeline.domain.stages import State
 from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.ingest.params import SourceMapping
 
 SQL = Path(__file__).parent / "sql"
@@ -169,25 +170,36 @@ def spellings(table: str, raw: Source, mapping: SourceMapping, columns: Iterable
 def probability_scale(sources: Iterable[Source], engine: Engine) -> float:
     """100 where any probability is written as a percentage (greater than 1 or with a sign), else 1."""
     for source in sources:
-        if engine.query(SQL / "probability_scale.sql", {"raw": source}).column("is_percentage")[0].as_py():
+        if engine.query(SQL / "probability_scale.sql", {"raw": source}).num_rows:
             return 100.0
     return 1.0
 
 
 def ids_are_folded(raw: Source, columns: Iterable[str], engine: Engine) -> bool:
-    """Whether some id column of a Salesforce table holds 18-character ids of one case only: a tool has folded them."""
-    tests = []
+    """Whether some id column of a Salesforce table holds 18-character ids of one case only: a tool has folded them.
+
+    One id in both cases acquits a column, so that only the first such id and the first full one are looked for.
+    """
+    found: list[exp.Query] = []
     for name in columns:
         value = exp.Trim(this=exp.column(name, quoted=True))
         is_full = exp.Length(this=value).eq(18)
-        is_one_case = exp.or_(
-            value.copy().eq(exp.Upper(this=value.copy())), value.copy().eq(exp.Lower(this=value.copy()))
+        is_mixed = exp.and_(
+            value.copy().neq(exp.Upper(this=value.copy())), value.copy().neq(exp.Lower(this=value.copy()))
         )
-        flag = (
-            exp.Case()
-            .when(is_full.copy().and_(is_one_case), exp.Literal.number(1))
-            .when(is_full, exp.Literal.number(0))
-        )
-        tests.append(exp.alias_(exp.Min(this=flag), name, quoted=True))
-    row = engine.query(exp.select(*tests).from_("raw"), {"raw": raw}).to_pylist()[0]
-    return any(value == 1 for value in row.values())
+        for kind, test in (("full", is_full), ("mixed", exp.and_(is_full.copy(), is_mixed))):
+            pair = (exp.alias_(exp.Literal.string(text), alias) for text, alias in ((name, "name"), (kind, "kind")))
+            found.append(
+                exp.select("name", "kind").from_(exp.select(*pair).from_("raw").where(test).limit(1).subquery("f"))
+            )
+    rows = engine.query(union(found), {"raw": raw}).to_pylist()
+    kinds = {name: {row["kind"] for row in rows if row["name"] == name} for name in columns}
+    return any(seen == {"full"} for seen in kinds.values())
+
+
+def union(queries: Sequence[exp.Query]) -> exp.Query:
+    """UNION ALL of one or more queries."""
+    result = queries[0]
+    for query in queries[1:]:
+        result = exp.union(result, query, distinct=False, dialect=DIALECT)
+    return result

@@ -1,3 +1,5 @@
--- whether probabilities are written as percentages
-SELECT COALESCE(MAX(CASE WHEN crm_probability LIKE '%!%%' ESCAPE '!' OR parse_number(crm_probability, '.') > 1 THEN 1 ELSE 0 END), 0) = 1 AS is_percentage
+-- one row where a probability is written as a percentage, none else: the first is enough
+SELECT TRUE AS is_percentage
 FROM raw
+WHERE crm_probability LIKE '%!%%' ESCAPE '!' OR parse_number(crm_probability, '.') > 1
+LIMIT 1

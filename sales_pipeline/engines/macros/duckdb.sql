@@ -1,8 +1,9 @@
 -- Macros every SQL model may call. Written in DuckDB's dialect; an engine with other semantics overrides one in its own file.
 -- The compiler inlines them, so they never exist in a database.
 
--- text: trimmed of white space, U+00A0 and U+3000, inner blanks folded to one, NULL when nothing is left
-CREATE MACRO clean_text(x) AS NULLIF(TRIM(REGEXP_REPLACE(x, '[\s\x{00A0}\x{3000}]+', ' ', 'g')), '');
+-- text: trimmed of white space, U+00A0 and U+3000, inner blanks folded to one, NULL when nothing is left. What is printable ASCII with single
+-- blanks inside is as it should be: looking costs a third of replacing.
+CREATE MACRO clean_text(x) AS CASE WHEN REGEXP_MATCHES(x, '[^ -~]|  |^ | $') THEN NULLIF(TRIM(REGEXP_REPLACE(x, '[\s\x{00A0}\x{3000}]+', ' ', 'g')), '') ELSE NULLIF(x, '') END;
 -- text as it is, without plain blanks around it, NULL when nothing is left
 CREATE MACRO trimmed(x) AS NULLIF(TRIM(x), '');
 -- a category: clean text in lower case
@@ -26,6 +27,9 @@ CREATE MACRO shrunken(won, total, prior, weight) AS (CAST(won AS DOUBLE) + prior
 -- Days and instants. Years 1970 to 2099 only. `date_order` is 'ymd', 'mdy' or 'dmy' and decides about two numbers before a year;
 -- dots are always day first, and under 'ymd' slashes are month first. What is no such day or instant is NULL, never another one.
 CREATE MACRO is_month_first(x, date_order) AS (date_order = 'mdy' AND NOT SUBSTRING(x, 1, 6) LIKE '%.%') OR (date_order = 'ymd' AND SUBSTRING(x, 1, 6) LIKE '%/%');
+-- 2026-06-30 and 2026-06-30 10:00:00: what reads as a day or time and is written as that is written. Cheaper than a pattern.
+CREATE MACRO is_plain_day(x) AS LENGTH(x) = 10 AND x >= '1970' AND x < '2100' AND CAST(TRY_CAST(x AS DATE) AS VARCHAR) = x;
+CREATE MACRO is_plain_instant(x) AS LENGTH(x) = 19 AND x >= '1970' AND x < '2100' AND CAST(TRY_CAST(x AS TIMESTAMP) AS VARCHAR) = x;
 CREATE MACRO day_part(x, n) AS LPAD(REGEXP_EXTRACT(x, '^([0-9]+)[-/.]([0-9]+)[-/.]([0-9]+)', n), 2, '0');
 CREATE MACRO day_text(x, date_order) AS CASE
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]([T ,]|$)') THEN SUBSTRING(x, 1, 10)
@@ -39,7 +43,7 @@ CREATE MACRO cjk_part(x, n) AS REGEXP_EXTRACT(x, '^\s*(19[7-9][0-9]|20[0-9][0-9]
 CREATE MACRO cjk_day(x) AS cjk_part(x, 1) || '-' || LPAD(cjk_part(x, 2), 2, '0') || '-' || LPAD(cjk_part(x, 3), 2, '0');
 -- a day as written; of an instant the day it is written with
 CREATE MACRO parse_day(x, date_order) AS TRY_CAST(CASE
-  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]$') THEN x
+  WHEN is_plain_day(x) THEN x
   WHEN x LIKE '%年%' THEN cjk_day(x) ELSE day_text(TRIM(x), date_order)
 END AS DATE);
 CREATE MACRO time_part(x, n) AS REGEXP_EXTRACT(x, '^[0-9./-]{8,10}[T ,]+([01]?[0-9]|2[0-3]):([0-5][0-9])(:([0-5][0-9])([.][0-9]+)?)? ?([AaPp][Mm])? ?(Z|z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])?$', n);
@@ -49,34 +53,33 @@ CREATE MACRO hour_text(x) AS LPAD(CASE
   ELSE time_part(x, 1)
 END, 2, '0');
 CREATE MACRO instant_text(x, date_order, zone) AS CASE
-  WHEN REGEXP_MATCHES(x, '^[0-9./-]{8,10}$') THEN day_text(x, date_order) || ' 00:00:00 ' || zone
-  WHEN REGEXP_MATCHES(x, '^[0-9./-]{8,10}[T ,]+([01]?[0-9]|2[0-3]):([0-5][0-9])(:([0-5][0-9])([.][0-9]+)?)? ?([AaPp][Mm])? ?(Z|z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])?$') THEN day_text(x, date_order) || ' ' || hour_text(x) || ':' || time_part(x, 2) || ':'
-    || COALESCE(NULLIF(time_part(x, 4), ''), '00') || time_part(x, 5) || COALESCE(NULLIF(UPPER(time_part(x, 7)), ''), ' ' || zone)
+  WHEN REGEXP_MATCHES(x, '^[0-9./-]{8,10}([T ,]+([01]?[0-9]|2[0-3]):([0-5][0-9])(:([0-5][0-9])([.][0-9]+)?)? ?([AaPp][Mm])? ?(Z|z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])?)?$') THEN day_text(x, date_order)
+    || CASE WHEN x LIKE '%:%' THEN ' ' || hour_text(x) || ':' || time_part(x, 2) || ':' || COALESCE(NULLIF(time_part(x, 4), ''), '00') || time_part(x, 5)
+      || COALESCE(NULLIF(UPPER(time_part(x, 7)), ''), ' ' || zone) ELSE ' 00:00:00 ' || zone END
 END;
 -- a day and time written without an offset, in `zone`; of UTC the short form, as a cast that looks a name up takes twice as long
 CREATE MACRO zoned(x, zone) AS CASE WHEN zone = 'UTC' THEN x || 'Z' ELSE x || ' ' || zone END;
 -- an instant; what is written without an offset is read in `zone` (an IANA name), a day alone as its first instant. The two usual forms come
--- first, told by their length, as every pattern costs as much as the cast.
+-- first.
 CREATE MACRO parse_instant(x, date_order, zone) AS TRY_CAST(CASE
-  WHEN LENGTH(x) = 19 AND REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$') THEN zoned(x, zone)
-  WHEN LENGTH(x) = 10 AND REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]$') THEN zoned(x || ' 00:00:00', zone)
+  WHEN is_plain_instant(x) THEN zoned(x, zone)
+  WHEN is_plain_day(x) THEN zoned(x || ' 00:00:00', zone)
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?(Z|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])$') THEN x
-  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9][.][0-9]+$') THEN zoned(x, zone)
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?$') THEN zoned(x, zone)
   WHEN x LIKE '%年%' THEN cjk_day(x) || ' ' || LPAD(cjk_part(x, 5), 2, '0') || ':' || LPAD(cjk_part(x, 6), 2, '0') || ':' || LPAD(cjk_part(x, 8), 2, '0') || ' ' || zone
   ELSE instant_text(TRIM(x), date_order, zone)
 END AS TIMESTAMPTZ);
 
 -- Numbers and money. `decimal_sign` is '.' or ',' and decides only where a text can be read both ways (1,234 and 1.234).
+-- Each notation stands in one pattern, as what a macro is given is written out wherever it names it.
+CREATE MACRO has_comma_groups(n, decimal_sign) AS CASE WHEN decimal_sign = ',' THEN REGEXP_MATCHES(n, '^([0-9]+([.][0-9]+)?|[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}[.][0-9]+|[0-9]{1,3}(,[0-9]{2,3})+,[0-9]{3})$')
+  ELSE REGEXP_MATCHES(n, '^([0-9]+([.][0-9]+)?|[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}([.][0-9]+)?)$') END;
+CREATE MACRO has_dot_groups(n, decimal_sign) AS CASE WHEN decimal_sign = ',' THEN REGEXP_MATCHES(n, '^([0-9]{1,3}([.][0-9]{3})+(,[0-9]+)?|[0-9]+,[0-9]+)$')
+  ELSE REGEXP_MATCHES(n, '^([0-9]{1,3}([.][0-9]{3})+,[0-9]+|[0-9]{1,3}([.][0-9]{3}){2,}|[0-9]+,[0-9]+)$') END;
 CREATE MACRO plain_number(n, decimal_sign) AS CASE
-  WHEN REGEXP_MATCHES(n, '^[0-9]+$') THEN n
-  WHEN REGEXP_MATCHES(n, '^[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}[.][0-9]+$') THEN REPLACE(n, ',', '')
-  WHEN REGEXP_MATCHES(n, '^[0-9]{1,3}([.][0-9]{3})+,[0-9]+$') THEN REPLACE(REPLACE(n, '.', ''), ',', '.')
-  WHEN REGEXP_MATCHES(n, '^[0-9]{1,3}(,[0-9]{2,3})+,[0-9]{3}$') THEN REPLACE(n, ',', '')
-  WHEN REGEXP_MATCHES(n, '^[0-9]{1,3}([.][0-9]{3}){2,}$') THEN REPLACE(n, '.', '')
-  WHEN decimal_sign = '.' AND REGEXP_MATCHES(n, '^[0-9]{1,3},[0-9]{3}$') THEN REPLACE(n, ',', '')
-  WHEN decimal_sign = ',' AND REGEXP_MATCHES(n, '^[0-9]{1,3}[.][0-9]{3}$') THEN REPLACE(n, '.', '')
-  WHEN REGEXP_MATCHES(n, '^[0-9]+[.][0-9]+$') THEN n
-  WHEN REGEXP_MATCHES(n, '^[0-9]+,[0-9]+$') THEN REPLACE(n, ',', '.')
+  WHEN decimal_sign = ',' AND has_dot_groups(n, ',') THEN REPLACE(REPLACE(n, '.', ''), ',', '.')
+  WHEN has_comma_groups(n, decimal_sign) THEN REPLACE(n, ',', '')
+  WHEN decimal_sign <> ',' AND has_dot_groups(n, '.') THEN REPLACE(REPLACE(n, '.', ''), ',', '.')
 END;
 -- without blanks and apostrophes
 CREATE MACRO bare_number(x) AS REGEXP_REPLACE(x, '[\s\x{00A0}\x{202F}\x{2009}\x{2019}'']+', '', 'g');
@@ -87,7 +90,7 @@ CREATE MACRO amount_digits(b) AS CASE
   THEN REGEXP_REPLACE(b, '[^0-9.,]', '', 'g')
 END;
 CREATE MACRO signed_number(b, decimal_sign) AS CASE WHEN REGEXP_MATCHES(b, '[(-]') THEN '-' ELSE '' END || plain_number(amount_digits(b), decimal_sign);
-CREATE MACRO is_plain_number(x, decimal_sign) AS REGEXP_MATCHES(x, '^-?[0-9]+$') OR (decimal_sign = '.' AND REGEXP_MATCHES(x, '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]{1,2})?$'));
+CREATE MACRO is_plain_number(x, decimal_sign) AS CASE WHEN decimal_sign = '.' THEN REGEXP_MATCHES(x, '^-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]{1,2})?$') ELSE REGEXP_MATCHES(x, '^-?[0-9]+$') END;
 -- Chinese amounts, as 12.5万元, ￥1,200万, 3千万 and 1.2亿: whether a bare amount is one, its power of ten, and its number; NULL for a unit that is
 -- none. An amount of two units (1亿2000万) and one that is about (约5万) are no such amount.
 CREATE MACRO is_cjk_amount(b) AS REGEXP_MATCHES(b, '^[(]?[-+]?(人民币|[A-Z]{0,3}\p{Sc}|CNY|RMB)?[-+]?[0-9][0-9.,]*[十百千万萬亿億]{0,2}(元|圆|人民币)?(整|CNY|RMB|人民币)?[)]?$') AND REGEXP_MATCHES(b, '[十百千万萬亿億元圆币]');
