@@ -214,8 +214,8 @@ def compile_tree(tree: exp.Query, dialect: str = DIALECT, parameters: Mapping[st
 
 
 def to_sql(tree: exp.Expr, dialect: str = DIALECT) -> str:
-    """The engine's SQL text of a compiled tree."""
-    return tree.sql(dialect=dialect)
+    """The engine's SQL text of a compiled tree, which is used up: writing may rearrange it, and copying it first costs as much again."""
+    return tree.sql(dialect=dialect, copy=False)
 
 
 def column_lineage(tree: exp.Query, schema: Mapping[str, list[str]]) -> dict[str, tuple[ColumnSource, ...]]:
