@@ -41,6 +41,21 @@ BatchFunction: TypeAlias = Callable[[pa.Table, Any], pa.Table]
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Says that a model may be run range by range of a text key, so that memory stays bounded however many rows there are.
+
+    Every row of its result must depend only on rows of `tables` with the same value of `key`, and the result must be ordered by `key` first; rows without
+    a value must mean nothing to it. The other inputs are met whole in every range. `tables[0]` is the one whose rows the ranges share out evenly.
+
+    Ranges, not buckets by a hash of the key: tables at rest are sorted by their keys, so a range is a few row groups of each, its result is in its place
+    when it is written behind that of the range before, and no merge of buckets is needed. Ranges hold about as many rows each, as they lie between quantiles.
+    """
+
+    key: str
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CsvDialect:
     """A fixed way to read a delimited file: nothing is sniffed, nothing is skipped."""
 
@@ -62,12 +77,17 @@ class Engine(ABC):
         contract: Table | None = None,
         parameters: Mapping[str, Scalar] | None = None,
         order_by: Sequence[str] = (),
+        cut: Cut | None = None,
     ) -> TableRef:
         """Run one model over named inputs and write its result as one Parquet file.
 
         With a contract the result has its columns, types and order, sorted by its key; without, `order_by` says the order
-        (a file without an order is not reproducible, so give one).
+        (a file without an order is not reproducible, so give one). `cut` says how it may be run in parts; in how many changes no byte. An engine
+        that spreads work over machines by itself takes no notice of it.
         """
+        order = contract.key if contract is not None else tuple(order_by)
+        if cut is not None and cut.key not in order[:1]:
+            raise ValueError(f"cut by {cut.key}, but the result is ordered by {', '.join(order) or 'nothing'}")
         tree = self.compiled(model, parameters)
         if contract is not None:
             tree = project(tree, contract)
@@ -78,7 +98,7 @@ class Engine(ABC):
                 .order_by(*(exp.column(name, quoted=True) for name in order_by))
             )
         output.parent.mkdir(parents=True, exist_ok=True)
-        self._write(tree, inputs, output)
+        self._write(tree, inputs, output, cut)
         return table_ref(contract.name if contract is not None else output.stem, output)
 
     def query(
@@ -88,13 +108,18 @@ class Engine(ABC):
         return self._read(self.compiled(model, parameters), inputs)
 
     def hold(
-        self, model: Path | exp.Query, inputs: Mapping[str, Source], *, parameters: Mapping[str, Scalar] | None = None
+        self,
+        model: Path | exp.Query,
+        inputs: Mapping[str, Source],
+        *,
+        parameters: Mapping[str, Scalar] | None = None,
+        cut: Cut | None = None,
     ) -> WorkTable:
         """Run one model and keep its result with the engine, of any size and in no stated order, for the models that come next.
 
         Cheaper than a file: nothing is sorted, compressed or digested. `release` it as soon as it is not needed; closing the engine drops it.
         """
-        return self._hold(self.compiled(model, parameters), inputs)
+        return self._hold(self.compiled(model, parameters), inputs, cut)
 
     def compiled(self, model: Path | exp.Query, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
         """A model as this engine runs it."""
@@ -124,14 +149,14 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None: ...
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None: ...
 
     @abstractmethod
     def release(self, table: WorkTable) -> None:
         """Free what a held table takes; it cannot be read afterwards."""
 
     @abstractmethod
-    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source]) -> WorkTable: ...
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None) -> WorkTable: ...
 
     @abstractmethod
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table: ...

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import BatchFunction, CsvDialect, Engine, Source, WorkTable
+from sales_pipeline.engines.base import BatchFunction, CsvDialect, Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import DIALECT, to_sql
+from sales_pipeline.engines.ranges import ROW_BYTES, Range, between, how_many, probe_step
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
 
+_BATCH_ROWS = 65_536
 _NOTHING = "no_rows"
 _NO_ROWS = pa.table({"nothing": pa.array([], pa.int64())})
 
@@ -30,11 +34,20 @@ class DuckDBEngine(Engine):
         Fixed, so that equal runs give equal bytes.
     memory_limit
         DuckDB's own limit, such as "4GB"; what does not fit spills into `spill_directory`.
+    rows_at_once
+        Rows of input a model that may be cut meets at once; None takes as many as the memory limit has room for. No result depends on it.
     """
 
     dialect = DIALECT
 
-    def __init__(self, *, threads: int = 2, memory_limit: str = "4GB", spill_directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 2,
+        memory_limit: str = "4GB",
+        spill_directory: Path | None = None,
+        rows_at_once: int | None = None,
+    ) -> None:
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": threads,
             "memory_limit": memory_limit,
@@ -47,13 +60,20 @@ class DuckDBEngine(Engine):
             config["temp_directory"] = str(spill_directory)
         self._connection = duckdb.connect(":memory:", config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
+        limit = self._connection.sql("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0][0]
+        self._rows_at_once = rows_at_once or int(limit) // ROW_BYTES
         self._held = 0
 
     def close(self) -> None:
         """Close the database; nothing of it lasts."""
         self._connection.close()
 
-    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None:
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None:
+        if cut is not None:
+            pieces = self._pieces(to_sql(tree), inputs, cut)
+            first = next(pieces)
+            write_pieces(itertools.chain([first], pieces), output, first.schema, is_encoded_by_look=True)
+            return
         with self._views({**inputs, _NOTHING: _NO_ROWS}):
             target = exp.Literal.string(str(output)).sql(DIALECT)
             query = to_sql(tree)
@@ -66,12 +86,37 @@ class DuckDBEngine(Engine):
                 f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
             )
 
-    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source]) -> WorkTable:
+    def _pieces(self, query: str, inputs: Mapping[str, Source], cut: Cut) -> Iterator[pa.Table]:
+        """The rows of a query range by range, a few at a time; the first piece of each range holds none."""
+        for part in self._ranges(inputs, cut):
+            with self._views(inputs, cut, part), self._connection.sql(query).to_arrow_reader(_BATCH_ROWS) as reader:
+                yield reader.schema.empty_table()
+                for batch in reader:
+                    yield pa.Table.from_batches([batch])
+
+    def _ranges(self, inputs: Mapping[str, Source], cut: Cut) -> list[Range]:
+        """As many ranges as the memory asks for; one, which leaves nothing out, for few rows."""
+        rows = {name: _row_count(inputs[name]) for name in cut.tables if name in inputs}
+        count = how_many(sum(rows.values()), self._rows_at_once)
+        if count == 1:
+            return [Range(cut.key, None, None)]
+        first = cut.tables[0]
+        key = exp.column(cut.key, quoted=True).sql(DIALECT)
+        step = probe_step(rows[first], count)
+        numbered = f"SELECT {key} AS value, ROW_NUMBER() OVER () AS number FROM {exp.to_identifier(first, quoted=True).sql(DIALECT)}"
+        with self._views({first: inputs[first]}):
+            found = self._connection.sql(f"SELECT value FROM ({numbered}) WHERE number % {step} = 0").fetchall()
+        return between(cut.key, (value for (value,) in found if value is not None), count)
+
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None) -> WorkTable:
         """A temporary table: in memory as long as it fits under the limit, else in the spill directory."""
         self._held += 1
         name = f"held_{self._held}"
-        with self._views(inputs):
-            self._connection.execute(f"CREATE TEMP TABLE {name} AS {to_sql(tree)}")
+        start = f"CREATE TEMP TABLE {name} AS"
+        for part in self._ranges(inputs, cut) if cut is not None else [None]:
+            with self._views(inputs, cut, part):
+                self._connection.execute(f"{start} {to_sql(tree)}")
+            start = f"INSERT INTO {name}"
         table = self._connection.table(name)
         return WorkTable(name, tuple(table.columns), len(table))
 
@@ -110,8 +155,10 @@ class DuckDBEngine(Engine):
             write_pieces(pieces, output, arrow_schema(contract))
         return table_ref(contract.name, output)
 
-    def _views(self, inputs: Mapping[str, Source]) -> _Views:
-        return _Views(self._connection, inputs)
+    def _views(self, inputs: Mapping[str, Source], cut: Cut | None = None, part: Range | None = None) -> _Views:
+        """The inputs by name; of the tables that are cut the rows within the range alone."""
+        parts = dict.fromkeys(cut.tables, part) if cut and part and (part.low, part.high) != (None, None) else {}
+        return _Views(self._connection, inputs, {name: part for name, part in parts.items() if part})
 
     def csv_batches(
         self, source: Path, columns: Sequence[str], dialect: CsvDialect, *, keep: Sequence[str]
@@ -155,30 +202,27 @@ class DuckDBEngine(Engine):
 class _Views:
     """Named inputs as views for the length of one statement."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, Source]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, Source], parts: Mapping[str, Range]
+    ) -> None:
         self._connection = connection
         self._inputs = inputs
+        self._parts = parts
 
     def __enter__(self) -> None:
         for name, source in self._inputs.items():
+            part = self._parts.get(name)
             if isinstance(source, pa.Table):
-                self._connection.register(name, source)
+                self._connection.register(name, part.rows(source) if part else source)
                 continue
             view = exp.to_identifier(name, quoted=True).sql(DIALECT)
             if isinstance(source, WorkTable):
-                self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM {source.name}")
-                continue
-            paths = (
-                [Path(source.path)]
-                if isinstance(source, TableRef)
-                else [source]
-                if isinstance(source, Path)
-                else list(source)
-            )
-            files = ", ".join(exp.Literal.string(str(path)).sql(DIALECT) for path in paths)
-            self._connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM read_parquet([{files}], union_by_name = true)"
-            )
+                rows = source.name
+            else:
+                files = ", ".join(exp.Literal.string(str(path)).sql(DIALECT) for path in _paths(source))
+                rows = f"read_parquet([{files}], union_by_name = true)"
+            where = f" WHERE {part.sql()}" if part else ""
+            self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM {rows}{where}")
 
     def __exit__(self, *_: object) -> None:
         for name, source in self._inputs.items():
@@ -186,3 +230,17 @@ class _Views:
                 self._connection.unregister(name)
             else:
                 self._connection.execute(f"DROP VIEW IF EXISTS {exp.to_identifier(name, quoted=True).sql(DIALECT)}")
+
+
+def _paths(source: TableRef | Path | Sequence[Path]) -> list[Path]:
+    if isinstance(source, TableRef):
+        return [Path(source.path)]
+    return [source] if isinstance(source, Path) else list(source)
+
+
+def _row_count(source: Source) -> int:
+    if isinstance(source, pa.Table):
+        return int(source.num_rows)
+    if isinstance(source, TableRef | WorkTable):
+        return source.rows
+    return sum(pq.read_metadata(path).num_rows for path in _paths(source))

@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import BatchFunction, CsvDialect, Engine, Source, WorkTable
+from sales_pipeline.engines.base import BatchFunction, CsvDialect, Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import to_sql
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.engines.java import choose_java, packaged_java
@@ -159,11 +159,11 @@ class SparkEngine(Engine):
         self._name(inputs)
         return str(self._session.sql("EXPLAIN " + to_sql(tree, self.dialect)).collect()[0][0])
 
-    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None:
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, _cut: Cut | None) -> None:
         self._name(inputs)
         self._settle(self._session.sql(to_sql(tree, self.dialect)), output)
 
-    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source]) -> WorkTable:
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], _cut: Cut | None) -> WorkTable:
         """Its partitions as Spark wrote them, in the folder every node sees."""
         self._name(inputs)
         folder = self._run(self._session.sql(to_sql(tree, self.dialect)))

@@ -7,7 +7,6 @@ feature means (`catalogue`), its computation (`sql/`), and whether it may be use
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ from sales_pipeline.contracts.internal import OUTCOMES, SPINE
 from sales_pipeline.contracts.model import Table
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
-from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.base import Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.features.availability import Mode, Purpose, look
 from sales_pipeline.features.catalogue import FEATURE_TABLE, FEATURES
@@ -45,7 +44,16 @@ _USED_TABLES = (
     "products",
     "opportunity_attributes",
 )
-_WORK = "_work"
+CUTS: Mapping[str, Cut] = {
+    "spine": Cut("opportunity_id", ("current_facts", "timeline")),
+    "outcomes": Cut("opportunity_id", ("current_facts", "timeline", "closings")),
+    "attributes": Cut("opportunity_id", ("opportunity_attributes", "spine")),
+    "features": Cut("opportunity_id", ("spine", "timeline", "opportunities", "activities", "planned_activities")),
+    "account_counts": Cut("account_id", ("closings", "open_spans", "spine")),
+}
+"""How models may be run in parts: an opportunity's rows need no other opportunity's, and an account's no other account's."""
+RECORDS = ("overall_record", "owner_counts", "account_counts", "product_counts")
+"""Models of which families read the results for all opportunities at once; the first is read by the others' families."""
 
 
 class CanonicalTables(Protocol):
@@ -151,7 +159,7 @@ def _feature_set(folder: Path, facts: Mapping[str, Any], key: str, as_of: AsOf, 
 
 
 class _Run:
-    """The SQL models of one feature set, in order; intermediate tables lie in a folder of their own until the end."""
+    """The SQL models of one feature set, in order; what only features read is held by the engine until they are there."""
 
     def __init__(
         self, engine: Engine, inputs: Mapping[str, Source], folder: Path, as_of: AsOf, params: FeatureParams
@@ -169,29 +177,42 @@ class _Run:
             "product_prior_weight": params.product_prior_weight,
         }
 
-    def model(self, name: str, contract: Table | None = None) -> TableRef:
-        """Run one model: under a contract as a result, without as an intermediate table."""
-        self.known[name] = ref = self.run(name, model(name), contract)
-        return ref
-
-    def run(self, name: str, tree: exp.Query, contract: Table | None) -> TableRef:
-        output = (self.folder if contract else self.folder / _WORK) / f"{name}.parquet"
-        inputs = inputs_of(tree, self.known)
-        return self.engine.run(tree, inputs, output, contract=contract, parameters=self.parameters)
-
     def all(self, mode: Mode, absent: Mapping[str, str]) -> dict[str, TableRef]:
         """The results, by name."""
         self.parameters["mode"] = mode
         self.known["grid"] = self._grid(mode)
         refs = {
-            "spine": self.model("spine", SPINE),
-            "outcomes": self.model("outcomes", OUTCOMES),
-            "attributes": self.model("attributes", CANONICAL_TABLES["opportunity_attributes"]),
+            name: self._result(name, model(name), contract)
+            for name, contract in (
+                ("spine", SPINE),
+                ("outcomes", OUTCOMES),
+                ("attributes", CANONICAL_TABLES["opportunity_attributes"]),
+            )
         }
-        self.model("overall_record")
-        refs["features"] = self.run("features", wide([f for f in FEATURES if f.name not in absent]), FEATURE_TABLE)
-        shutil.rmtree(self.folder / _WORK)
+        tree = wide([feature for feature in FEATURES if feature.name not in absent])
+        read = {table.name for table in tree.find_all(exp.Table)}
+        held = [self._record(name) for name in RECORDS if name in read]
+        refs["features"] = self._result("features", tree, FEATURE_TABLE)
+        for table in held:
+            self.engine.release(table)
         return refs
+
+    def _result(self, name: str, tree: exp.Query, contract: Table) -> TableRef:
+        self.known[name] = ref = self.engine.run(
+            tree,
+            inputs_of(tree, self.known),
+            self.folder / f"{name}.parquet",
+            contract=contract,
+            parameters=self.parameters,
+            cut=CUTS[name],
+        )
+        return ref
+
+    def _record(self, name: str) -> WorkTable:
+        tree = model(name)
+        inputs = inputs_of(tree, self.known)
+        self.known[name] = table = self.engine.hold(tree, inputs, parameters=self.parameters, cut=CUTS.get(name))
+        return table
 
     def _grid(self, mode: Mode) -> pa.Table:
         """The as-ofs asked for: one column `as_of`; one row except for the training grid."""

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from sales_pipeline.domain.identifiers import digest_of
-from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.base import Cut, Engine, Source
 from sales_pipeline.features.sql_models import code_digest, inputs_of, model
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef
 
-PREPARED: Mapping[str, tuple[str, ...]] = {
-    "timeline": ("opportunity_id", "position"),
-    "current_facts": ("opportunity_id",),
-    "closings": ("opportunity_id", "closed_at"),
-    "open_spans": ("opportunity_id", "started_at"),
+PREPARED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "timeline": (("opportunity_id", "position"), ("opportunity_changes",)),
+    "current_facts": (("opportunity_id",), ("opportunities", "timeline")),
+    "closings": (("opportunity_id", "closed_at"), ("timeline", "current_facts")),
+    "open_spans": (("opportunity_id", "started_at"), ("timeline", "current_facts")),
 }
-"""The models in their order, each with the key its rows are ordered by."""
+"""The models in their order, each with the key its rows are ordered by, and the tables of which an opportunity's rows need no other's."""
 _READ = ("opportunities", "opportunity_changes", "field_history")
 
 
@@ -45,8 +45,9 @@ def prepare_into(folder: Path, canonical: Mapping[str, TableRef], engine: Engine
     """Run the models into a folder."""
     known: dict[str, Source] = {name: canonical[name] for name in _READ}
     made: dict[str, TableRef] = {}
-    for name, key in PREPARED.items():
+    for name, (key, cut) in PREPARED.items():
         tree = model(name)
-        ref = engine.run(tree, inputs_of(tree, known), folder / f"{name}.parquet", order_by=key)
+        output = folder / f"{name}.parquet"
+        ref = engine.run(tree, inputs_of(tree, known), output, order_by=key, cut=Cut("opportunity_id", cut))
         known[name] = made[name] = ref
     return made

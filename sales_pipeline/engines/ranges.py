@@ -1,0 +1,61 @@
+"""Ranges of a key: how the embedded engine runs a model that may be cut (`base.Cut`) in parts.
+
+Belongs here: how many ranges there are, and where one ends. Does not belong here: running a query (`duckdb`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from sales_pipeline.engines.compiler import DIALECT
+
+ROW_BYTES = 1024
+"""What a row of input takes at most while a model runs: a wide row that waits to be sorted, or its groups and hash tables. Measured with the features
+of a million opportunities (4.9 million changes, 10 million activities, 3.4 million rows of 76 columns)."""
+PROBES = 64
+"""So many values a range are looked at to find even bounds."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values of a text key from `low` on and before `high`; None is open. Texts are in the order of their UTF-8 bytes, as engines sort them."""
+
+    key: str
+    low: str | None
+    high: str | None
+
+    def sql(self) -> str:
+        """The condition in DuckDB's SQL."""
+        column = exp.column(self.key, quoted=True)
+        low = [column >= exp.Literal.string(self.low)] if self.low is not None else []
+        high = [column < exp.Literal.string(self.high)] if self.high is not None else []
+        return exp.and_(*low, *high).sql(DIALECT)
+
+    def rows(self, table: pa.Table) -> pa.Table:
+        """The rows of a table in memory within the range."""
+        column = table[self.key]
+        low = pc.greater_equal(column, self.low) if self.low is not None else pc.is_valid(column)
+        high = pc.less(column, self.high) if self.high is not None else pc.is_valid(column)
+        return table.filter(pc.and_(low, high))
+
+
+def how_many(rows: int, at_once: int) -> int:
+    """Ranges for so many rows of input when so many may be met at once."""
+    return max(1, -(-rows // at_once))
+
+
+def probe_step(rows: int, count: int) -> int:
+    """Every how many rows a value of the key is looked at."""
+    return max(1, rows // (count * PROBES))
+
+
+def between(key: str, values: Iterable[str], count: int) -> list[Range]:
+    """At most `count` ranges that share out the values evenly and together hold every text."""
+    ordered = sorted(values)
+    bounds = sorted({ordered[len(ordered) * number // count] for number in range(1, count)}) if ordered else []
+    return [Range(key, low, high) for low, high in zip([None, *bounds], [*bounds, None], strict=True)]
