@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sales_pipeline.errors import ConfigurationError, EnvironmentProblem
+from sales_pipeline.lake.layout import Lake
 from sales_pipeline.models.registry import in_force
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def compare_refs(
     settings: "Settings", champion: "ModelRef", challenger: "ModelRef", progress: Progress, dates: int = 0
 ) -> CompareReport:
     """As `compare_models`, of models that were found."""
+    from dagster_project.training import trained_on
     from sales_pipeline.models.bundle import read_bundle
     from sales_pipeline.models.promotion import compare
 
@@ -119,7 +121,9 @@ def compare_refs(
     newer = max(champion, challenger, key=lambda ref: ref.trained_through)
     progress(f"on the training features of version {newer.registry_version}; recipes are fitted where needed")
     first, second = read_bundle(champion.path), read_bundle(challenger.path)
-    result = compare(first, second, _training_features(settings, newer), settings.training, dates=dates)
+    card = second.card if newer is challenger else first.card
+    features, params = trained_on(Lake(settings.lake), card, _training_features(settings, newer), settings.training)
+    result = compare(first, second, features, params, dates=dates)
     return CompareReport(
         champion, challenger, (str(first.card["win"]["choice"]), str(second.card["win"]["choice"])), result
     )

@@ -3,6 +3,7 @@
 Belongs here: keeping and finding it. Does not belong here: training or comparing (models).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sales_pipeline.domain.identifiers import digest_of
+from sales_pipeline.errors import EnvironmentProblem
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table, table_ref, write_table
 
 if TYPE_CHECKING:
+    from sales_pipeline.features.build import FeatureSet
     from sales_pipeline.models.card import JudgedWindow
+    from sales_pipeline.models.params import TrainingParams
     from sales_pipeline.models.train import TrainedModel
 
 JUDGED = "judged_window"
@@ -41,6 +45,27 @@ def keep(lake: Lake, features_key: str, trained: "TrainedModel") -> TrainedRef:
 
     folder, _ = lake.step("judged", digest_of(features_key, trained.version), build)
     return TrainedRef(trained.version, trained.path, trained.run_id, table_ref(JUDGED, folder / f"{JUDGED}.parquet"))
+
+
+def trained_on(
+    lake: Lake, card: Mapping[str, Any], features: "FeatureSet", params: "TrainingParams"
+) -> tuple["FeatureSet", "TrainingParams"]:
+    """The features a model was trained on, of a day's training features the sample where one was drawn, and the parameters with as many rows to fit.
+
+    EnvironmentProblem where the lake no longer keeps the sample.
+    """
+    from sales_pipeline.features.build import find
+    from sales_pipeline.models.sampling import fitting
+
+    sample = card["data"].get("sample")
+    if sample is None:
+        return features, params
+    found = find(lake, str(card["data_digest"]), features.as_of, "training")
+    if found is None:
+        raise EnvironmentProblem(
+            "the sample the model was trained on is gone", found=str(card["data_digest"]), fix="train again"
+        )
+    return found, fitting(params, sample)
 
 
 def restore(ref: TrainedRef) -> "TrainedModel":

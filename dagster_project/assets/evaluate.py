@@ -79,7 +79,7 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         trained: Any,
     ) -> Iterator[dg.MaterializeResult[Any]]:
         from dagster_project.promoting import judgement_of, present_champion
-        from dagster_project.training import restore
+        from dagster_project.training import restore, trained_on
         from sales_pipeline.models.promotion import decide
 
         store = model_store.store
@@ -87,7 +87,8 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
         model = restore(trained)
         present = present_champion(store, as_of)
         before = present.ref
-        decision = decide(model, before.path if before else None, features, lake.settings.training)
+        seen, params = trained_on(lake.lake, model.card, features, lake.settings.training)
+        decision = decide(model, before.path if before else None, seen, params)
         if present.problem:
             decision = replace(decision, reason=f"{present.problem}; {decision.reason}")
         after = store.register(model.path, model.card, as_of=as_of, run_id=model.run_id)

@@ -27,30 +27,35 @@ def build(days: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     def trained_model(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[LakeResource],
+        engine: dg.ResourceParam[EngineResource],
         model_store: dg.ResourceParam[ModelStoreResource],
         features: Any,
         ledger: Any,
     ) -> dg.MaterializeResult[Any]:
         from dagster_project.training import keep
+        from sales_pipeline.models.sampling import training_sample
         from sales_pipeline.models.train import train
 
+        sample = training_sample(lake.lake, features, ledger, lake.settings.training, engine.get())
         trained = train(
-            features,
+            sample.features,
             ledger,
-            lake.settings.training,
+            sample.params(lake.settings.training),
+            sample=sample.facts,
             models=lake.lake.models,
             recorder=model_store.store,
             tags={"dagster/run_id": context.run.run_id, "dagster/partition": context.partition_key},
         )
         win = trained.card["win"]
         return dg.MaterializeResult(
-            value=keep(lake.lake, features.key, trained),
+            value=keep(lake.lake, sample.features.key, trained),
             metadata=figures_metadata(
                 {
                     "model version": trained.version,
                     "choice": win["choice"],
                     "evidence level": win["evidence_level"],
                     "trained through": trained.card["trained_through"],
+                    **({"sample": sample.facts} if sample.facts else {}),
                 }
             )
             | model_store.link(trained.run_id),

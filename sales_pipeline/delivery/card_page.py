@@ -214,12 +214,15 @@ def _candidates(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _data(card: Mapping[str, Any]) -> dict[str, str]:
     """Counts and methods by name; what is not known is left out."""
+    from sales_pipeline.models.card import sample_statement
+
     counts, method, splits = card.get("data", {}), card["method"], card.get("splits", {})
     windows = splits.get("windows") or []
     rows = {
         "Training rows": f"{count(counts.get('training_rows'))} landmarks of {count(counts.get('training_opportunities'))} opportunities",
         "Known": f"{count(counts.get('landmark_rows'))} landmarks of {count(counts.get('opportunities'))} opportunities: "
         f"{count(counts.get('won_opportunities'))} won, {count(counts.get('lost_opportunities'))} lost, the rest open",
+        "Sample": sample_statement(counts["sample"]) if "sample" in counts else "",
         "Windows": "; ".join(
             f"{w['name']}: {str(w['from'])[:10]} to {str(w['to'])[:10]}, {count(w['rows'])} rows"
             for w in windows

@@ -19,16 +19,21 @@ _GROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 
 def memory_limit() -> str:
-    """The embedded engine's limit as DuckDB writes sizes: a quarter of the machine's memory or of the container's limit, at least 1 GiB."""
+    """The embedded engine's limit as DuckDB writes sizes: `memory_bytes`."""
+    return f"{memory_bytes() >> 20}MiB"
+
+
+def memory_bytes() -> int:
+    """A quarter of the machine's memory or of the container's limit, at least 1 GiB."""
     import psutil
 
     return limit_of(int(psutil.virtual_memory().total), _GROUPS)
 
 
-def limit_of(physical: int, groups: tuple[Path, ...]) -> str:
+def limit_of(physical: int, groups: tuple[Path, ...]) -> int:
     """The limit for `physical` bytes of memory and the files that may state less; a file that is absent or says `max` states nothing."""
     stated = [int(text) for path in groups if path.is_file() and (text := path.read_text().strip()).isdigit()]
-    return f"{max(min([physical, *stated]) // SHARE, LEAST) >> 20}MiB"
+    return max(min([physical, *stated]) // SHARE, LEAST)
 
 
 @contextmanager

@@ -96,6 +96,14 @@ def ledger_summary(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def sample_statement(sample: Mapping[str, Any]) -> str:
+    """A plain sentence on the sample a training rests on (facts of `sampling.Sample`)."""
+    return (
+        f"Trained on a sample: {sample['opportunities']:,} of {sample['of_opportunities']:,} opportunities ({sample['landmark_rows']:,} of "
+        f"{sample['of_landmark_rows']:,} landmarks), {sample['fitted_rows']:,} landmarks to a fit: {sample['why']}."
+    )
+
+
 def statements(card: Mapping[str, Any]) -> list[str]:
     """Plain sentences the reader of the figures must know."""
     win, splits = card["win"], card["splits"]

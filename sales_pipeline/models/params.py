@@ -55,6 +55,10 @@ AMOUNT_FAMILIES: tuple[AmountFamily, ...] = (
 """From the simplest to the least simple."""
 
 
+SAMPLE_PARAMS = ("sample_above_rows", "min_sample_opportunities", "max_sample_rows", "sample_tolerance")
+"""Parameters of the sample alone: a model that was trained on everything does not rest on them."""
+
+
 class TrainingParams(BaseModel):
     """How models are trained, chosen and judged. Counts are opportunities unless they say rows."""
 
@@ -82,8 +86,26 @@ class TrainingParams(BaseModel):
     )
     max_maturity_share: float = Field(default=0.15, gt=0.0, lt=0.5, description="of the history, at most")
 
+    sample_above_rows: int = Field(
+        default=500_000,
+        ge=1000,
+        description="landmark rows above which a sample of the opportunities is drawn, its size by a learning curve",
+    )
+    min_sample_opportunities: int = Field(
+        default=50_000, ge=100, description="opportunities a sample has at least: windows judge and calibrate on them"
+    )
+    max_sample_rows: int | None = Field(
+        default=None,
+        ge=1000,
+        description="landmark rows a sample has at most; default: what a quarter of the memory holds",
+    )
+    sample_tolerance: float = Field(
+        default=0.0005, ge=0.0, description="gain in log loss not worth fitting twice as many rows of a sample"
+    )
     max_training_rows: int = Field(
-        default=30_000, ge=1000, description="landmark rows a model is fitted on; of more every n-th in time order"
+        default=30_000,
+        ge=1000,
+        description="landmark rows a model is fitted on; of more every n-th in time order; where a sample is drawn its learning curve begins here",
     )
     max_search_rows: int = Field(
         default=8_000, ge=500, description="landmark rows a candidate is fitted on while candidates are compared"

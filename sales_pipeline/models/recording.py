@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sales_pipeline.models.promotion import Decision
     from sales_pipeline.models.verdict import Verdict
 
+SAMPLE_FACTS = ("opportunities", "landmark_rows", "of_opportunities", "of_landmark_rows", "fitted_rows", "why")
+"""What a run's parameters say of the sample it was trained on, where there is one."""
 NOTE_TAG = "mlflow.note.content"
 """The tag a tracker shows as the run's description."""
 
@@ -99,6 +101,7 @@ def record_training(
 ) -> str | None:
     """Record a training and its candidates; returns the parent run's id (None where nothing is recorded)."""
     win, amount = card["win"], card["amount"]
+    sample = card["data"].get("sample") or {}
     chosen = next((c for c in candidates if c.task == "win" and c.is_chosen), None)
     all_tags = {
         "stage": "training",
@@ -126,6 +129,7 @@ def record_training(
                 "win_setting": win.get("setting", ""),
                 "amount_family": amount["choice"],
                 **{name: value for name, value in card["params"].items() if not isinstance(value, (list, tuple, dict))},
+                **{f"sample_{name}": sample[name] for name in SAMPLE_FACTS if name in sample},
             },
             metrics={
                 **({f"validation_{name}": value for name, value in chosen.validation.items()} if chosen else {}),
@@ -148,6 +152,7 @@ def record_training(
                 "calibration": (win.get("test") or {}).get("calibration_table", []),
                 "tree_rules": win.get("tree_rules") or win.get("rules") or [],
                 "feature_selection": card.get("selection") or [],
+                **({"learning_curve": sample["curve"]} if sample else {}),
             },
             figures=_figures(candidates) if recorder.wants_figures else {},
             documents={"model_card.json": dict(card)},

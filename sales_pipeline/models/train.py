@@ -26,12 +26,13 @@ from sales_pipeline.models.card import (
     JudgedWindow,
     count_rows,
     ledger_summary,
+    sample_statement,
     statements,
     timing_facts,
 )
 from sales_pipeline.models.expected_outcomes import learn_expectations
 from sales_pipeline.models.matrix import FeatureTables, Matrix, load_matrix
-from sales_pipeline.models.params import TrainingParams
+from sales_pipeline.models.params import SAMPLE_PARAMS, TrainingParams
 from sales_pipeline.models.recording import CandidateRecord, record_training
 from sales_pipeline.models.splits import plan_windows
 from sales_pipeline.models.store import Recorder
@@ -64,12 +65,13 @@ def train(
     tags: Mapping[str, str] | None = None,
     recipe: Recipe | None = None,
     rivals: Rivals | None = None,
+    sample: Mapping[str, Any] | None = None,
 ) -> TrainedModel:
     """Train on a feature set of purpose `training`; the bundle goes below `models` (the lake's folder of that name).
 
     `ledger` (LEAK_LEDGER) says which columns may be used. `tags` go to the tracker only. Works with any amount of data: with too little of it the
     model abstains or rests on rates, and its card says so. With a `recipe` nothing is searched: that family and setting is fitted and calibrated.
-    With `rivals` the baselines and a challenger are fitted beside it.
+    With `rivals` the baselines and a challenger are fitted beside it. `sample`: what the card says of the draw where the feature set is one (`sampling`).
     """
     verdicts = read_table(ledger).to_pylist()
     matrix = load_matrix(features, [row["column"] for row in verdicts if row["is_used"]])
@@ -81,9 +83,12 @@ def train(
         "feature_contract": digest_of([column.to_dict() for column in matrix.columns]),
         "absent_features": dict(sorted(features.absent.items())),
         "ledger": ledger_summary(verdicts),
-        "params": params.model_dump(),
+        "params": params.model_dump(exclude=set(SAMPLE_PARAMS) if sample is None else None),
         **trained.card,
     }
+    if sample is not None:
+        card["data"]["sample"] = dict(sample)
+        card["statements"] = [sample_statement(sample), *card["statements"]]
     bundle = write_bundle(
         models,
         win=trained.win,

@@ -23,7 +23,19 @@ WINDOWS = {"FirstValue", "Lag", "LastValue", "Lead", "RowNumber"}
 TEXT = {
     "ConcatWs", "Length", "Lower", "Pad", "RegexpExtract", "RegexpLike", "RegexpReplace", "Replace", "StrPosition", "Substring", "Trim", "Upper",
 }  # fmt: skip
-VALUES = {"Coalesce", "DateDiff", "Extract", "Floor", "Greatest", "Least", "Ln", "Nullif", "Round", "TimestampTrunc"}
+VALUES = {
+    "Coalesce",
+    "DateDiff",
+    "Extract",
+    "Floor",
+    "Greatest",
+    "Least",
+    "Ln",
+    "MD5",
+    "Nullif",
+    "Round",
+    "TimestampTrunc",
+}
 ALLOWED = CONNECTIVES | AGGREGATES | WINDOWS | TEXT | VALUES
 OWN = {
     "duckdb": {"ARG_MAX_NULL", "EPOCH_US", "MAKE_TIMESTAMPTZ", "UnixToTime"},

@@ -21,8 +21,8 @@ def test_the_settings_say_nothing_about_memory_unless_told() -> None:
 
 
 def test_a_quarter_of_the_machine_is_taken_and_never_less_than_one_gib() -> None:
-    assert limit_of(32 * GIB, ()) == "8192MiB"
-    assert limit_of(2 * GIB, ()) == "1024MiB"
+    assert limit_of(32 * GIB, ()) == 8 * GIB
+    assert limit_of(2 * GIB, ()) == GIB
 
 
 def test_a_containers_limit_counts_where_it_is_smaller(tmp_path: Path) -> None:
@@ -30,8 +30,8 @@ def test_a_containers_limit_counts_where_it_is_smaller(tmp_path: Path) -> None:
     (tmp_path / "none").write_text("max\n")
     (tmp_path / "unlimited").write_text("9223372036854771712\n")
     found = tuple(tmp_path / name for name in ("memory.max", "none", "unlimited", "absent"))
-    assert limit_of(32 * GIB, found) == "2048MiB"
-    assert limit_of(32 * GIB, found[1:]) == "8192MiB"
+    assert limit_of(32 * GIB, found) == 2 * GIB
+    assert limit_of(32 * GIB, found[1:]) == 8 * GIB
 
 
 def test_this_machines_limit_is_one_the_engine_takes() -> None:
