@@ -77,7 +77,7 @@ def stages(folder: Path) -> None:
             canonical = prepare(lake, visible(exports, as_of), settings.mapping, settings.clean, engine)
         for purpose in ("scoring", "training"):
             with part(f"{purpose} features"):
-                build(lake, canonical, as_of, purpose=purpose, params=settings.features, engine=engine)  # type: ignore[arg-type]
+                build(lake, canonical, as_of, purpose=purpose, params=settings.features, engine=engine)
         spent[JAVA] = cpu_below(os.getpid())
     (folder / "parts.json").write_text(json.dumps(spent), encoding="utf-8")
 

@@ -17,9 +17,10 @@ from typing import Any
 from sales_pipeline.delivery.palette import BLUE, GREY, ORANGE
 from sales_pipeline.delivery.svg import Labels, Look, svg
 from tests.benchmarks.aims import judge, markdown_table
+from tests.benchmarks.bench import STAGES
 from tests.benchmarks.days import DATA, NAMES, shares
 from tests.benchmarks.lines import Line, by_size, read_lines
-from tests.benchmarks.scale import COUNTED, STAGES, counted_cpu, floor_cpu, growth, is_whole, pairs
+from tests.benchmarks.scale import COUNTED, counted_cpu, floor_cpu, growth, is_whole, pairs
 from tests.benchmarks.scale_peers import PEERS
 from tests.benchmarks.scoring import BARE, SCORING
 

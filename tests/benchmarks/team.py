@@ -69,6 +69,7 @@ def judged(params: WorldParams, sample: int) -> Judged:
 def estimates(world: World, params: WorldParams) -> pd.DataFrame:
     """The team table of a world's export, as the pipeline makes it."""
     from sales_pipeline.clean.prepare import prepare
+    from sales_pipeline.features.preparation import prepared
     from sales_pipeline.ingest.exports import collect, visible
 
     as_of = AsOf.end_of_day(params.end_on)
@@ -84,7 +85,7 @@ def estimates(world: World, params: WorldParams) -> pd.DataFrame:
         # Win rates look at nothing that is open: no scores are needed.
         scored = write_table(rows_of(SCORED_OPPORTUNITIES, []), folder / "scored.parquet", SCORED_OPPORTUNITIES)
         seen = look(
-            scored, features, canonical.tables, as_of=as_of, time_zone="UTC", currency=None, spoken_for="USD",
+            scored, features, canonical.tables, prepared(lake, canonical.tables, engine), as_of=as_of, time_zone="UTC", currency=None, spoken_for="USD",
             folder=folder / "work", engine=engine,
         )  # fmt: skip
         return build_team(seen, Beside(), TeamParams(), run_id="bench").performance.to_pandas()
