@@ -30,6 +30,7 @@ from sales_pipeline.contracts.management import (
     UNASSIGNED,
 )
 from sales_pipeline.contracts.model import Table
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.lake.tables import conform
 from sales_pipeline.models.matrix import codes
 from sales_pipeline.sales_management.durations import median_time
@@ -85,6 +86,7 @@ class Beside:
     forecast: pa.Table | None = None
 
 
+@one_core()
 def build_team(seen: Seen, beside: Beside, params: TeamParams, *, run_id: str) -> TeamTables:
     """Both tables at an as-of."""
     forecasts = _forecasts(beside.forecast)
