@@ -26,7 +26,6 @@ from tests.benchmarks.bench import CONFIG, STAGES, measured
 from tests.benchmarks.days import run_days, shares
 from tests.benchmarks.exports import Kind
 from tests.benchmarks.lines import Line, Results, by_size, machine, show_heads, take, working_folder
-from tests.benchmarks.scoring import BARE, SCORING
 
 DATA_STAGES = ("ingest", "clean", "validation", "scoring features", "training features")
 COUNTED = ("ingest", "clean", "training features")
@@ -55,9 +54,6 @@ def run_size(
         note(stage, *python, "--stage", stage)
         if stage == "ingest":
             link_to_kept(folder / "export", folder / "lake" / "exports" / "files")
-        if stage == "prediction":
-            note(SCORING, sys.executable, "-m", "tests.benchmarks.scoring", SCORING)
-            note(BARE, sys.executable, "-m", "tests.benchmarks.scoring", BARE)
     note("floor again", *python, "--floor")
     shutil.rmtree(folder / "floor", ignore_errors=True)
     for peer, interpreter in peers.items():

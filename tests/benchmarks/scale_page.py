@@ -22,11 +22,10 @@ from tests.benchmarks.days import DATA, NAMES, shares
 from tests.benchmarks.lines import Line, by_size, read_lines
 from tests.benchmarks.scale import COUNTED, counted_cpu, floor_cpu, growth, is_whole, pairs
 from tests.benchmarks.scale_peers import PEERS
-from tests.benchmarks.scoring import BARE, SCORING
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
-OF_STAGES = ("floor", *STAGES, SCORING, BARE, "floor again", *PEERS)
+OF_STAGES = ("floor", *STAGES, "floor again", *PEERS)
 OF_DAYS = tuple(part + name for part in ("", DATA) for name in NAMES)
 
 
@@ -81,6 +80,17 @@ def day_table(lines: Iterable[Line]) -> str:
     return "\n".join(text)
 
 
+def scoring_table(lines: Iterable[Line]) -> str:
+    """Rows per CPU second of scoring, of bare prediction, and of what else was measured that way."""
+    text = ["| rows | way | rows per CPU s | peak MB |", "| ---: | --- | ---: | ---: |"]
+    text += [
+        f"| {line.size:,} | {line.stage} | {line.parts['rows'] / line.parts['seconds']:,.0f} | {line.peak_mb:.0f} |"
+        for line in lines
+        if line.parts.keys() >= {"rows", "seconds"}
+    ]
+    return "\n".join(text)
+
+
 def chart(lines: Iterable[Line]) -> str:
     """CPU of each stage as a multiple of the floor, one bar per size."""
     sizes = {key: found for key, found in by_size(lines).items() if is_whole(found)}
@@ -127,6 +137,7 @@ def main() -> None:
         "aims": markdown_table(judge(lines)),
         "figures": f"{machines(lines)}\n\n{stage_table(lines)}",
         "days": day_table(lines),
+        "scoring": scoring_table(lines),
     }
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), parts), encoding="utf-8")
     (PAGE.parent / "images" / "scale.svg").write_text(chart(lines), encoding="utf-8")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.aims import AIMS, judge, markdown_table, text_table
+from tests.benchmarks.aims import AIMS, BARE, SCORING, judge, markdown_table, text_table
 from tests.benchmarks.bench import Figure
 from tests.benchmarks.days import DATA, NAMES, OF_THE_CHAMPION, forget, shares
 from tests.benchmarks.lines import Line, Results, by_size, read_lines, take
 from tests.benchmarks.scale import TOGETHER, counted_cpu, floor_cpu, growth, link_to_kept, pairs
-from tests.benchmarks.scale_page import PAGE, chart, day_table, filled, stage_table
+from tests.benchmarks.scale_page import PAGE, chart, day_table, filled, scoring_table, stage_table
 
 MILLION = 1_000_000
 
@@ -104,11 +104,16 @@ def test_an_aim_is_judged_at_its_own_size_only() -> None:
     assert after["a new day against a full run, CPU"].reached is False
     assert after["growth over ten times the rows: exponent of CPU"].reached is False
     assert after["growth over ten times the rows: peak memory"].reached is True
+    rows = [
+        Line(500, stage, 1.0, 1.0, 50.0, parts={"rows": 500, "seconds": seconds})
+        for stage, seconds in ((SCORING, 2.0), (BARE, 1.8))
+    ]
+    assert [one.reached for one in judge(rows) if one.value is not None] == [True]
     assert [one.aim for one in judge([])] == list(AIMS)
     text = text_table(judge(lines))
     assert "at most 20.0 %" in text
     assert "21.0 %" in text
-    assert "not measured (5,000)" in text
+    assert "not measured\n" in text
     assert markdown_table(judge(lines)).count("\n") == len(AIMS) + 1
 
 
@@ -118,6 +123,8 @@ def test_the_page_shows_every_stage_of_every_size_and_what_they_come_to() -> Non
     assert text.count("| 1,000 |") == text.count("| 10,000 |") == 5
     assert "1,000 (csv): ingest, clean, training features together 4.7 times the floor" in text
     assert "training features 1.00" in text
+    speed = scoring_table([Line(500, SCORING, 1.0, 1.0, 50.0, parts={"rows": 500, "seconds": 0.25}), *lines])
+    assert speed.endswith("| 500 | scoring | 2,000 | 50 |")
     days = day_table(lines)
     assert days.count("| 1,000 |") == 6
     assert "| new day | 1 | 10.0 | 10.0 % | 100 | clean 5.0 |" in days
@@ -131,7 +138,7 @@ def test_only_what_stands_between_marks_is_replaced() -> None:
 
 
 def test_the_page_has_every_mark() -> None:
-    filled(PAGE.read_text(encoding="utf-8"), {"aims": "", "figures": "", "days": ""})
+    filled(PAGE.read_text(encoding="utf-8"), {"aims": "", "figures": "", "days": "", "scoring": ""})
 
 
 def test_the_picture_has_a_bar_for_every_stage_and_size() -> None:
