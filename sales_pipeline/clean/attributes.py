@@ -7,39 +7,104 @@ model (features).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.vocabulary import SQL
 from sales_pipeline.contracts.canonical import ATTRIBUTE_CHANGES, OPPORTUNITY_ATTRIBUTES
-from sales_pipeline.engines.base import Engine, Source, WorkTable
+from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.tables import TableRef
 
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the exports show of unmapped columns, whatever their values.
+
+    `exports`: by column and export instant that holds it, whether any text stands in it. `recorded`: by column that a history export versions,
+    the first change.
+    """
+
+    exports: dict[tuple[str, datetime], bool] = field(default_factory=dict)
+    recorded: dict[str, datetime] = field(default_factory=dict)
+
+    def with_(self, other: Seen) -> Seen:
+        """What two sets of records show together."""
+        exports = {**self.exports}
+        for key, is_filled in other.exports.items():
+            exports[key] = is_filled or exports.get(key, False)
+        recorded = {**self.recorded}
+        for name, at in other.recorded.items():
+            recorded[name] = min(at, recorded.get(name, at))
+        return Seen(exports, recorded)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return {
+            "exports": [[name, at.isoformat(), filled] for (name, at), filled in sorted(self.exports.items())],
+            "recorded": {name: at.isoformat() for name, at in sorted(self.recorded.items())},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Seen:
+        """The inverse of `to_json`."""
+        return cls(
+            {(name, datetime.fromisoformat(at)): filled for name, at, filled in data["exports"]},
+            {name: datetime.fromisoformat(at) for name, at in data["recorded"].items()},
+        )
+
+    def tables(self) -> dict[str, pa.Table]:
+        """As inputs of the models."""
+        keys = sorted(self.exports)
+        names = sorted(self.recorded)
+        return {
+            "attribute_sightings": pa.table(
+                {
+                    "attribute": pa.array([name for name, _ in keys], pa.string()),
+                    "exported_at": pa.array([at for _, at in keys], _INSTANT),
+                    "is_filled": pa.array([self.exports[key] for key in keys], pa.bool_()),
+                }
+            ),
+            "attribute_records": pa.table(
+                {
+                    "attribute": pa.array(names, pa.string()),
+                    "tracked_from": pa.array([self.recorded[name] for name in names], _INSTANT),
+                }
+            ),
+        }
+
 
 def write_attribute_changes(
-    inputs: Mapping[str, Source],
-    parameters: Mapping[str, Scalar],
-    engine: Engine,
-    output: Path,
-    *,
-    compares_exports: bool,
-) -> tuple[TableRef, WorkTable]:
-    """ATTRIBUTE_CHANGES, and the columns whose changes are known with the instant from which on (attribute, tracked_from); the caller releases it.
+    inputs: Mapping[str, Source], parameters: Mapping[str, Scalar], engine: Engine, output: Path, elsewhere: Seen
+) -> tuple[TableRef, Seen, pa.Table]:
+    """ATTRIBUTE_CHANGES, what these inputs show, and the columns whose changes are known with the instant from which on (attribute, tracked_from).
 
-    `inputs` hold raw_opportunity_attributes, staged_opportunities and staged_field_history. `compares_exports`: at least two exports hold opportunities.
+    `inputs` hold raw_opportunity_attributes, staged_opportunities and staged_field_history; `elsewhere` is what records outside them show.
     """
-    bound = {**parameters, "compares_exports": compares_exports}
-    looks = engine.hold(SQL / "attribute_looks.sql", inputs, parameters=bound)
-    known = {**inputs, "attribute_looks": looks}
-    tracking = engine.hold(SQL / "attribute_tracking.sql", known, parameters=bound)
+    looks = engine.hold(SQL / "attribute_looks.sql", inputs, parameters=parameters)
+    known: dict[str, Source] = {**inputs, "attribute_looks": looks}
+    sightings = engine.query(SQL / "attribute_sightings.sql", known, parameters=parameters).to_pylist()
+    records = engine.query(SQL / "attribute_records.sql", known, parameters=parameters).to_pylist()
+    seen = Seen(
+        {(row["attribute"], row["exported_at"]): row["is_filled"] for row in sightings},
+        {row["attribute"]: row["tracked_from"] for row in records},
+    )
+    known |= elsewhere.with_(seen).tables()
+    tracking = engine.query(SQL / "attribute_tracking.sql", known)
     known["attribute_tracking"] = tracking
     changes = engine.run(
         SQL / "attribute_changes.sql", known, output, contract=ATTRIBUTE_CHANGES, parameters=parameters
     )
     engine.release(looks)
-    return changes, tracking
+    return changes, seen, tracking
 
 
 def write_attributes(
@@ -54,8 +119,6 @@ def write_attributes(
 ) -> TableRef:
     """OPPORTUNITY_ATTRIBUTES of the records that `opportunities` kept; `tracking` names the columns whose changes are known
     (attribute, tracked_from)."""
-    import pyarrow as pa
-
     rows = [
         (column, found, value)
         for column, pairs in sorted(mapping.synonyms.items())

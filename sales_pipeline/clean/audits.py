@@ -19,15 +19,15 @@ from sales_pipeline.errors import AuditBlocked
 from sales_pipeline.lake.tables import TableRef
 
 
-def refuse_unknown_stages(staged: WorkTable, params: CleanParams, engine: Engine) -> int:
-    """Number of opportunities in a stage nobody says the meaning of; AuditBlocked, naming the stages, above the limit."""
+def refuse_unknown_stages(staged: WorkTable, limit: float, engine: Engine) -> int:
+    """Number of opportunities in a stage nobody says the meaning of; AuditBlocked, naming the stages, above the limit, a share of all."""
     unknown = engine.query(SQL / "unknown_stages.sql", {"staged_opportunities": staged}).to_pylist()
     records = sum(int(row["records"]) for row in unknown)
-    if records > params.max_unknown_stage_share * max(staged.rows, 1):
+    if records > limit * max(staged.rows, 1):
         names = ", ".join(f"{row['stage'] or '(empty)'} ({row['records']})" for row in unknown[:20])
         raise AuditBlocked(
             "most opportunities stand in a stage nobody says the meaning of",
-            expected=f"at most {params.max_unknown_stage_share:.0%} of {staged.rows} records with an unknown stage",
+            expected=f"at most {limit:.0%} of {staged.rows} records with an unknown stage",
             found=f"{records} records: {names}",
             where="mapping.stages",
             fix="name these stages under won, lost or open in mapping.stages, or name the column that says won in mapping.outcome",

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.engines.base import Engine, Source
-from sales_pipeline.lake.tables import only_value
+from sales_pipeline.lake.tables import TableRef, only_value
 
 if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
@@ -31,19 +32,26 @@ class RawInputs:
 
     `sightings`: source_file, exported_at: the last export each file was part of. `files`: source_file, file.
     `shares_files`: some file is part of several exports. `holding`: raw table name to the instants of the exports that hold it, oldest first.
+    `held`: raw tables of which an export holds records, also where `tables` is only a part of them. `file_of`: by part its file; None where it has several.
     """
 
     tables: dict[str, Source]
     rows: dict[str, int]
     sightings: pa.Table
     files: pa.Table
-    ledgers: tuple[Path, ...]
+    ledger: Source
     holding: dict[str, tuple[datetime, ...]]
     shares_files: bool
+    held: frozenset[str]
+    file_of: dict[Path, str | None]
 
     def has(self, name: str) -> bool:
         """Whether any export holds records of that raw table."""
-        return self.rows[name] > 0
+        return name in self.held
+
+    def has_history(self) -> bool:
+        """Whether any export holds a history of opportunities."""
+        return self.has("raw_state_history") or self.has("raw_field_history")
 
 
 def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
@@ -55,13 +63,13 @@ def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
     tables: dict[str, Source] = {}
     rows: dict[str, int] = {}
     holding: dict[str, tuple[datetime, ...]] = {}
+    file_of: dict[Path, str | None] = {}
     for name, contract in RAW_TABLES.items():
-        parts = {
-            only_value(part, "source_file") or part.sha256: part
-            for export in exports
-            for part in export.tables.get(name, ())
-            if part.rows
-        }
+        parts: dict[str, TableRef] = {}
+        for part in (part for export in exports for part in export.tables.get(name, ()) if part.rows):
+            only = only_value(part, "source_file")
+            file_of[Path(part.path)] = only
+            parts[only or part.sha256] = part
         holding[name] = tuple(sorted({e.export.exported_at for e in exports if e.tables.get(name)}))
         rows[name] = sum(part.rows for part in parts.values())
         tables[name] = [Path(part.path) for part in parts.values()] or arrow_schema(contract).empty_table()
@@ -86,9 +94,11 @@ def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
         files=pa.table(
             {"source_file": pa.array(digests, pa.string()), "file": pa.array([names[d] for d in digests], pa.string())}
         ),
-        ledgers=tuple(Path(export.ledger.path) for export in exports),
+        ledger=[Path(export.ledger.path) for export in exports],
         holding=holding,
         shares_files=len(last_seen) < sum(len({f.sha256 for f in export.export.files}) for export in exports),
+        held=frozenset(name for name, count in rows.items() if count),
+        file_of=file_of,
     )
 
 
@@ -102,3 +112,10 @@ def feed_several_tables(raw: RawInputs, engine: Engine) -> bool:
                 return True
             seen |= files
     return False
+
+
+def attributes_of(raw: RawInputs, engine: Engine) -> list[str]:
+    """Names of the unmapped columns, in order."""
+    query = exp.select("attribute").distinct().from_("raw")
+    found = engine.query(query, {"raw": raw.tables["raw_opportunity_attributes"]})
+    return sorted(found.column("attribute").to_pylist())

@@ -6,26 +6,31 @@ arithmetic (`ledger`), words (`vocabulary`), validation (`validate`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 from sqlglot import exp
 
 from sales_pipeline.clean import audits, ledger, rules
-from sales_pipeline.clean.attributes import write_attribute_changes, write_attributes
-from sales_pipeline.clean.inputs import RawInputs, feed_several_tables, raw_inputs
+from sales_pipeline.clean.attributes import Seen, write_attribute_changes, write_attributes
+from sales_pipeline.clean.built import Built, Given, step_facts
+from sales_pipeline.clean.incremental import CAME, build_on, find_base
+from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables, raw_inputs
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.versions import repeated_records, with_versions
 from sales_pipeline.clean.vocabulary import (
     SQL,
     StageMap,
-    ids_are_folded,
+    category_texts,
+    folded_ids,
+    id_style,
     learned_states,
     outcome_map,
     probability_scale,
+    spelling_table,
     spellings,
     stage_map,
 )
@@ -43,8 +48,10 @@ from sales_pipeline.lake.tables import TableRef, write_table
 if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
 
+_T = TypeVar("_T")
+
 STAGE = "canonical"
-VERSION = "3"
+VERSION = "4"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 _FIELDS = ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
@@ -62,8 +69,6 @@ _STAGED = {
     "opportunity_products": "opportunity_products", "quotas": "quotas", "cases": "cases", "exchange_rates": "exchange_rates",
 }  # fmt: skip
 """Raw table (without `raw_`) to the canonical table it feeds, in the order of staging."""
-_ID_STYLES = {"salesforce": "salesforce", "dynamics": "guid"}
-"""How `parse_id` reads the ids of a dialect; others are text."""
 _WITH_DELETED_FLAG = ("accounts", "contacts", "owners", "products", "opportunities")
 
 
@@ -73,6 +78,8 @@ class Canonical:
 
     `tables` holds every table of CANONICAL_TABLES (empty where the exports have nothing); `ledger` the final ROW_LEDGER; `cell_issues`
     CELL_ISSUES; `rules` the count of what each rule touched; `facts` figures for the audit, JSON-able.
+    `base` is the key of the tables these were built on, None where all records were cleaned; `came` then holds, of some tables, the rows that are new
+    or were computed again: all others stand in the base's too.
     """
 
     key: str
@@ -82,6 +89,8 @@ class Canonical:
     cell_issues: TableRef
     rules: tuple[rules.RuleCount, ...]
     facts: dict[str, Any]
+    base: str | None = None
+    came: Mapping[str, TableRef] = field(default_factory=dict)
 
 
 def prepare(
@@ -92,19 +101,29 @@ def prepare(
     Raises AuditBlocked when stages are mostly unknown or too many opportunities are absent from a full extract, and LedgerUnbalanced
     when a record is not accounted for.
     """
-    key = digest_of(
+    settings = digest_of(
         VERSION,
         engine.dialect,
         macro_text(engine.dialect),
         {path.name: digest_bytes(path.read_bytes()) for path in sorted(SQL.glob("*.sql"))},
         mapping.model_dump(mode="json"),
         params.model_dump(mode="json"),
-        [
-            (e.export.export_id, e.export.exported_at, e.ledger.sha256, {n: [p.sha256 for p in parts] for n, parts in sorted(e.tables.items())})
-            for e in exports
-        ],
-    )  # fmt: skip
-    folder, facts = lake.step(STAGE, key, lambda path: _Build(path, raw_inputs(exports), mapping, params, engine).run())
+    )
+    shown = [
+        digest_of(e.export.export_id, e.export.exported_at, e.ledger.sha256, {n: [p.sha256 for p in parts] for n, parts in sorted(e.tables.items())})
+        for e in exports
+    ]  # fmt: skip
+    key = digest_of(settings, shown)
+
+    def build(folder: Path) -> dict[str, Any]:
+        def make(path: Path, raw: RawInputs, given: Given | None) -> _Build:
+            return _Build(path, raw, mapping, params, engine, given)
+
+        base = find_base(lake.root / STAGE, settings, shown)
+        facts = base and build_on(base, folder, exports, mapping, params, engine, make)
+        return {**(facts or make(folder, raw_inputs(exports), None).run()), "settings": settings, "exports": shown}
+
+    folder, facts = lake.step(STAGE, key, build)
     refs = {
         name: TableRef(name, str(folder / f"{name}.parquet"), f["rows"], f["sha256"])
         for name, f in facts["tables"].items()
@@ -117,13 +136,29 @@ def prepare(
         cell_issues=refs["cell_issues"],
         rules=tuple(rules.RuleCount(**count) for count in facts["rules"]),
         facts=facts["facts"],
+        base=facts.get("base"),
+        came={
+            name: TableRef(name, str(folder / CAME / f"{name}.parquet"), f["rows"], f["sha256"])
+            for name, f in facts.get("came", {}).items()
+        },
     )
 
 
 class _Build:
-    """One build of a canonical folder. What lies between two models is held by the engine, and freed as soon as nothing reads it any more."""
+    """One build of a canonical folder. What lies between two models is held by the engine, and freed as soon as nothing reads it any more.
 
-    def __init__(self, path: Path, raw: RawInputs, mapping: SourceMapping, params: CleanParams, engine: Engine) -> None:
+    `given`: `raw` is only a part of the exports' records, and what is decided over whole tables is given.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        raw: RawInputs,
+        mapping: SourceMapping,
+        params: CleanParams,
+        engine: Engine,
+        given: Given | None = None,
+    ) -> None:
         self._path = path
         self._raw = raw
         self._mapping = mapping
@@ -139,7 +174,7 @@ class _Build:
         self._inputs: dict[str, Source] = {"sightings": raw.sightings, "files": raw.files, **raw.tables}
         self._parameters: dict[str, Scalar] = {
             "source_system": mapping.source_system,
-            "id_style": _ID_STYLES.get(mapping.dialect, "text"),
+            "id_style": id_style(mapping, {}),
             "date_order": mapping.date_order,
             "decimal_sign": mapping.decimal,
             "zone": mapping.time_zone,
@@ -150,19 +185,58 @@ class _Build:
             "probability_scale": 1.0,
         }
         self._facts: dict[str, Any] = {"raw_rows": raw.rows}
-        self._feeds_several = feed_several_tables(raw, engine)
+        self._given = given
+        self._decided: dict[str, Any] = {}
+        self._tallies: dict[str, Any] = {}
+        self._feeds_several = self._decide("feeds_several", lambda: feed_several_tables(raw, engine))
 
     def run(self) -> dict[str, Any]:
         """Write every table into the folder; figures of them, JSON-able."""
         try:
-            return self._run()
+            built = self._tables()
+            refs = {**built.refs, "opportunity_attributes": self._attributes(built.tracking)}
         finally:
-            for table in self._held:
-                self._engine.release(table)
+            self._release_all()
+        return {
+            **step_facts(refs, built.counts, built.facts, self._params, self._engine),
+            "decided": self._decided,
+            "tallies": built.tallies,
+        }
 
-    def _run(self) -> dict[str, Any]:
-        self._parameters["probability_scale"] = probability_scale(
-            (self._raw.tables["raw_opportunities"], self._raw.tables["raw_state_history"]), self._engine
+    def part(self) -> Built:
+        """Write the tables of a part of the records; all but opportunity_attributes, whose types are found over whole columns."""
+        try:
+            return self._tables()
+        finally:
+            self._release_all()
+
+    def entity(self, name: str) -> TableRef:
+        """Write one table that needs no other."""
+        try:
+            self._simple(name)
+        finally:
+            self._release_all()
+        return self._refs[name]
+
+    def _release_all(self) -> None:
+        for table in self._held:
+            self._engine.release(table)
+        self._held.clear()
+
+    def _decide(self, name: str, find: Callable[[], _T]) -> _T:
+        """What `find` finds out over whole tables, JSON-able; where this is a part of them, what is given."""
+        if self._given is not None:
+            given: _T = self._given.decided[name]
+            return given
+        self._decided[name] = found = find()
+        return found
+
+    def _tables(self) -> Built:
+        self._parameters["probability_scale"] = self._decide(
+            "probability_scale",
+            lambda: probability_scale(
+                (self._raw.tables["raw_opportunities"], self._raw.tables["raw_state_history"]), self._engine
+            ),
         )
         for name in _ENTITIES:
             self._simple(name)
@@ -172,24 +246,19 @@ class _Build:
         self._simple("activities", "activities", "planned_activities")
         for name in ("opportunity_products", "quotas", "cases", "exchange_rates"):
             self._simple(name)
-        self._refs["attribute_changes"], tracking = write_attribute_changes(
+        self._refs["attribute_changes"], seen, tracking = write_attribute_changes(
             self._inputs, self._parameters, self._engine, self._path / "attribute_changes.parquet",
-            compares_exports=len(self._raw.holding["raw_opportunities"]) > 1,
+            Seen() if self._given is None else self._given.seen,
         )  # fmt: skip
-        self._held.append(tracking)
-        self._refs["opportunity_attributes"] = write_attributes(
+        self._tallies["seen"] = seen.to_json()
+        self._account_for()
+        return Built(self._refs, self._counts, self._facts, self._tallies, tracking, self._parameters)
+
+    def _attributes(self, tracking: pa.Table) -> TableRef:
+        return write_attributes(
             self._raw.tables["raw_opportunity_attributes"], self._inputs["opportunities"], tracking, self._mapping, self._params, self._parameters,
             self._engine, self._path / "opportunity_attributes.parquet",
         )  # fmt: skip
-        self._account_for()
-        self._facts["tables"] = audits.table_facts(self._refs, self._engine)
-        self._facts["limits"] = {"quarantined_share": self._params.max_quarantined_share}
-        self._facts["batch_rows"] = self._params.validation_batch_rows
-        return {
-            "tables": {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in sorted(self._refs.items())},
-            "rules": [count.to_dict() for count in self._counts],
-            "facts": self._facts,
-        }
 
     def _hold(self, model: Path | exp.Query, inputs: Mapping[str, Source], **extra: Scalar) -> WorkTable:
         table = self._engine.hold(model, inputs, parameters={**self._parameters, **extra})
@@ -204,11 +273,17 @@ class _Build:
         """Parse one raw table, number the records of a key, and note what the rules touched; checks that no record was lost or doubled by a join."""
         raw = f"raw_{name}"
         columns = RAW_TABLES[raw].column_names[4:] if self._raw.has(raw) else ()
-        self._inputs["spellings"] = spellings(name, self._raw.tables[raw], self._mapping, columns, self._engine)
+        respelled = self._decide(
+            f"spellings of {name}",
+            lambda: spellings(
+                name, category_texts(name, self._raw.tables[raw], self._mapping, columns, self._engine), self._mapping
+            ),
+        )
+        self._inputs["spellings"] = spelling_table(respelled)
         ids = [column for column in columns if column.endswith("_id") and column != "change_id"]
         if ids and self._mapping.dialect == "salesforce":
-            is_folded = ids_are_folded(self._raw.tables[raw], ids, self._engine)
-            self._parameters["id_style"] = "salesforce_folded" if is_folded else "salesforce"
+            folded = self._decide(f"folded ids of {name}", lambda: folded_ids(self._raw.tables[raw], ids, self._engine))
+            self._parameters["id_style"] = id_style(self._mapping, folded)
         staged = self._hold(SQL / f"staged_{name}.sql", self._inputs)
         if staged.rows != self._raw.rows[raw]:
             raise LedgerUnbalanced(
@@ -259,7 +334,7 @@ class _Build:
 
     def _keep(self, name: str, ref: TableRef) -> None:
         self._refs[name] = ref
-        self._inputs[name] = ref
+        self._inputs[name] = ref if self._given is None else self._given.whole.get(name, ref)
 
     def _canonical(self, name: str, **extra: Scalar) -> None:
         ref = self._engine.run(
@@ -273,13 +348,20 @@ class _Build:
 
     def _opportunities(self) -> StageMap:
         """Stage the opportunities; which ids stand for which opportunity; which were removed."""
-        stages = stage_map(
-            self._raw.tables["raw_stages"], self._raw.tables["raw_opportunities"], self._mapping, self._engine
+        known = self._decide(
+            "stages",
+            lambda: asdict(
+                stage_map(
+                    self._raw.tables["raw_stages"], self._raw.tables["raw_opportunities"], self._mapping, self._engine
+                )
+            ),
         )
+        stages = StageMap(**known)
         self._inputs["stage_map"] = stages.table()
         self._inputs["outcome_map"] = outcome_map(self._mapping)
         staged = self._stage("opportunities")
-        self._facts["unknown_stage_records"] = audits.refuse_unknown_stages(staged, self._params, self._engine)
+        limit = self._params.max_unknown_stage_share if self._given is None else 1.0
+        self._facts["unknown_stage_records"] = audits.refuse_unknown_stages(staged, limit, self._engine)
         self._helper("opportunity_keys")
         is_full = self._mapping.extract.get("opportunities", "full") == "full"
         instants = self._raw.holding["raw_opportunities"] if is_full else ()
@@ -293,29 +375,37 @@ class _Build:
 
     def _changes(self, stages: StageMap) -> None:
         """Stage both histories, settle which fields they version, and write the states over time."""
-        learned = {} if stages.is_listed else learned_states(self._staged["opportunities"], self._engine)
+        learned: dict[str, str] = {}
+        if not stages.is_listed:
+            inputs = {"staged_opportunities": self._staged["opportunities"]}
+            records = self._engine.query(SQL / "stage_states.sql", inputs).to_pylist()
+            counted = [(row["stage_key"], row["state"], row["records"]) for row in records]
+            self._tallies["stage_states"] = counted
+            learned = self._decide("learned_states", lambda: learned_states(counted))
         self._inputs["stage_map"] = stages.table(learned)
         self._parameters["stages_are_listed"] = stages.is_listed
         self._stage("state_history")
-        self._helper("attribute_names")
+        attributes = self._decide("attributes", lambda: attributes_of(self._raw, self._engine))
+        self._inputs["attribute_names"] = self._hold(
+            SQL / "attribute_names.sql", {"attributes": pa.table({"attribute": pa.array(attributes, pa.string())})}
+        )
         self._stage("field_history")
         basis = "history"
-        if (
-            not (self._raw.has("raw_state_history") or self._raw.has("raw_field_history"))
-            and self._exports_are_history()
-        ):
+        if not self._raw.has_history() and self._exports_are_history():
             basis = "exports"
             self._inputs["staged_state_history"] = self._hold(SQL / "export_snapshots.sql", self._inputs)
-        snapshot = self._engine.query(
+        snapshots = self._engine.query(
             SQL / "opportunity_changes_facts.sql", {"staged_state_history": self._inputs["staged_state_history"]}
         ).to_pylist()[0]
-        tracked = set(
-            self._engine.query(SQL / "tracked_fields.sql", {"staged_field_history": self._staged["field_history"]})
-            .column("field")
-            .to_pylist()
-        )
-        flags: dict[str, Scalar] = {f"snapshots_have_{_FLAG[f]}": bool(snapshot[f]) for f in _FIELDS}
-        versioned = {field: bool(snapshot[field]) or field in tracked for field in _FIELDS}
+        changes = self._engine.query(
+            SQL / "tracked_fields.sql", {"staged_field_history": self._staged["field_history"]}
+        ).to_pylist()
+        self._tallies["snapshots"] = snapshots
+        self._tallies["changes"] = {row["field"]: row["changes"] for row in changes}
+        snapshot = self._decide("snapshots", lambda: {f: bool(snapshots[f]) for f in _FIELDS})
+        tracked = self._decide("changes", lambda: [row["field"] for row in changes])
+        flags: dict[str, Scalar] = {f"snapshots_have_{_FLAG[f]}": snapshot[f] for f in _FIELDS}
+        versioned = {field: snapshot[field] or field in tracked for field in _FIELDS}
         flags |= {f"{_FLAG[f]}_is_versioned": versioned[f] for f in _FIELDS}
         self._canonical("opportunity_changes", **flags)
         self._inputs["staged_state_history"] = self._staged["state_history"]
@@ -352,7 +442,7 @@ class _Build:
             self._engine,
             self._path / "cell_issues.parquet",
         )
-        ingested: Source = list(self._raw.ledgers)
+        ingested = self._raw.ledger
         if self._raw.shares_files:
             ingested = self._hold(SQL / "ledger_once.sql", {"ingest_ledger": ingested})
         self._refs["row_ledger"] = ledger.write_ledger(

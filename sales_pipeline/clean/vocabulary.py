@@ -99,13 +99,12 @@ def outcome_map(mapping: SourceMapping) -> pa.Table:
     return pa.table([list(pairs), list(pairs.values())], schema=_OUTCOME_SCHEMA)
 
 
-def learned_states(staged_opportunities: Source, engine: Engine) -> dict[str, str]:
-    """By folded stage name: the state most of its opportunities are in (ties: open, lost, won)."""
-    rows = engine.query(SQL / "stage_states.sql", {"staged_opportunities": staged_opportunities}).to_pylist()
+def learned_states(records: Iterable[tuple[str, str, int]]) -> dict[str, str]:
+    """By folded stage name: the state most of its opportunities are in (ties: open, lost, won); `records` are stage, state and their number."""
     best: dict[str, tuple[int, int, str]] = {}
-    for row in rows:
-        rank = (int(row["records"]), ("won", "lost", "open").index(row["state"]), row["state"])
-        best[row["stage_key"]] = max(best.get(row["stage_key"], rank), rank)
+    for stage, state, number in records:
+        rank = (number, ("won", "lost", "open").index(state), state)
+        best[stage] = max(best.get(stage, rank), rank)
     return {key: rank[2] for key, rank in best.items()}
 
 
@@ -152,19 +151,33 @@ def spellings_of(
     return respelled
 
 
-def spellings(table: str, raw: Source, mapping: SourceMapping, columns: Iterable[str], engine: Engine) -> pa.Table:
-    """Columns field, found, value for the texts of one raw table that are respelled; `columns` are those the table holds.
+def category_texts(
+    table: str, raw: Source, mapping: SourceMapping, columns: Iterable[str], engine: Engine
+) -> dict[str, list[tuple[str, int]]]:
+    """Per column of a raw table that may be respelled its distinct texts and how often each occurs; `columns` are those the table holds."""
+    categories = CATEGORIES.get(table, ())
+    return _distinct(engine, raw, [c for c in columns if c in categories or c in mapping.synonyms])
+
+
+def spellings(
+    table: str, texts: Mapping[str, list[tuple[str, int]]], mapping: SourceMapping
+) -> list[tuple[str, str, str]]:
+    """Field, text found and the one it is respelled to, for the texts of one raw table that are respelled.
 
     Categories fold case; other columns are respelled only by the mapping's synonyms.
     """
-    categories = CATEGORIES.get(table, ())
-    named = [c for c in columns if c in categories or c in mapping.synonyms]
     rows: list[tuple[str, str, str]] = []
-    for column, values in _distinct(engine, raw, named).items():
-        respelled = spellings_of(values, mapping.synonyms.get(column, {}), fold_case=column in categories)
+    for column, values in texts.items():
+        is_category = column in CATEGORIES.get(table, ())
+        respelled = spellings_of(values, mapping.synonyms.get(column, {}), fold_case=is_category)
         rows.extend((column, found, value) for found, value in sorted(respelled.items()))
-    columns_ = list(zip(*rows, strict=True)) if rows else [(), (), ()]
-    return pa.table([pa.array(part, pa.string()) for part in columns_], schema=_SPELLING_SCHEMA)
+    return rows
+
+
+def spelling_table(rows: Iterable[Sequence[str]]) -> pa.Table:
+    """Rows of `spellings` as the table that models join."""
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    return pa.table([pa.array(part, pa.string()) for part in columns], schema=_SPELLING_SCHEMA)
 
 
 def probability_scale(sources: Iterable[Source], engine: Engine) -> float:
@@ -175,8 +188,8 @@ def probability_scale(sources: Iterable[Source], engine: Engine) -> float:
     return 1.0
 
 
-def ids_are_folded(raw: Source, columns: Iterable[str], engine: Engine) -> bool:
-    """Whether some id column of a Salesforce table holds 18-character ids of one case only: a tool has folded them.
+def folded_ids(raw: Source, columns: Iterable[str], engine: Engine) -> dict[str, int | None]:
+    """By id column of a Salesforce table: 1 where its 18-character ids are all of one case (a tool has folded them), 0 where one is not, None without any.
 
     One id in both cases acquits a column, so that only the first such id and the first full one are looked for.
     """
@@ -194,7 +207,7 @@ def ids_are_folded(raw: Source, columns: Iterable[str], engine: Engine) -> bool:
             )
     rows = engine.query(union(found), {"raw": raw}).to_pylist()
     kinds = {name: {row["kind"] for row in rows if row["name"] == name} for name in columns}
-    return any(seen == {"full"} for seen in kinds.values())
+    return {name: None if not seen else int("mixed" not in seen) for name, seen in kinds.items()}
 
 
 def union(queries: Sequence[exp.Query]) -> exp.Query:
@@ -203,3 +216,11 @@ def union(queries: Sequence[exp.Query]) -> exp.Query:
     for query in queries[1:]:
         result = exp.union(result, query, distinct=False, dialect=DIALECT)
     return result
+
+
+_ID_STYLES = {"salesforce": "salesforce", "dynamics": "guid"}
+
+
+def id_style(mapping: SourceMapping, folded: Mapping[str, int | None]) -> str:
+    """How `parse_id` reads the ids of a table of this source; `folded` as `folded_ids` gives it. Ids of most dialects are text."""
+    return "salesforce_folded" if any(folded.values()) else _ID_STYLES.get(mapping.dialect, "text")

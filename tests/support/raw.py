@@ -54,19 +54,25 @@ def ingested(
     exported_at: datetime = datetime(2026, 6, 30, 12, tzinfo=UTC),
     export_id: str = "e1",
     content: str | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> Any:
     """One export: `tables` by raw table name without `raw_`; a row may lack columns. Attributes take `source_record` from the row.
 
-    Exports of one `content` (default: their id) hold the very same files.
+    Exports of one `content` (default: their id) hold the very same files; `contents` names that of single tables.
     """
     content = content or export_id
+    contents = contents or {}
     files: list[File] = []
     refs: dict[str, tuple[TableRef, ...]] = {}
     ledger: list[dict[str, Any]] = []
-    opportunities = digest_bytes(f"{content}/opportunities".encode())
+    opportunities = digest_bytes(f"{contents.get('opportunities', content)}/opportunities".encode())
     for name, rows in tables.items():
         contract = RAW_TABLES[f"raw_{name}"]
-        digest = opportunities if name == "opportunity_attributes" else digest_bytes(f"{content}/{name}".encode())
+        digest = (
+            opportunities
+            if name == "opportunity_attributes"
+            else digest_bytes(f"{contents.get(name, content)}/{name}".encode())
+        )
         records = [
             {
                 **dict.fromkeys(contract.column_names),

@@ -7,8 +7,6 @@ WITH cells AS (
   JOIN attribute_looks AS l ON l.source_file = r.source_file AND l.source_record = r.source_record
   JOIN attribute_tracking AS t ON t.attribute = r.attribute AND NOT t.is_recorded
   WHERE clean_text(r.value) IS NOT NULL
-), held AS (
-  SELECT attribute, exported_at FROM cells GROUP BY attribute, exported_at
 ), neighbours AS (
   SELECT opportunity_id, attribute, number, value,
     LAG(value) OVER (PARTITION BY opportunity_id, attribute ORDER BY number) AS previous_value,
@@ -28,8 +26,8 @@ WITH cells AS (
     CASE WHEN l.modified_at <= l.exported_at AND l.modified_at > l.previous_exported_at THEN l.modified_at ELSE l.exported_at END AS changed_at
   FROM moves AS m
   JOIN attribute_looks AS l ON l.opportunity_id = m.opportunity_id AND l.number = m.number
-  JOIN held AS h ON h.attribute = m.attribute AND h.exported_at = l.exported_at
-  JOIN held AS p ON p.attribute = m.attribute AND p.exported_at = l.previous_exported_at
+  JOIN attribute_sightings AS h ON h.attribute = m.attribute AND h.exported_at = l.exported_at AND h.is_filled
+  JOIN attribute_sightings AS p ON p.attribute = m.attribute AND p.exported_at = l.previous_exported_at AND p.is_filled
 ), every AS (
   SELECT opportunity_id, attribute, changed_at, COALESCE(change_id, '') AS change_id, source_record, old_text AS old_value, new_text AS new_value
   FROM staged_field_history

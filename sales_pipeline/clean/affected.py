@@ -1,0 +1,268 @@
+"""Which records a later export can change the meaning of: the raw tables cut down to them, as they were and as they are now.
+
+Records hang together by what they are about. A later export *moves* the records of its files: those it brings, and those of a file it
+sends again, which count as seen later. With them go all records of the same key, of opportunities that are one with theirs (leads and
+what they were converted to), and all records that look one of these up: their history, what was done about them, what was an orphan until
+now. A record without a key hangs together with none, and is taken along where it may look something up. Whatever such a record refers to is taken along,
+so that it finds it.
+
+Belongs here: following ids through raw tables. Does not belong here: what becomes of the records (`incremental`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+from sqlglot import exp
+
+from sales_pipeline.clean.inputs import RawInputs
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.raw import RAW_TABLES
+from sales_pipeline.engines.base import Engine, Source, WorkTable
+from sales_pipeline.engines.compiler import DIALECT
+
+WHOLE = ("owners", "products", "quotas", "exchange_rates")
+"""Small tables that are cleaned whole where any of their records moved."""
+_IDS = pa.schema([("id", pa.string())])
+_RECORD = ("source_file", "source_record")
+_LINKS = ("opportunity_id", "converted_from_lead_id", "converted_to_opportunity_id")
+
+
+@dataclass(frozen=True)
+class Affected:
+    """Raw tables of the affected records before and after; `held` are to be released when both were read."""
+
+    old: RawInputs
+    now: RawInputs
+    held: tuple[WorkTable, ...]
+
+
+class Records:
+    """The records of two sets of inputs, of which `now` goes on where `old` ended; `styles` says how the ids of each raw table are read."""
+
+    def __init__(self, old: RawInputs, now: RawInputs, styles: Mapping[str, str], engine: Engine) -> None:
+        self._old = old
+        self._now = now
+        self._styles = styles
+        self._engine = engine
+        self._held: list[WorkTable] = []
+        self.moved_files = _moved(old, now)
+        self._still: dict[str, list[Path]] = {}
+        self._moved: dict[str, tuple[list[Path], list[Path]]] = {}
+        for name in RAW_TABLES:
+            before, after = _paths(old.tables[name]), _paths(now.tables[name])
+            still = [p for p in before if p in set(after) and now.file_of[p] not in self.moved_files]
+            self._still[name] = still
+            self._moved[name] = ([p for p in before if p not in still], [p for p in after if p not in still])
+
+    def moved(self, name: str) -> bool:
+        """Whether any record of a raw table (without `raw_`) moved."""
+        return bool(self._moved[f"raw_{name}"][1])
+
+    def moves_old(self, name: str) -> bool:
+        """Whether any record that was there before moved."""
+        return bool(self._moved[f"raw_{name}"][0])
+
+    def of_accounts(self) -> Affected:
+        """The accounts of the keys that moved."""
+        picked = self._pick("accounts", {"account_id": self._ids("accounts", ("account_id",))})
+        return self._cut({"raw_accounts": picked}, None)
+
+    def of(self, accounts: pa.Table) -> Affected:
+        """All affected records, where the accounts of these ids (`id`) are there now and were not, or the other way round."""
+        links = self._links()
+        is_account = {"account_id": accounts}
+        about = self._closed(
+            _joined(self._ids("opportunities", _LINKS), self._found("opportunities", "opportunity_id", is_account)),
+            links,
+        )
+        picked: dict[str, WorkTable | None] = {}
+        looked_up: list[pa.Table] = []
+        for name, key, refers in (
+            ("activities", "activity_id", {"opportunity_id": about, "contact_id": about}),
+            ("opportunity_products", "line_id", {"opportunity_id": about}),
+        ):
+            by = dict(refers)
+            found = [self._ids(name, (key,)), self._found(name, key, by)]
+            if name == "activities":
+                found.append(self._found(name, key, {"account_id": accounts, "opportunity_id": accounts}))
+            picked[f"raw_{name}"] = rows = self._pick(name, {key: _joined(*found)}, without=key)
+            looked_up += [self._ids(name, tuple(refers)), self._ids_in(rows, name, tuple(refers))]
+        looked_up += [self._ids(name, ("opportunity_id",)) for name in ("state_history", "field_history")]
+        subjects = self._closed(_joined(about, *looked_up), links)
+        for name in ("opportunities", "state_history", "field_history"):
+            picked[f"raw_{name}"] = self._pick(name, {"opportunity_id": subjects})
+        for name, key in (("accounts", "account_id"), ("contacts", "contact_id")):
+            picked[f"raw_{name}"] = self._pick(name, {key: self._ids(name, (key,))})
+        cases = _joined(self._ids("cases", ("case_id",)), self._found("cases", "case_id", is_account))
+        picked["raw_cases"] = self._pick("cases", {"case_id": cases}, without="case_id")
+        for name in WHOLE:
+            still = self._still[f"raw_{name}"]
+            picked[f"raw_{name}"] = (
+                self._hold(exp.select("*").from_("raw"), {"raw": still}) if still and self.moved(name) else None
+            )
+        records = picked["raw_opportunities"]
+        picked["raw_opportunity_attributes"] = (
+            self._hold(_with_records("raw"), {"raw": self._still["raw_opportunity_attributes"], "records": records})
+            if records is not None and records.rows and self._still["raw_opportunity_attributes"]
+            else None
+        )
+        return self._cut(
+            picked, self._ledgers([table for table in picked.values() if table is not None and table.rows])
+        )
+
+    def _cut(self, picked: Mapping[str, WorkTable | None], ledgers: tuple[Source, Source] | None) -> Affected:
+        tables: tuple[dict[str, Source], dict[str, Source]] = ({}, {})
+        rows: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        for name, contract in RAW_TABLES.items():
+            for side in (0, 1):
+                moved = self._moved[name][side]
+                parts: list[Source] = [moved] if moved else []
+                still = picked.get(name)
+                if still is not None and still.rows:
+                    parts.append(still)
+                if not parts or name == "raw_stages" or (ledgers is None and name not in picked):
+                    tables[side][name], rows[side][name] = arrow_schema(contract).empty_table(), 0
+                    continue
+                both = parts[0] if len(parts) == 1 and parts[0] is still else self._union(parts, contract.column_names)
+                assert isinstance(both, WorkTable)
+                tables[side][name], rows[side][name] = both, both.rows
+        old, now = ledgers or (self._old.ledger, self._now.ledger)
+        held = tuple(self._held)
+        self._held.clear()
+        return Affected(
+            replace(self._old, tables=tables[0], rows=rows[0], ledger=old),
+            replace(self._now, tables=tables[1], rows=rows[1], ledger=now),
+            held,
+        )
+
+    def _ledgers(self, picked: Sequence[WorkTable]) -> tuple[Source, Source]:
+        """What ingest said of the affected records, and of all others in files that moved."""
+        inputs: dict[str, Source] = {f"records_{number}": table for number, table in enumerate(picked)}
+        files = pa.table({"source_file": pa.array(sorted(self.moved_files), pa.string())})
+        of_files = exp.column("source_file").isin(query=exp.select("source_file").from_("files"))
+        records: WorkTable | None = None
+        if picked:
+            every = _union_of([exp.select(*_RECORD).from_(name) for name in inputs])
+            records = self._hold(exp.select(*_RECORD).from_(every.subquery("r")).distinct(), inputs)
+        result = []
+        for whole in (self._old, self._now):
+            known: dict[str, Source] = {"raw": whole.ledger, "files": files}
+            queries: list[exp.Query] = [exp.select("*").from_("raw").where(of_files.copy())]
+            if records is not None:
+                known["records"] = records
+                queries.append(_with_records("raw"))
+            result.append(self._hold(_union_of(queries), known))
+        return result[0], result[1]
+
+    def _links(self) -> pa.Table:
+        """Ids that are one opportunity's: of records that name a lead they came from, or what they were converted to."""
+        style = self._styles["opportunities"]
+        named = exp.or_(*(exp.column(c).is_(exp.Null()).not_() for c in _LINKS[1:]))
+        query = exp.select(*(exp.alias_(_id(c, style), c) for c in _LINKS)).distinct().from_("raw").where(named)
+        return self._engine.query(query, {"raw": self._now.tables["raw_opportunities"]})
+
+    def _closed(self, ids: pa.Table, links: pa.Table) -> pa.Table:
+        """The ids with all that are linked to them, over any number of links."""
+        if not links.num_rows:
+            return ids
+        touches = exp.or_(*(exp.column(c).isin(query=exp.select("id").from_("ids")) for c in _LINKS))
+        linked = _union_of(
+            [exp.select(exp.alias_(exp.column(c), "id")).from_("links").where(touches.copy()) for c in _LINKS]
+        )
+        while True:
+            found = self._engine.query(_distinct_ids(linked), {"links": links, "ids": ids})
+            grown = _joined(ids, found)
+            if grown.num_rows == ids.num_rows:
+                return ids
+            ids = grown
+
+    def _ids(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Ids in these columns of the records that moved."""
+        moved = self._moved[f"raw_{name}"][1]
+        return self._ids_in(moved, name, columns) if moved else _IDS.empty_table()
+
+    def _ids_in(self, source: Source | None, name: str, columns: Sequence[str]) -> pa.Table:
+        if source is None:
+            return _IDS.empty_table()
+        queries = [exp.select(exp.alias_(_id(c, self._styles[name]), "id")).from_("raw") for c in columns]
+        return self._engine.query(_distinct_ids(_union_of(queries)), {"raw": source})
+
+    def _found(self, name: str, key: str, by: Mapping[str, pa.Table]) -> pa.Table:
+        """The keys of the records that did not move and name one of the ids given by column."""
+        query = exp.select(exp.alias_(_id(key, self._styles[name]), "id"))
+        found = self._matching(name, query, by)
+        return _IDS.empty_table() if found is None else self._engine.query(_distinct_ids(found[0]), found[1])
+
+    def _pick(self, name: str, by: Mapping[str, pa.Table], without: str | None = None) -> WorkTable | None:
+        """The records that did not move and name one of the ids given by column, and those without an id in the column `without`; None where there can be none."""
+        found = self._matching(name, exp.select("*"), by, without)
+        return None if found is None else self._hold(found[0], found[1])
+
+    def _matching(
+        self, name: str, query: exp.Select, by: Mapping[str, pa.Table], without: str | None = None
+    ) -> tuple[exp.Query, dict[str, Source]] | None:
+        still = self._still[f"raw_{name}"]
+        sets = {column: ids for column, ids in by.items() if ids.num_rows}
+        style = self._styles[name]
+        tests: list[exp.Expr] = [
+            _id(column, style).isin(query=exp.select("id").from_(f"ids_of_{column}")) for column in sets
+        ]
+        if without is not None:
+            tests.append(_id(without, style).is_(exp.Null()))
+        if not still or not tests:
+            return None
+        inputs: dict[str, Source] = {"raw": still, **{f"ids_of_{column}": ids for column, ids in sets.items()}}
+        return query.from_("raw").where(exp.or_(*tests)), inputs
+
+    def _union(self, parts: Sequence[Source], columns: Sequence[str]) -> WorkTable:
+        inputs = {f"part_{number}": part for number, part in enumerate(parts)}
+        return self._hold(
+            _union_of([exp.select(*(exp.column(c, quoted=True) for c in columns)).from_(n) for n in inputs]), inputs
+        )
+
+    def _hold(self, query: exp.Query, inputs: Mapping[str, Source]) -> WorkTable:
+        table = self._engine.hold(query, inputs)
+        self._held.append(table)
+        return table
+
+
+def _moved(old: RawInputs, now: RawInputs) -> frozenset[str]:
+    """Files that only the later exports hold, or that they send again."""
+    before = dict(zip(*(old.sightings.column(c).to_pylist() for c in ("source_file", "exported_at")), strict=True))
+    after = zip(*(now.sightings.column(c).to_pylist() for c in ("source_file", "exported_at")), strict=True)
+    return frozenset(file for file, at in after if before.get(file) != at)
+
+
+def _paths(source: Source) -> list[Path]:
+    return [Path(path) for path in source] if isinstance(source, list) else []
+
+
+def _id(column: str, style: str) -> exp.Expr:
+    return exp.func("parse_id", exp.column(column), exp.Literal.string(style), dialect=DIALECT)
+
+
+def _union_of(queries: Sequence[exp.Query]) -> exp.Query:
+    result = queries[0]
+    for query in queries[1:]:
+        result = exp.union(result, query, distinct=False, dialect=DIALECT)
+    return result
+
+
+def _distinct_ids(query: exp.Query) -> exp.Query:
+    return exp.select("id").distinct().from_(query.subquery("found")).where(exp.column("id").is_(exp.Null()).not_())
+
+
+def _joined(*ids: pa.Table) -> pa.Table:
+    """Sets of ids as one."""
+    every = pa.concat_tables([table.cast(_IDS) for table in ids])
+    return every.group_by("id").aggregate([]).select(["id"]) if every.num_rows else every
+
+
+def _with_records(name: str) -> exp.Query:
+    """The rows of `name` whose record is among `records`."""
+    same = exp.and_(*(exp.column(c, table="r").eq(exp.column(c, table="k")) for c in _RECORD))
+    return exp.select("r.*").from_(f"{name} AS r").join("records AS k", on=same, join_type="semi")

@@ -1,0 +1,406 @@
+"""A later export is cleaned onto the canonical tables of the exports before it: what it cannot change is taken over, the rest is built twice.
+
+The records that later exports affect (`affected`) are cleaned as they were and as they are now, by the same models as a whole build. The
+rows that come of them as they were are taken out of the tables at rest, those of now put in; figures that add up are corrected by the same
+two. What comes out is what a build of all records gives, byte for byte; where that is not certain, nothing is built here and all records are
+cleaned anew:
+
+- opportunities come as full extracts: every record is seen again, so nothing can be taken over; or a file of opportunities is sent again
+- an export lies not after those before it, or holds a raw table that none held before
+- records of one file feed several tables, or account ids are respelled: records then hang together in more ways than are followed
+- something that is decided over whole tables comes out another way: the scale of probabilities, folded ids, how a category is spelled that was there
+  before, stages with their states and labels, which fields and unmapped columns a history versions, names of unmapped columns
+- no history is exported, so that comparing all exports decides what the past was
+- too much is affected to gain anything, or an engine's files depend on more than their rows
+
+Belongs here: what can be taken over, and putting tables together. Does not belong here: following ids (`affected`), cleaning (`prepare`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+from sqlglot import exp
+
+from sales_pipeline.clean.affected import Affected, Records
+from sales_pipeline.clean.attributes import Seen, write_attributes
+from sales_pipeline.clean.built import Built, Given, step_facts
+from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables, raw_inputs
+from sales_pipeline.clean.params import CleanParams
+from sales_pipeline.clean.rules import PROBLEMS, RuleCount
+from sales_pipeline.clean.vocabulary import (
+    category_texts,
+    folded_ids,
+    id_style,
+    learned_states,
+    probability_scale,
+    spellings,
+    stage_map,
+)
+from sales_pipeline.contracts.canonical import CANONICAL_TABLES
+from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
+from sales_pipeline.contracts.model import Table
+from sales_pipeline.contracts.raw import RAW_TABLES
+from sales_pipeline.engines.base import Engine
+from sales_pipeline.engines.compiler import DIALECT
+from sales_pipeline.ingest.params import SourceMapping
+from sales_pipeline.lake.layout import STEP_FILE
+from sales_pipeline.lake.tables import TableRef
+
+if TYPE_CHECKING:
+    from sales_pipeline.ingest.exports import IngestedExport
+
+_LOG = logging.getLogger(__name__)
+CAME = "came"
+"""Folder, in that of a step built on another, of the rows that are new in its tables."""
+MAX_SHARE = 0.3
+"""Share of the raw records above which cleaning the affected ones twice saves nothing."""
+_TABLES: dict[str, Table] = {
+    **{
+        name: table
+        for name, table in CANONICAL_TABLES.items()
+        if name not in ("opportunity_attributes", "field_history")
+    },
+    "row_ledger": ROW_LEDGER,
+    "cell_issues": CELL_ISSUES,
+}
+
+
+class _NotCertain(Exception):
+    """Why all records are cleaned anew."""
+
+
+class Build(Protocol):
+    """What is asked of a build of some records."""
+
+    def part(self) -> Built:
+        """All tables but opportunity_attributes."""
+
+    def entity(self, name: str) -> TableRef:
+        """One table that needs no other."""
+
+
+Make = Callable[[Path, RawInputs, Given | None], Build]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A step at rest of the same settings whose exports are the first ones of those wanted."""
+
+    folder: Path
+    step: dict[str, Any]
+
+    @property
+    def exports(self) -> int:
+        """How many of the exports it holds."""
+        return len(self.step["exports"])
+
+    def ref(self, name: str) -> TableRef:
+        """A table of it."""
+        table = self.step["tables"][name]
+        return TableRef(name, str(self.folder / f"{name}.parquet"), table["rows"], table["sha256"])
+
+
+def find_base(stage: Path, settings: str, exports: Sequence[str]) -> Base | None:
+    """The step below `stage` that holds the most of the first exports under the same settings, but not all."""
+    best: Base | None = None
+    for path in sorted(stage.glob(f"[!.]*/{STEP_FILE}")):
+        step = json.loads(path.read_text(encoding="utf-8"))
+        held = step.get("exports")
+        if (
+            step.get("settings") != settings
+            or not held
+            or len(held) >= len(exports)
+            or held != list(exports[: len(held)])
+        ):
+            continue
+        if best is None or len(held) > best.exports:
+            best = Base(path.parent, step)
+    return best
+
+
+def build_on(
+    base: Base,
+    folder: Path,
+    exports: Sequence[IngestedExport],
+    mapping: SourceMapping,
+    params: CleanParams,
+    engine: Engine,
+    make: Make,
+) -> dict[str, Any] | None:
+    """Write all tables of `exports` into the folder, and give the facts of the step; None, with nothing written, where all records must be cleaned anew."""
+    try:
+        return _Increment(base, folder, exports, mapping, params, engine, make).run()
+    except _NotCertain as reason:
+        _LOG.info("all records are cleaned anew: %s", reason)
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return None
+
+
+class _Increment:
+    def __init__(
+        self,
+        base: Base,
+        folder: Path,
+        exports: Sequence[IngestedExport],
+        mapping: SourceMapping,
+        params: CleanParams,
+        engine: Engine,
+        make: Make,
+    ) -> None:
+        self._base = base
+        self._folder = folder
+        self._mapping = mapping
+        self._params = params
+        self._engine = engine
+        self._make = make
+        self._exports = exports
+        self._old = raw_inputs(exports[: base.exports])
+        self._now = raw_inputs(exports)
+        self._new = raw_inputs(exports[base.exports :])
+        self._decided: dict[str, Any] = base.step["decided"]
+
+    def run(self) -> dict[str, Any]:
+        self._hold_to_base()
+        decided = self._decisions()
+        styles = {
+            name.removeprefix("raw_"): id_style(
+                self._mapping, decided.get(f"folded ids of {name.removeprefix('raw_')}", {})
+            )
+            for name in RAW_TABLES
+        }
+        records = Records(self._old, self._now, styles, self._engine)
+        if records.moves_old("opportunities"):
+            raise _NotCertain("a file of opportunities is sent again")
+        if any(self._old.file_of[path] is None for path in self._old.file_of) and records.moved_files & _files(
+            self._old
+        ):
+            raise _NotCertain("a file is sent again, and some tables are derived from several files")
+        seen = Seen.from_json(self._base.step["tallies"]["seen"])
+        accounts, changed = self._accounts(records, decided)
+        affected = records.of(changed)
+        try:
+            self._hold_to_share(affected)
+            given = Given(decided, {"accounts": self._base.ref("accounts")}, seen)
+            old = self._part("old", affected.old, given)
+            now = self._part("now", affected.now, replace(given, whole={"accounts": accounts}))
+        finally:
+            self._release(affected)
+        tallies = self._tallies(old, now)
+        refs = {name: self._merged(name, old.refs[name], now.refs[name]) for name in _TABLES if name != "accounts"}
+        refs["accounts"] = accounts
+        refs["field_history"] = self._taken_over("field_history")
+        refs["opportunity_attributes"] = write_attributes(
+            self._now.tables["raw_opportunity_attributes"], refs["opportunities"], now.tracking, self._mapping, self._params,
+            now.parameters, self._engine, self._folder / "opportunity_attributes.parquet",
+        )  # fmt: skip
+        facts = {"raw_rows": self._now.rows, "unknown_stage_records": self._unknown_stages(old, now)}
+        came = {
+            name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in now.refs.items() if name in CANONICAL_TABLES
+        }
+        for name in _TABLES.keys() - came.keys():
+            (self._folder / "now" / f"{name}.parquet").unlink()
+        (self._folder / "now").rename(self._folder / CAME)
+        for side in ("accounts", "old"):
+            shutil.rmtree(self._folder / side, ignore_errors=True)
+        _LOG.info("%s records were cleaned onto %s", sum(affected.now.rows.values()), self._base.folder.name)
+        return {
+            **step_facts(refs, self._counts(old, now), facts, self._params, self._engine),
+            "decided": {**self._decided, **decided},
+            "tallies": tallies,
+            "base": self._base.folder.name,
+            "came": came,
+        }
+
+    def _hold_to_base(self) -> None:
+        """What can be told before anything is read."""
+        if self._engine.dialect != DIALECT:
+            raise _NotCertain("this engine's files depend on more than their rows")
+        if self._mapping.extract.get("opportunities", "full") == "full":
+            raise _NotCertain("opportunities come as full extracts")
+        before, later = (
+            [one.export.exported_at for one in part]
+            for part in (self._exports[: self._base.exports], self._exports[self._base.exports :])
+        )
+        if min(later) <= max(before):
+            raise _NotCertain("an export lies not after those before it")
+        if self._old.held != self._now.held:
+            raise _NotCertain("a table is held for the first time")
+        if not self._now.has_history():
+            raise _NotCertain("no history is exported")
+        if "account_id" in self._mapping.synonyms:
+            raise _NotCertain("account ids are respelled")
+        if self._decided["feeds_several"] or feed_several_tables(self._new, self._engine):
+            raise _NotCertain("records of one file feed several tables")
+
+    def _decisions(self) -> dict[str, Any]:
+        """What is decided over whole tables, found out over all records; the same as before for the records that were there."""
+        decided = dict(self._decided)
+        new, now, old = self._new.tables, self._now.tables, self._old.tables
+        histories = (new["raw_opportunities"], new["raw_state_history"])
+        if decided["probability_scale"] != 100 and probability_scale(histories, self._engine) == 100:
+            raise _NotCertain("probabilities are percentages")
+        for name in (n.removeprefix("raw_") for n in RAW_TABLES):
+            columns = RAW_TABLES[f"raw_{name}"].column_names[4:]
+            key = f"folded ids of {name}"
+            if key in decided and self._new.has(f"raw_{name}"):
+                found = folded_ids(new[f"raw_{name}"], decided[key], self._engine)
+                both = {c: min((v for v in (decided[key][c], found[c]) if v is not None), default=None) for c in found}
+                if any(both.values()) != any(decided[key].values()):
+                    raise _NotCertain(f"ids of {name} are folded")
+                decided[key] = both
+            key = f"spellings of {name}"
+            if key in decided and self._new.has(f"raw_{name}"):
+                before = category_texts(name, old[f"raw_{name}"], self._mapping, columns, self._engine)
+                after = category_texts(name, now[f"raw_{name}"], self._mapping, columns, self._engine)
+                was, now_is = (spellings(name, texts, self._mapping) for texts in (before, after))
+                known = {(column, text) for column, texts in before.items() for text, _ in texts}
+                if {tuple(row) for row in was} != {row for row in now_is if row[:2] in known}:
+                    raise _NotCertain(f"categories of {name} are spelled another way")
+                decided[key] = now_is
+        stages = asdict(stage_map(now["raw_stages"], now["raw_opportunities"], self._mapping, self._engine))
+        if stages != decided["stages"]:
+            raise _NotCertain("there are other stages")
+        if not set(attributes_of(self._new, self._engine)) <= set(decided["attributes"]):
+            raise _NotCertain("there are other unmapped columns")
+        return decided
+
+    def _accounts(self, records: Records, decided: Mapping[str, Any]) -> tuple[TableRef, pa.Table]:
+        """The accounts of now, and the ids that are there and were not, or the other way round."""
+        ids = pa.schema([("id", pa.string())])
+        if not records.moved("accounts"):
+            return self._taken_over("accounts"), ids.empty_table()
+        affected = records.of_accounts()
+        try:
+            given = Given(decided)
+            sides = {"old": affected.old, "now": affected.now}
+            refs = {
+                side: self._make(self._within("accounts", side), raw, given).entity("accounts")
+                for side, raw in sides.items()
+            }
+        finally:
+            self._release(affected)
+        merged = self._merged("accounts", refs["old"], refs["now"])
+        there = [exp.select(exp.alias_(exp.column("account_id"), "id")).from_(side) for side in refs]
+        both = exp.union(there[0], there[1], distinct=False, dialect=DIALECT).subquery("b")
+        once = exp.select("id").from_(both).group_by("id").having(exp.Count(this=exp.Star()).eq(1))
+        return merged, self._engine.query(once, refs).cast(ids)
+
+    def _hold_to_share(self, affected: Affected) -> None:
+        count, whole = sum(affected.now.rows.values()), sum(self._now.rows.values())
+        if count > MAX_SHARE * whole:
+            raise _NotCertain(f"{count} of {whole} records are affected")
+
+    def _part(self, side: str, raw: RawInputs, given: Given) -> Built:
+        return self._make(self._within(side), raw, given).part()
+
+    def _within(self, *names: str) -> Path:
+        path = self._folder.joinpath(*names)
+        path.mkdir(parents=True)
+        return path
+
+    def _release(self, affected: Affected) -> None:
+        for table in affected.held:
+            self._engine.release(table)
+
+    def _tallies(self, old: Built, now: Built) -> dict[str, Any]:
+        """The tallies of all records; refuses where another decision would follow from them."""
+        base = self._base.step["tallies"]
+        tallies: dict[str, Any] = {
+            name: _corrected(base[name], old.tallies[name], now.tallies[name]) for name in ("snapshots", "changes")
+        }
+        if {field: bool(count) for field, count in tallies["snapshots"].items()} != self._decided["snapshots"]:
+            raise _NotCertain("the history shows other fields")
+        tallies["changes"] = {field: count for field, count in sorted(tallies["changes"].items()) if count}
+        if list(tallies["changes"]) != self._decided["changes"]:
+            raise _NotCertain("the field history shows other fields")
+        if "stage_states" in base:
+            sides = (
+                {(stage, state): n for stage, state, n in part["stage_states"]}
+                for part in (base, old.tallies, now.tallies)
+            )
+            records = [(*key, count) for key, count in sorted(_corrected(*sides).items()) if count]
+            if learned_states(records) != self._decided["learned_states"]:
+                raise _NotCertain("stages mean something else")
+            tallies["stage_states"] = records
+        seen, was, is_ = (Seen.from_json(part["seen"]) for part in (base, old.tallies, now.tallies))
+        together = seen.with_(is_)
+        if set(together.recorded) != set(seen.recorded):
+            raise _NotCertain("the history shows other unmapped columns")
+        if any(at < is_.recorded.get(name, at) or name not in is_.recorded for name, at in was.recorded.items()):
+            raise _NotCertain("the first change of an unmapped column is gone")
+        tallies["seen"] = together.to_json()
+        return tallies
+
+    def _unknown_stages(self, old: Built, now: Built) -> int:
+        count = "unknown_stage_records"
+        records: int = self._base.step["facts"][count] - old.facts[count] + now.facts[count]
+        if records > self._params.max_unknown_stage_share * max(self._now.rows["raw_opportunities"], 1):
+            raise _NotCertain("too many stages are unknown")
+        return records
+
+    def _counts(self, old: Built, now: Built) -> list[RuleCount]:
+        """What each rule touched among all records, in the order of a whole build."""
+        sides = [[RuleCount(**count) for count in self._base.step["rules"]], old.counts, now.counts]
+        base, gone, come = ({(c.table, c.rule, c.column): c for c in counts} for counts in sides)
+        found = {**base, **gone, **come}
+        totals = {
+            key: sum(sign * side[key].records for sign, side in ((1, base), (-1, gone), (1, come)) if key in side)
+            for key in found
+        }
+        tables = list(dict.fromkeys(count.table for count in sides[0]))
+        kept = [
+            replace(count, records=totals[key]) for key, count in found.items() if totals[key] or not _is_problem(count)
+        ]
+        return sorted(kept, key=lambda count: (tables.index(count.table), _place(count, sides[0])))
+
+    def _taken_over(self, name: str) -> TableRef:
+        target = self._folder / f"{name}.parquet"
+        shutil.copyfile(self._base.ref(name).path, target)
+        return replace(self._base.ref(name), path=str(target))
+
+    def _merged(self, name: str, gone: TableRef, come: TableRef) -> TableRef:
+        """The table of the base without the rows of `gone`, with those of `come`."""
+        base, contract = self._base.ref(name), _TABLES[name]
+        if gone.sha256 == come.sha256:
+            return self._taken_over(name)
+        same = exp.and_(
+            *(exp.column(k, table="b", quoted=True).eq(exp.column(k, table="g", quoted=True)) for k in contract.key)
+        )
+        kept = exp.select("b.*").from_("base AS b").join("gone AS g", on=same, join_type="anti")
+        tree = exp.union(kept, exp.select("*").from_("come"), distinct=False, dialect=DIALECT)
+        inputs = {"base": base, "gone": gone, "come": come}
+        ref = self._engine.run(tree, inputs, self._folder / f"{name}.parquet", contract=contract)
+        if ref.rows != base.rows - gone.rows + come.rows:
+            raise _NotCertain(f"{name} does not add up: {base.rows} - {gone.rows} + {come.rows} is not {ref.rows}")
+        return ref
+
+
+def _files(raw: RawInputs) -> set[str]:
+    return set(raw.sightings.column("source_file").to_pylist())
+
+
+def _corrected(base: Mapping[Any, int], gone: Mapping[Any, int], come: Mapping[Any, int]) -> dict[Any, int]:
+    """Counts of all records: those of the base, without those of `gone`, with those of `come`."""
+    return {key: base.get(key, 0) - gone.get(key, 0) + come.get(key, 0) for key in {**base, **gone, **come}}
+
+
+def _is_problem(count: RuleCount) -> bool:
+    return count.rule in PROBLEMS and not count.column
+
+
+def _place(count: RuleCount, order: Sequence[RuleCount]) -> tuple[int, int]:
+    """Where a rule stands among those of its table: what leaves a value or cannot use one, then problems (only those that occur), then duplicates."""
+    if count.rule == "duplicate":
+        return (2, 0)
+    if _is_problem(count):
+        return (1, list(PROBLEMS).index(count.rule))
+    return (0, [(one.table, one.rule, one.column) for one in order].index((count.table, count.rule, count.column)))

@@ -1,0 +1,160 @@
+"""What a later export is cleaned onto, and when all records are cleaned anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sales_pipeline.clean import incremental
+from sales_pipeline.clean.built import Given
+from sales_pipeline.clean.inputs import RawInputs
+from sales_pipeline.clean.params import CleanParams
+from sales_pipeline.clean.prepare import STAGE, prepare
+from sales_pipeline.engines.base import Engine
+from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.ingest.params import SourceMapping
+from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import read_table
+from tests.support.days import START
+from tests.support.raw import ingested
+
+MAPPING = SourceMapping(extract={"opportunities": "delta"})
+STAGES = [{"stage": "New", "is_closed": "no"}, {"stage": "Won", "is_closed": "yes", "is_won": "yes"}]
+FIRST: dict[str, list[dict[str, Any]]] = {
+    "stages": STAGES,
+    "accounts": [{"account_id": f"a{n}", "industry": "Retail"} for n in range(9)],
+    "opportunities": [{"opportunity_id": f"o{n}", "stage": "New", "account_id": "a1", "crm_probability": "0.1"} for n in range(9)],
+    "opportunity_attributes": [{"source_record": 1, "attribute": "Desk", "value": "north"}],
+    "state_history": [{"opportunity_id": f"o{n}", "changed_at": "2026-02-01", "stage": "New"} for n in range(9)],
+}  # fmt: skip
+NEXT: dict[str, list[dict[str, Any]]] = {
+    "opportunities": [{"opportunity_id": "o1", "stage": "Won", "account_id": "a1"}]
+}
+
+
+class _NotReached(Exception):
+    """Records would be cleaned onto what is there."""
+
+
+def _make(path: Path, raw: RawInputs, given: Given | None) -> Any:
+    raise _NotReached
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with DuckDBEngine(threads=1) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[Path, Any, incremental.Base]:
+    """A folder, its first export, and that cleaned."""
+    folder = tmp_path_factory.mktemp("days")
+    first = ingested(folder / "raw", FIRST, exported_at=START)
+    canonical = prepare(Lake(folder / "lake"), [first], MAPPING, CleanParams(), engine)
+    step = json.loads((canonical.path / "_step.json").read_text())
+    assert "base" not in step
+    return folder, first, incremental.Base(canonical.path, step)
+
+
+def _day(folder: Path, tables: dict[str, list[dict[str, Any]]], days: int = 1, **named: Any) -> Any:
+    return ingested(folder, tables, exported_at=START + timedelta(days=days), export_id="e2", **named)
+
+
+def test_a_later_export_is_cleaned_onto_the_exports_before_it(
+    tmp_path: Path, world: tuple[Path, Any, incremental.Base], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, first, base = world
+    monkeypatch.setattr(incremental, "MAX_SHARE", 10.0)
+    day = _day(tmp_path, NEXT)
+    onto = prepare(Lake(folder / "lake"), [first, day], MAPPING, CleanParams(), engine)
+    anew = prepare(Lake(tmp_path / "lake"), [first, day], MAPPING, CleanParams(), engine)
+    assert json.loads((onto.path / "_step.json").read_text())["base"] == base.folder.name
+    assert "base" not in json.loads((anew.path / "_step.json").read_text())
+    assert {n: ref.sha256 for n, ref in onto.tables.items()} == {n: ref.sha256 for n, ref in anew.tables.items()}
+    assert {path.name for path in onto.path.iterdir()} == {path.name for path in anew.path.iterdir()} | {"came"}
+    assert (onto.base, anew.base) == (base.folder.name, None)
+    assert read_table(onto.came["opportunities"]).column("opportunity_id").to_pylist() == ["o1"]
+
+
+CELL = {"opportunities": NEXT["opportunities"], "opportunity_attributes": [{"source_record": 1, "attribute": "New one", "value": "x"}]}  # fmt: skip
+SPELLED = {"accounts": [{"account_id": f"b{n}", "industry": "RETAIL"} for n in range(20)]}
+
+
+@pytest.mark.parametrize(
+    ("why", "tables", "mapping", "days"),
+    [
+        ("full extracts", NEXT, {"extract": {}}, 1),
+        ("lies not after", NEXT, {}, 0),
+        ("for the first time", {"cases": [{"case_id": "c1"}]}, {}, 1),
+        ("account ids", NEXT, {"synonyms": {"account_id": {"a1": "a2"}}}, 1),
+        ("percentages", {"opportunities": [{"opportunity_id": "o1", "crm_probability": "50"}]}, {}, 1),
+        ("another way", {**NEXT, **SPELLED}, {}, 1),
+        ("other stages", {"opportunities": [{"opportunity_id": "o1", "stage": "Odd"}]}, {}, 1),
+        ("other unmapped columns", CELL, {}, 1),
+        ("are affected", {"opportunities": FIRST["opportunities"]}, {}, 1),
+    ],
+)
+def test_all_records_are_cleaned_anew_where_it_is_not_certain(
+    tmp_path: Path,
+    world: tuple[Path, Any, incremental.Base],
+    engine: Engine,
+    caplog: pytest.LogCaptureFixture,
+    why: str,
+    tables: dict[str, list[dict[str, Any]]],
+    mapping: dict[str, Any],
+    days: int,
+) -> None:
+    _, first, base = world
+    exports = [first, _day(tmp_path / "raw", tables, days)]
+    changed = SourceMapping(**{"extract": {"opportunities": "delta"}, **mapping})
+    (tmp_path / "target").mkdir()
+    with caplog.at_level("INFO"):
+        found = incremental.build_on(base, tmp_path / "target", exports, changed, CleanParams(), engine, _make)
+    assert found is None
+    assert why in caplog.text
+
+
+def test_a_day_that_changes_nothing_of_this_goes_on(
+    tmp_path: Path, world: tuple[Path, Any, incremental.Base], engine: Engine
+) -> None:
+    _, first, base = world
+    (tmp_path / "target").mkdir()
+    exports = [first, _day(tmp_path / "raw", NEXT)]
+    with pytest.raises(_NotReached):
+        incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine, _make)
+
+
+def test_a_file_of_opportunities_that_is_sent_again_is_no_new_day(
+    tmp_path: Path, world: tuple[Path, Any, incremental.Base], engine: Engine
+) -> None:
+    _, first, base = world
+    (tmp_path / "target").mkdir()
+    again = _day(tmp_path / "raw", FIRST, contents={"opportunities": "e1", "stages": "e1"})
+    assert (
+        incremental.build_on(base, tmp_path / "target", [first, again], MAPPING, CleanParams(), engine, _make) is None
+    )
+
+
+def test_the_base_with_the_most_exports_is_taken_and_only_of_the_same_settings(tmp_path: Path) -> None:
+    def note(name: str, settings: str, exports: list[str]) -> None:
+        (tmp_path / STAGE / name).mkdir(parents=True)
+        step = {"settings": settings, "exports": exports}
+        (tmp_path / STAGE / name / "_step.json").write_text(json.dumps(step))
+
+    for name, settings, exports in (
+        ("one", "s", ["a"]), ("two", "s", ["a", "b"]), ("all", "s", ["a", "b", "c"]), ("other", "s", ["b"]), ("else", "t", ["a", "b"]),
+        (".three.building", "s", ["a", "b"]),
+    ):  # fmt: skip
+        note(name, settings, exports)
+    (tmp_path / STAGE / "before").mkdir()
+    (tmp_path / STAGE / "before" / "_step.json").write_text('{"tables": {}}')
+    found = incremental.find_base(tmp_path / STAGE, "s", ["a", "b", "c"])
+    assert found is not None
+    assert found.folder.name == "two"
+    assert incremental.find_base(tmp_path / STAGE, "s", ["x", "a"]) is None
