@@ -133,3 +133,19 @@ def test_stripping_keeps_the_words() -> None:
     assert "//x" not in stripped
     assert "kept" in stripped
     assert "read" in stripped
+
+
+def test_only_rows_that_came_are_checked_where_none_was_at_fault_before(tmp_path: Path) -> None:
+    rows = [_opportunity(number) for number in range(1, 6)]
+    base = _canonical(tmp_path / "base", rows)
+    before = validate(base, "opportunities")
+    whole = _canonical(tmp_path / "whole", [*rows, _opportunity(6, amount=-1)])
+    came = _canonical(tmp_path / "came", [_opportunity(6, amount=-1)]).tables
+    onto = replace(whole, base="k", came=came)
+    assert validate(onto, "opportunities", before) == validate(whole, "opportunities")
+    # Of rows that were not looked at nothing is said: here one at fault that the base is said not to have.
+    spoiled = replace(
+        _canonical(tmp_path / "spoiled", [_opportunity(1, amount=-1), *rows[1:]]), base="k", came=base.tables
+    )
+    assert not _failed(validate(spoiled, "opportunities", before))
+    assert _failed(validate(spoiled, "opportunities", validate(spoiled, "opportunities")))
