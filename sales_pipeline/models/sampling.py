@@ -31,7 +31,7 @@ from sales_pipeline.features.catalogue import FEATURE_TABLE
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table, table_ref
 from sales_pipeline.models.candidates import WIN_CANDIDATES
-from sales_pipeline.models.evaluation import clusters, judged_rows, predict_rows, prepare
+from sales_pipeline.models.evaluation import clusters, is_possible, judged_rows, predict_rows, prepare
 from sales_pipeline.models.matrix import Floats, Indices, Matrix, codes, known_kinds, load_matrix
 from sales_pipeline.models.metrics import log_losses, paired_difference
 from sales_pipeline.models.params import TrainingParams
@@ -39,6 +39,8 @@ from sales_pipeline.models.splits import plan_windows
 
 VERSION = 1
 CANDIDATE, SETTING = "logistic_regression", {"C": 0.01}
+WITHOUT_COLUMNS = "base_rate"
+"""The candidate where no column tells the rows of a fit apart."""
 CELL_BYTES = 40
 """Memory of one value of a matrix while models are trained: itself, what is taken and encoded of it; and the keys, spread over the columns."""
 STRATA = "the month of the last landmark, and whether the outcome is known"
@@ -134,8 +136,10 @@ class _Window:
         """Log loss of the window's rows by the candidate fitted on so many rows from before it."""
         chosen = params.model_copy(update={"max_training_rows": rows})
         prepared = prepare(matrix, self._before(matrix), "win", chosen, self.from_us)
-        p = predict_rows("win", WIN_CANDIDATES[CANDIDATE], SETTING, prepared, self.rows, chosen)
-        return log_losses(self.won, p)
+        candidate, setting = WIN_CANDIDATES[CANDIDATE], SETTING
+        if not is_possible(candidate, prepared.sample):
+            candidate, setting = WIN_CANDIDATES[WITHOUT_COLUMNS], {}
+        return log_losses(self.won, predict_rows("win", candidate, setting, prepared, self.rows, chosen))
 
     def _before(self, matrix: Matrix) -> Indices:
         """Rows a fit may see, in time order."""

@@ -14,7 +14,7 @@ from sales_pipeline.delivery.card_page import _data
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.features.build import FeatureSet, find
 from sales_pipeline.lake.layout import Lake
-from sales_pipeline.lake.tables import read_table
+from sales_pipeline.lake.tables import read_table, write_table
 from sales_pipeline.models import sampling
 from sales_pipeline.models.bundle import read_bundle
 from sales_pipeline.models.params import SAMPLE_PARAMS, TrainingParams
@@ -180,6 +180,18 @@ def test_the_curve_goes_on_while_doubling_gains(place: Place, monkeypatch: pytes
     assert limited["landmark_rows"] <= 1.05 * total // 2
     assert limited["fitted_rows"] < everything["fitted_rows"]
     assert limited["why"] == f"memory holds {total // 2:,} landmark rows"
+
+
+def test_where_no_column_tells_rows_apart_the_base_rate_is_the_candidate(place: Place, tmp_path: Path) -> None:
+    rows = [
+        row | {"is_used": row["column"] == "attribute:Gone__c"} for row in read_table(place.frames.ledger).to_pylist()
+    ]
+    ledger = write_table(pa.Table.from_pylist(rows), tmp_path / "ledger.parquet")
+    with DuckDBEngine(threads=1) as engine:
+        facts = training_sample(place.lake, place.whole, ledger, DRAWING, engine).facts
+    assert facts is not None
+    assert all(0.6 < point["log_loss"] < 0.75 for point in facts["curve"])
+    assert len(facts["curve"]) == 2
 
 
 def test_a_short_history_has_no_curve(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
