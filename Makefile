@@ -89,6 +89,7 @@ bench: .venv/.ready ## every benchmark once at small sizes, some half an hour; a
 	$(BIN)/python -m tests.benchmarks.bench --sizes 5000
 	$(BIN)/python -m tests.benchmarks.scale --sizes $(SIZES) --stages all --days --peers --results $(RESULTS)
 	@test ! -e .venv-spark/.ready || $(BIN)/python -m tests.benchmarks.engines --sizes $(SIZES) --results $(RESULTS)
+	$(BIN)/python -m tests.benchmarks.prediction --opportunities 10000 --results $(RESULTS)
 	$(BIN)/python -m tests.benchmarks.scores $(SCORES)
 	$(BIN)/python -m tests.benchmarks.forecast $(FORECAST)
 	$(BIN)/python -m tests.benchmarks.team --opportunities 2000 --seeds 11

@@ -67,8 +67,12 @@ class Results:
 
     def add(self, line: Line) -> Line:
         """Keep a line, print it, append it to the file."""
-        self._lines[key_of(line)] = line
         show(line)
+        return self.keep(line)
+
+    def keep(self, line: Line) -> Line:
+        """The same without printing."""
+        self._lines[key_of(line)] = line
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as handle:
