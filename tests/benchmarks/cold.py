@@ -6,6 +6,7 @@ One process does the whole job (`sales-pipeline run`: ingest, cleaning, checks, 
 within it a thread looks every few milliseconds at what the main thread is doing. The wall and CPU seconds since the look before are put
 down to the innermost frame that is ours or a framework's: numpy called by us is ours, SQLAlchemy called by MLflow is MLflow's, a module that Dagster
 is the first to ask for is Dagster's import. What a framework is there for (a check that Great Expectations runs) counts as the framework's too.
+Beside them stands the part of the wall in which the main thread could have run but other work had the cores: on a quiet machine it is not there.
 
 `--stacks` keeps the sums per call stack, one a line, for a flame graph.
 Belongs here: the measurement. Does not belong here: what the stages cost at size (bench, scale).
@@ -41,34 +42,41 @@ IMPORT = "<frozen importlib._bootstrap>"
 LIBRARIES = "other libraries' imports"
 SMALL = (["--help"], ["tables"], ["show", "follow_up_queue"], ["config", "show"], ["doctor"])
 BENCHMARK = ("<benchmark>", "write")
-WAITING = ("<benchmark>", "wait")
-Spent = tuple[float, float]
+Spent = tuple[float, float, float]
+"""Wall and CPU seconds, and those of the wall in which the main thread could have run but other work had the cores."""
 
 
 class Sampler(threading.Thread):
-    """Sums wall and CPU seconds of this process per call stack of the main thread; stacks are tuples of (file, function), outermost first."""
+    """Sums what this process spends per call stack of the main thread; stacks are tuples of (file, function), outermost first."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.spent: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self.spent: dict[tuple[tuple[str, str], ...], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
         self._main = threading.main_thread().ident
         self._done = threading.Event()
 
     def run(self) -> None:
         """Look until told to stop."""
-        wall, cpu = time.perf_counter(), time.process_time()
+        before = clocks()
         while not self._done.wait(INTERVAL_SECONDS):
             # A frame is not kept until the next look: its variables would outlive it.
             spent = self.spent[stack_of(sys._current_frames().get(self._main or 0))]
-            now_wall, now_cpu = time.perf_counter(), time.process_time()
-            spent[0] += now_wall - wall
-            spent[1] += now_cpu - cpu
-            wall, cpu = now_wall, now_cpu
+            now = clocks()
+            for place, (earlier, later) in enumerate(zip(before, now, strict=True)):
+                spent[place] += later - earlier
+            before = now
 
     def stop(self) -> None:
         """Stop looking."""
         self._done.set()
         self.join()
+
+
+def clocks() -> Spent:
+    """What this process has spent; waiting as Linux counts it, 0 elsewhere."""
+    path = Path("/proc/self/schedstat")
+    waited = int(path.read_bytes().split()[1]) / 1e9 if path.is_file() else 0.0
+    return time.perf_counter(), time.process_time(), waited
 
 
 def stack_of(frame: FrameType | None) -> tuple[tuple[str, str], ...]:
@@ -93,8 +101,8 @@ def package_of(file: str) -> str | None:
 
 def category_of(stack: tuple[tuple[str, str], ...]) -> tuple[str, str]:
     """Whose a stack is, and what it does: (framework, part) or ("ours", package or imports); the benchmark's own notes as they are."""
-    if stack in ((BENCHMARK,), (WAITING,)):
-        return stack[0]
+    if stack == (BENCHMARK,):
+        return BENCHMARK
     is_import = False
     for file, _ in reversed(stack):
         is_import = is_import or file == IMPORT
@@ -129,48 +137,40 @@ def run_sampled(target: Path, arguments: list[str]) -> None:
         command(arguments)
     finally:
         sampler.stop()
-        wall, cpu = time.perf_counter(), time.process_time()
+        before = clocks()
         with target.open("w", encoding="utf-8") as out:
             for stack, spent in sampler.spent.items():
                 out.write(json.dumps([stack, spent]) + "\n")
-            waited = [[WAITING], [waiting_seconds(), 0.0]]
-            wrote = [[BENCHMARK], [time.perf_counter() - wall, time.process_time() - cpu]]
-            out.write(f"{json.dumps(waited)}\n{json.dumps(wrote)}\n")
-
-
-def waiting_seconds() -> float:
-    """How long the main thread could have run but had no core, as Linux counts it; 0 elsewhere."""
-    path = Path("/proc/self/schedstat")
-    return int(path.read_text(encoding="utf-8").split()[1]) / 1e9 if path.is_file() else 0.0
+            wrote = [later - earlier for earlier, later in zip(before, clocks(), strict=True)]
+            out.write(json.dumps([[BENCHMARK], wrote]) + "\n")
 
 
 def read_sums(path: Path) -> dict[tuple[str, str], Spent]:
-    """Wall and CPU seconds by category."""
-    sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    """What was spent by category."""
+    sums: dict[tuple[str, str], list[Spent]] = defaultdict(list)
     for line in path.read_text(encoding="utf-8").splitlines():
-        stack, (wall, cpu) = json.loads(line)
-        into = sums[category_of(tuple((file, name) for file, name in stack))]
-        into[0] += wall
-        into[1] += cpu
-    return {category: (spent[0], spent[1]) for category, spent in sums.items()}
+        stack, spent = json.loads(line)
+        sums[category_of(tuple((file, name) for file, name in stack))].append(spent)
+    return {category: added(parts) for category, parts in sums.items()}
 
 
 def added(parts: list[Spent]) -> Spent:
-    """Sums of both."""
-    return sum(wall for wall, _ in parts), sum(cpu for _, cpu in parts)
+    """Sums of each."""
+    wall, cpu, waited = (sum(column) for column in zip(*parts, strict=True)) if parts else (0.0, 0.0, 0.0)
+    return wall, cpu, waited
 
 
 def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> dict[str, float]:
     """The table: the whole job, the frameworks by part, ours by package. Returns the seconds of the frameworks, of waiting and of the benchmark itself."""
 
     def row(label: str, spent: Spent) -> None:
-        print(f"{label:<44}  {spent[0]:>7.2f}  {spent[1]:>7.2f}")
+        print(f"{label:<44}  {spent[0]:>7.2f}  {spent[1]:>7.2f}  {spent[2]:>7.2f}")
 
-    wrote, waited = sums.pop(BENCHMARK, (0.0, 0.0)), sums.pop(WAITING, (0.0, 0.0))
+    wrote = sums.pop(BENCHMARK, (0.0, 0.0, 0.0))
+    seen = added(list(sums.values()))
     wall, cpu = whole.wall - wrote[0], whole.cpu - wrote[1]
-    print(f"{'':<44}  {'wall s':>7}  {'CPU s':>7}")
-    row(COLD, (wall, cpu))
-    row("  waiting for a core that other work had", waited)
+    print(f"{'':<44}  {'wall s':>7}  {'CPU s':>7}  {'waited*':>7}")
+    row(COLD, (wall, cpu, seen[2]))
     frameworks = {key: spent for key, spent in sums.items() if key[0] in FRAMEWORKS.values()}
     row("of which frameworks", added(list(frameworks.values())))
     for (owner, part), spent in sorted(frameworks.items()):
@@ -179,10 +179,16 @@ def show(whole: Figure, sums: dict[tuple[str, str], Spent]) -> dict[str, float]:
     row("of which ours", added(list(own.values())))
     for (_, part), spent in sorted(own.items(), key=lambda item: -item[1][1]):
         row(f"  {part}", spent)
-    seen = added(list(sums.values()))
-    row("not seen (child processes, start and end)", (max(0.0, wall - seen[0]), max(0.0, cpu - seen[1])))
+    row("not seen (child processes, start and end)", (max(0.0, wall - seen[0]), max(0.0, cpu - seen[1]), 0.0))
+    print("* part of the wall in which other work had the cores")
     spent = added(list(frameworks.values()))
-    return {"frameworks": spent[0], "frameworks CPU": spent[1], "waiting": waited[0], "benchmark": wrote[0]}
+    return {
+        "frameworks": spent[0],
+        "frameworks CPU": spent[1],
+        "frameworks waiting": spent[2],
+        "waiting": seen[2],
+        "benchmark": wrote[0],
+    }
 
 
 def bench(folder: Path, opportunities: int, seed: int, stacks: Path, results: Results) -> None:

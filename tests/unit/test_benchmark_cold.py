@@ -40,7 +40,7 @@ def test_the_innermost_frame_that_is_ours_or_a_frameworks_decides(
 def test_sums_are_kept_per_category(tmp_path: Path) -> None:
     path = tmp_path / "stacks.jsonl"
     path.write_text(
-        '[[["/app/sales_pipeline/clean/a.py", "f"]], [1.0, 0.5]]\n[[["/app/sales_pipeline/clean/b.py", "g"]], [2.0, 1.0]]\n',
+        '[[["/app/sales_pipeline/clean/a.py", "f"]], [1.0, 0.5, 0.25]]\n[[["/app/sales_pipeline/clean/b.py", "g"]], [2.0, 1.0, 0.5]]\n',
         encoding="utf-8",
     )
-    assert read_sums(path) == {("ours", "clean"): (3.0, 1.5)}
+    assert read_sums(path) == {("ours", "clean"): (3.0, 1.5, 0.75)}
