@@ -18,8 +18,8 @@ WITH ordered AS (
     LAG(crm_close_date) OVER (PARTITION BY opportunity_id ORDER BY changed_at, sequence) AS previous_close_date,
     LAG(owner_id) OVER (PARTITION BY opportunity_id ORDER BY changed_at, sequence) AS previous_owner_id,
     ROW_NUMBER() OVER (PARTITION BY opportunity_id, stage ORDER BY changed_at, sequence) AS stage_row,
-    FIRST_VALUE(amount) OVER (
-      PARTITION BY opportunity_id ORDER BY CASE WHEN amount IS NULL THEN 1 ELSE 0 END, changed_at, sequence
+    FIRST_VALUE(amount IGNORE NULLS) OVER (
+      PARTITION BY opportunity_id ORDER BY changed_at, sequence ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
     ) AS first_amount
   FROM opportunity_changes
 ), steps AS (
@@ -44,7 +44,6 @@ SELECT
   next_changed_at,
   stage,
   state,
-  previous_state,
   is_state_entry,
   amount,
   crm_close_date,
