@@ -34,7 +34,7 @@ from sales_pipeline.features.leak_statistics import Rows, evenly, levels, period
 from sales_pipeline.features.leak_verdicts import ATTRIBUTE_PREFIX, Candidate, Rules, judge
 from sales_pipeline.features.leak_words import suspicion
 from sales_pipeline.features.params import LeakParams
-from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.lake.tables import TableRef, read_matching, read_table
 
 _LINKS = {
     "owner_record": "owner_id",
@@ -120,10 +120,11 @@ def _features(
 ) -> Iterator[Judged]:
     """Catalogue features: judged where they rest on last seen values, used where their past is known."""
     present = [feature for feature in FEATURES if feature.name in training.usable]
-    frame = read_table(
-        training.features, ["opportunity_id", "as_of", *(feature.name for feature in present)]
-    ).to_pandas()
-    links = read_table(training.spine, ["opportunity_id", "as_of", "owner_id", "account_id", "product_id"]).to_pandas()
+    looked_at = pa.array(outcomes["opportunity_id"], pa.string())
+    names = ["opportunity_id", "as_of", *(feature.name for feature in present)]
+    frame = read_matching(training.features, names, "opportunity_id", looked_at).to_pandas()
+    names = ["opportunity_id", "as_of", "owner_id", "account_id", "product_id"]
+    links = read_matching(training.spine, names, "opportunity_id", looked_at).to_pandas()
     frame = frame.merge(links, on=["opportunity_id", "as_of"], how="inner")
     frame = frame.sort_values(["opportunity_id", "as_of"]).groupby("opportunity_id", sort=True).tail(1)
     frame = frame.merge(outcomes.drop(columns="account_id"), on="opportunity_id", how="inner")

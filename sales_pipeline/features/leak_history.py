@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sales_pipeline.features.params import LeakParams
-from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.lake.tables import TableRef, read_matching
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ def lives_of(outcomes: pd.DataFrame, spine: TableRef) -> Lives:
     """The opportunities of `outcomes` (opportunity_id, created_us, closed_us, is_won), with their landmarks on the spine."""
     ids = pd.Index(outcomes["opportunity_id"])
     closed = outcomes["closed_us"].to_numpy(dtype=np.float64)
-    table = read_table(spine, ["opportunity_id", "as_of"])
+    table = read_matching(spine, ["opportunity_id", "as_of"], "opportunity_id", pa.array(ids, pa.string()))
     position = ids.get_indexer(pd.Index(table.column("opportunity_id").to_pandas()))
     at = micros(table.column("as_of"))
     keep = (position >= 0) & ~np.isnan(closed[position])
@@ -106,7 +106,8 @@ def attribute_changes(table: TableRef, lives: Lives) -> dict[str, Changes]:
     """The changes of every attribute, by attribute: all that the exports show, as the last seen value is theirs too."""
     if not table.rows:
         return {}
-    data = read_table(table, ["opportunity_id", "attribute", "changed_at", "old_value", "new_value"])
+    names = ["opportunity_id", "attribute", "changed_at", "old_value", "new_value"]
+    data = read_matching(table, names, "opportunity_id", pa.array(lives.ids, pa.string()))
     found: dict[str, Changes] = {}
     for attribute in sorted(pc.unique(data.column("attribute")).to_pylist()):
         part = data.filter(pc.equal(data.column("attribute"), attribute))
@@ -131,7 +132,8 @@ def field_changes(table: TableRef, lives: Lives, fields: tuple[str, ...]) -> Ite
     """The changes of the versioned fields of opportunity_changes, one field after the other."""
     if not table.rows or not fields:
         return
-    data = read_table(table, ["opportunity_id", "changed_at", *fields])
+    names = ["opportunity_id", "changed_at", *fields]
+    data = read_matching(table, names, "opportunity_id", pa.array(lives.ids, pa.string()))
     opportunity = lives.ids.get_indexer(pd.Index(data.column("opportunity_id").to_pandas()))
     at = micros(data.column("changed_at")).astype(np.int64)
     keep = opportunity >= 0

@@ -132,6 +132,15 @@ def read_table(ref: TableRef | Path, columns: list[str] | None = None) -> pa.Tab
     return pq.read_table(path, columns=columns)
 
 
+def read_matching(ref: TableRef, columns: list[str], key: str, values: pa.Array) -> pa.Table:
+    """The rows whose `key` is among the values, in the file's order; of a table of any size, as only a batch of the others is in memory."""
+    file = pq.ParquetFile(ref.path)
+    parts = (
+        batch.filter(pc.is_in(batch.column(key), value_set=values)) for batch in file.iter_batches(columns=columns)
+    )
+    return pa.Table.from_batches(parts, pa.schema([file.schema_arrow.field(name) for name in columns])).select(columns)
+
+
 def read_schema(ref: TableRef) -> pa.Schema:
     """Columns and types of a table at rest."""
     return pq.read_schema(ref.path)
