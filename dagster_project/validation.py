@@ -32,7 +32,8 @@ def validated(lake: Lake, canonical: "Canonical") -> tuple[dict[str, list["Check
     def build(folder: Path) -> dict[str, Any]:
         known = json.loads(before.read_text(encoding="utf-8")) if before.is_file() else {}
         results = {
-            name: validate.validate(canonical, name, from_data(known.get(name, []))) for name in CANONICAL_TABLES
+            name: validate.validate(canonical, name, from_data(known[name]) if name in known else [])
+            for name in CANONICAL_TABLES
         }
         docs.render_data_docs(results, folder / DOCS, run_name=canonical.key)
         return {name: to_data(verdicts) for name, verdicts in results.items()}
