@@ -15,6 +15,7 @@ from dagster_project.plan import RunPlan
 from dagster_project.reporting import ReportFacts, report_document, report_facts
 from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
 from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.runs import MANIFEST, read_manifest
 from sales_pipeline.lake.tables import TableRef, read_table
 
 if TYPE_CHECKING:
@@ -64,23 +65,27 @@ def publish_tables(
     log: Mapping[str, Any],
     make_current: bool,
 ) -> Publication:
-    """Write, audit and publish the plan's run; a run id that is published already changes nothing."""
+    """Write, audit and publish the plan's run; a run id that is published already changes nothing, and nothing of it is made again."""
     from sales_pipeline.delivery.publish import publish, write_and_audit
     from sales_pipeline.delivery.quarantine import row_ledger_summary
 
     is_new = not (lake.runs / f"{plan.run_id}.published").is_file()
-    summary = row_ledger_summary(ledger, plan.run_id, engine)
-    replay = stored_replay(lake, plan.replay_key) if plan.replay_key else None
-    card = card_of(lake, plan.model_name, plan.model_version, replay, settings.training)
-    data = {name: read_table(ref) for name, ref in tables.items()} | {ROW_LEDGER_SUMMARY.name: summary}
-    path = write_and_audit(
-        lake,
-        plan.run_id,
-        data,
-        plan.manifest() | {"canonical_key": canonical.key},
-        card_documents(card) | report_document(lake, settings, plan, data, card, canonical, engine),
-    )
+    path = lake.runs / plan.run_id
+    if not (path / MANIFEST).is_file():
+        replay = stored_replay(lake, plan.replay_key) if plan.replay_key else None
+        card = card_of(lake, plan.model_name, plan.model_version, replay, settings.training)
+        data = {name: read_table(ref) for name, ref in tables.items()}
+        data[ROW_LEDGER_SUMMARY.name] = row_ledger_summary(ledger, plan.run_id, engine)
+        path = write_and_audit(
+            lake,
+            plan.run_id,
+            data,
+            plan.manifest() | {"canonical_key": canonical.key},
+            card_documents(card) | report_document(lake, settings, plan, data, card, canonical, engine),
+        )
     is_current = publish(lake, plan.run_id, log=log, make_current=make_current)
+    rows = read_manifest(path)["rows"]
+    summary = read_table(path / f"{ROW_LEDGER_SUMMARY.name}.parquet")
     return Publication(
         run_id=plan.run_id,
         as_of=plan.as_of,
@@ -90,7 +95,7 @@ def publish_tables(
         model_name=plan.model_name,
         model_version=plan.model_version,
         records=records_by_outcome(summary),
-        rows={name: table.num_rows for name, table in data.items()},
+        rows={name: rows[name] for name in (*tables, ROW_LEDGER_SUMMARY.name)},
         quarantined_share=largest_quarantined_share(summary),
         max_quarantined_share=settings.clean.max_quarantined_share,
         report=report_facts(path),
