@@ -18,14 +18,17 @@ WITH figures AS (
   FROM figures
 ), spelled AS (
   SELECT attribute, text_key, text_value, COUNT(*) AS cells FROM attribute_values GROUP BY attribute, text_key, text_value
+), several AS (
+  SELECT attribute, text_key FROM spelled GROUP BY attribute, text_key HAVING COUNT(*) > 1
 ), ranked AS (
-  SELECT attribute, text_key, text_value AS spelling, ROW_NUMBER() OVER (PARTITION BY attribute, text_key ORDER BY cells DESC, text_value) AS place FROM spelled
+  SELECT s.attribute, s.text_key, s.text_value AS spelling, ROW_NUMBER() OVER (PARTITION BY s.attribute, s.text_key ORDER BY s.cells DESC, s.text_value) AS place
+  FROM spelled AS s JOIN several AS m ON m.attribute = s.attribute AND m.text_key = s.text_key
 )
 SELECT $source_system AS source_system, v.opportunity_id, v.attribute, k.kind,
-  CASE WHEN k.kind = 'category' THEN r.spelling ELSE v.text_value END AS text_value,
+  CASE WHEN k.kind = 'category' THEN COALESCE(r.spelling, v.text_value) ELSE v.text_value END AS text_value,
   CASE k.kind WHEN 'number' THEN v.number_value WHEN 'boolean' THEN CAST(v.flag_value AS DOUBLE) WHEN 'date' THEN CAST(days_between(CAST('1970-01-01' AS DATE), v.day_value) AS DOUBLE) END AS number_value,
   t.tracked_from
 FROM attribute_values AS v
 JOIN kinds AS k ON k.attribute = v.attribute
-JOIN ranked AS r ON r.attribute = v.attribute AND r.text_key = v.text_key AND r.place = 1
+LEFT JOIN ranked AS r ON r.attribute = v.attribute AND r.text_key = v.text_key AND r.place = 1
 LEFT JOIN attribute_tracking AS t ON t.attribute = v.attribute
