@@ -38,7 +38,7 @@ VALUES = {
 }
 ALLOWED = CONNECTIVES | AGGREGATES | WINDOWS | TEXT | VALUES
 OWN = {
-    "duckdb": {"ARG_MAX_NULL", "EPOCH_US", "MAKE_TIMESTAMPTZ", "UnixToTime"},
+    "duckdb": {"ARG_MAX_NULL", "EPOCH_US", "MAKE_TIMESTAMPTZ", "TRY_STRPTIME", "UnixToTime"},
     "spark": {"ArgMax", "TIMESTAMP_MICROS", "UnixMicros"},
 }
 """Functions of the macros whose bodies differ by engine: `latest`, and the arithmetic of instants."""

@@ -59,16 +59,22 @@ CREATE MACRO instant_text(x, date_order, zone) AS CASE
 END;
 -- a day and time written without an offset, in `zone`; of UTC the short form, as a cast that looks a name up takes twice as long
 CREATE MACRO zoned(x, zone) AS CASE WHEN zone = 'UTC' THEN x || 'Z' ELSE x || ' ' || zone END;
--- an instant; what is written without an offset is read in `zone` (an IANA name), a day alone as its first instant. The two usual forms come
--- first.
-CREATE MACRO parse_instant(x, date_order, zone) AS TRY_CAST(CASE
-  WHEN is_plain_instant(x) THEN zoned(x, zone)
-  WHEN is_plain_day(x) THEN zoned(x || ' 00:00:00', zone)
+-- the two usual forms, read as UTC at a third of what a pattern and a cast with a time zone cost; NULL for every other text
+CREATE MACRO usual_instant(x) AS MAKE_TIMESTAMPTZ(EPOCH_US(COALESCE(
+  TRY_STRPTIME(CASE WHEN x LIKE '____-__-__ __:__:__' AND NOT x LIKE '% ' AND x >= '1970' AND x < '2100' THEN x END, '%Y-%m-%d %H:%M:%S'),
+  TRY_STRPTIME(CASE WHEN x LIKE '____-__-__' AND NOT x LIKE '% ' AND x >= '1970' AND x < '2100' THEN x END, '%Y-%m-%d')
+)));
+CREATE MACRO other_instant(x, date_order, zone) AS TRY_CAST(CASE
+  WHEN x IS NULL THEN NULL
+  WHEN zone <> 'UTC' AND is_plain_instant(x) THEN zoned(x, zone)
+  WHEN zone <> 'UTC' AND is_plain_day(x) THEN zoned(x || ' 00:00:00', zone)
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?(Z|[+-][0-9][0-9]:?[0-9][0-9]|[+-][0-9][0-9])$') THEN x
   WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9][T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?$') THEN zoned(x, zone)
   WHEN x LIKE '%年%' THEN cjk_day(x) || ' ' || LPAD(cjk_part(x, 5), 2, '0') || ':' || LPAD(cjk_part(x, 6), 2, '0') || ':' || LPAD(cjk_part(x, 8), 2, '0') || ' ' || zone
   ELSE instant_text(TRIM(x), date_order, zone)
 END AS TIMESTAMPTZ);
+-- an instant; what is written without an offset is read in `zone` (an IANA name), a day alone as its first instant
+CREATE MACRO parse_instant(x, date_order, zone) AS CASE WHEN zone = 'UTC' THEN COALESCE(usual_instant(x), other_instant(x, date_order, zone)) ELSE other_instant(x, date_order, zone) END;
 
 -- Numbers and money. `decimal_sign` is '.' or ',' and decides only where a text can be read both ways (1,234 and 1.234).
 -- Each notation stands in one pattern, as what a macro is given is written out wherever it names it.
