@@ -41,20 +41,23 @@ def strip_external(page: str) -> str:
 
 def render_data_docs(results: Mapping[str, Sequence[CheckResult]], folder: Path, *, run_name: str = "run") -> Path:
     """Write one page per table and an index into `folder`; returns the index. `results` by canonical table."""
+    from great_expectations.render.view import DefaultJinjaPageView
+
     folder.mkdir(parents=True, exist_ok=True)
+    view = DefaultJinjaPageView()
     for table, checks in results.items():
-        (folder / f"{table}.html").write_text(strip_external(_page(table, checks, run_name)), encoding="utf-8")
+        page = str(view.render(_document(table, checks, run_name)))
+        (folder / f"{table}.html").write_text(strip_external(page), encoding="utf-8")
     index = folder / "index.html"
     index.write_text(_index(results), encoding="utf-8")
     return index
 
 
-def _page(table: str, checks: Sequence[CheckResult], run_name: str) -> str:
-    """The renderer's own page of one table."""
+def _document(table: str, checks: Sequence[CheckResult], run_name: str) -> Any:
+    """The renderer's own page of one table, before it is put into HTML."""
     from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.render.renderer import ValidationResultsPageRenderer
-    from great_expectations.render.view import DefaultJinjaPageView
 
     outcomes = [
         ExpectationValidationResult(
@@ -68,7 +71,7 @@ def _page(table: str, checks: Sequence[CheckResult], run_name: str) -> str:
         for check in checks
     ]
     passed = sum(check.passed for check in checks)
-    document = ValidationResultsPageRenderer().render(
+    return ValidationResultsPageRenderer().render(
         ExpectationSuiteValidationResult(
             success=passed == len(checks),
             results=outcomes,
@@ -82,7 +85,6 @@ def _page(table: str, checks: Sequence[CheckResult], run_name: str) -> str:
             meta={"run_id": run_name, "active_batch_definition": {"data_asset_name": table}},
         )
     )
-    return str(DefaultJinjaPageView().render(document))
 
 
 def _details(check: CheckResult) -> dict[str, Any]:
