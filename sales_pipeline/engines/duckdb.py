@@ -16,7 +16,8 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.base import BatchFunction, CsvDialect, Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import DIALECT, to_sql
-from sales_pipeline.engines.ranges import ROW_BYTES, Range, between, how_many, probe_step
+from sales_pipeline.engines.ranges import Range, between, how_many, probe_step
+from sales_pipeline.engines.ranges import rows_at_once as room_for
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
 
@@ -61,7 +62,7 @@ class DuckDBEngine(Engine):
         self._connection = duckdb.connect(":memory:", config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
         limit = self._connection.sql("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0][0]
-        self._rows_at_once = rows_at_once or int(limit) // ROW_BYTES
+        self._rows_at_once = rows_at_once or room_for(int(limit))
         self._held = 0
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from sales_pipeline.engines.base import Cut
 from sales_pipeline.engines.duckdb import DuckDBEngine
-from sales_pipeline.engines.ranges import Range, between, how_many
+from sales_pipeline.engines.ranges import Range, between, how_many, rows_at_once
 from sales_pipeline.lake.tables import write_table
 
 CUT = Cut("k", ("facts", "events"))
@@ -97,3 +97,7 @@ def test_ranges_share_values_out_and_leave_no_gap() -> None:
     assert between("k", ["a"] * 9, 4) == [Range("k", None, "a"), Range("k", "a", None)]
     assert between("k", [], 4) == [Range("k", None, None)]
     assert [how_many(rows, 100) for rows in (0, 1, 100, 101, 250)] == [1, 1, 1, 2, 3]
+
+
+def test_more_memory_has_room_for_more_rows_and_little_still_for_some() -> None:
+    assert rows_at_once(8 << 30) > rows_at_once(4 << 30) > rows_at_once(1 << 30) > rows_at_once(0) > 0
