@@ -11,8 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+_SPACE, _FIRST_BEYOND_ASCII = 0x20, 0x80
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,8 @@ def _words(rule: Words, columns: Columns, values: Mapping[int, Any], count: int)
         coded = pc.dictionary_encode(values[position])
         texts = coded.dictionary.to_pylist()
         words = pa.array([word(text, rule.patterns) for text in texts], pa.string())
-        result = pc.coalesce(result, words.take(coded.indices))
+        found = words.take(coded.indices)
+        result = found if result.null_count == count else pc.coalesce(result, found)
     return result if rule.otherwise is None else pc.fill_null(result, rule.otherwise)
 
 
@@ -218,6 +222,8 @@ def word(text: str, patterns: tuple[tuple[str, str], ...]) -> str | None:
 
 def clean(values: Any, missing: pa.Array) -> Any:
     """Text after NFKC, with NULL for empty cells and for the tokens of `missing`."""
+    if _is_surely_filled(values, missing):
+        return values
     if not pc.all(pc.string_is_ascii(values), min_count=0).as_py():
         values = pc.utf8_normalize(values, form="NFKC")
         trimmed = pc.utf8_trim_whitespace(values)
@@ -227,6 +233,20 @@ def clean(values: Any, missing: pa.Array) -> Any:
     if not pc.any(is_missing, min_count=0).as_py():
         return values
     return pc.if_else(is_missing, pa.scalar(None, pa.string()), values)
+
+
+def _is_surely_filled(values: pa.Array, missing: pa.Array) -> bool:
+    """Whether no cell can be missing, nor change by NFKC, at a glance: all is ASCII, each is longer than any token, and none begins or ends
+    with white space or a control character. False where a look at the edges does not tell."""
+    if not len(values) or values.null_count or values.type != pa.string():
+        return False
+    _, offsets, letters = values.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[values.offset : values.offset + len(values) + 1]
+    if int(np.diff(ends).min()) <= pc.max(pc.binary_length(missing)).as_py():
+        return False
+    text = np.frombuffer(letters, dtype=np.uint8)
+    edges = (text[ends[:-1]].min(), text[ends[1:] - 1].min())
+    return min(edges) > _SPACE and bool(text[ends[0] : ends[-1]].max() < _FIRST_BEYOND_ASCII)
 
 
 def missing_tokens(tokens: tuple[str, ...]) -> pa.Array:

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from sales_pipeline.errors import ConfigurationError, InputRejected
 
 _BOMS = (
@@ -22,6 +25,7 @@ _BOMS = (
 )
 _BLOCK = 1 << 16
 _PLAUSIBLE_SHARE = 0.8
+_LONGEST_LINE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,8 @@ def _is_ready(path: Path) -> bool:
 
 def _first_fault(path: Path, encoding: Encoding) -> int | None:
     """Offset of the first byte the encoding cannot read, None where it reads all."""
+    if encoding.name == "utf-8" and _is_utf8(path, encoding.skip):
+        return None
     decoder = codecs.getincrementaldecoder(encoding.name)("strict")
     at = encoding.skip
     for block in (*_blocks_after(path, encoding.skip), b""):
@@ -140,6 +146,28 @@ def _first_fault(path: Path, encoding: Encoding) -> int | None:
             return at - pending + error.start
         at += len(block)
     return None
+
+
+def _is_utf8(path: Path, skip: int) -> bool:
+    """Whether all is UTF-8, a few lines at a time: a tenth of the cost of decoding."""
+    held = b""
+    for block in _blocks_after(path, skip):
+        cut = block.rfind(b"\n") + 1
+        if cut and not _is_utf8_text(held + block[:cut]):
+            return False
+        held = block[cut:] if cut else held + block
+        if len(held) > _LONGEST_LINE:
+            return False
+    return _is_utf8_text(held)
+
+
+def _is_utf8_text(data: bytes) -> bool:
+    bounds = pa.py_buffer(np.array([0, len(data)], dtype=np.int64))
+    try:
+        pa.Array.from_buffers(pa.large_string(), 1, [None, bounds, pa.py_buffer(data)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _is_plausible_chinese(path: Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sales_pipeline.errors import ConfigurationError, InputRejected
+from sales_pipeline.ingest import text
 from sales_pipeline.ingest.text import Encoding, settle_encoding, write_text
 
 TEXT = "Id,Name\n1,Müller & Söhne\n2,客户有限公司\n"
@@ -83,3 +84,23 @@ def test_line_ends_become_one(tmp_path: Path) -> None:
 def test_a_file_that_is_ready_is_not_copied(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     assert write_text(path, tmp_path / "out", settle(path, b"a\nb\n")) == path
+
+
+@pytest.mark.parametrize("block", [3, 1 << 16])
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ("plain\ngrößer\n客户 without a line end".encode(), None),
+        (b"", None),
+        (b"surrogate\n\xed\xa0\x80\n", 10),
+        (b"overlong \xc0\x80\n", 9),
+        (b"cut short \xe5\xae", 10),
+        (b"latin gr\xf6\xdfer\nmore\n", 8),
+    ],
+)
+def test_the_first_byte_that_is_no_utf8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, fault: int | None, block: int
+) -> None:
+    monkeypatch.setattr(text, "_BLOCK", block)
+    (tmp_path / "f").write_bytes(data)
+    assert text._first_fault(tmp_path / "f", Encoding("utf-8", "strict")) == fault
