@@ -267,6 +267,7 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
 
 
 CARD: dict[str, Any] = {
+    "data": {},
     "trained_through": "2026-07-01T00:00:00Z",
     "win": {
         "choice": "shrunken_rates",
