@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,11 @@ class Sample:
     def x(self) -> Floats:
         """The numeric matrix."""
         return self.rows.x
+
+    @cached_property
+    def teaching(self) -> TeachingRows:
+        """The same as arrays."""
+        return TeachingRows(self.x, self.y, self.weight, codes(self.rows.keys["opportunity_id"]))
 
     def take(self, rows: Indices) -> Sample:
         """Those rows, in that order."""
@@ -177,10 +183,6 @@ def _tree_classifier(task: Fitting) -> Estimator:
     return _tree_arrays(model, logit((share * rows + LEAF_PRIOR * base) / (rows + LEAF_PRIOR)))
 
 
-def _teaching(sample: Sample) -> TeachingRows:
-    return TeachingRows(sample.x, sample.y, sample.weight, codes(sample.rows.keys["opportunity_id"]))
-
-
 def _boosting(objective: Objective) -> Callable[[Fitting], Estimator]:
     def fit(task: Fitting) -> Estimator:
         sample = task.sample
@@ -191,7 +193,7 @@ def _boosting(objective: Objective) -> Callable[[Fitting], Estimator]:
             return _fit_ridge(rows.x, rows.y, rows.weight, START_ALPHA)
 
         return fit_boosting(
-            _teaching(sample),
+            sample.teaching,
             objective,
             task.setting,
             most_rounds=task.params.boosting_rounds,
@@ -220,14 +222,14 @@ def _machine(fit: Callable[[TeachingRows, Setting, TrainingParams], DecisionScor
         def once(_: Encoded, rows: TeachingRows) -> DecisionScore:
             return fit(rows, task.setting, task.params)
 
-        return in_log_odds(once, task.sample.rows, _teaching(task.sample), task.params.seed)
+        return in_log_odds(once, task.sample.rows, task.sample.teaching, task.params.seed)
 
     return fit_machine
 
 
 def _regression(fit: Callable[[TeachingRows, Setting, TrainingParams], Estimator]) -> Callable[[Fitting], Estimator]:
     """Support vector regression."""
-    return lambda task: fit(_teaching(task.sample), task.setting, task.params)
+    return lambda task: fit(task.sample.teaching, task.setting, task.params)
 
 
 def _median(task: Fitting) -> Estimator:
@@ -260,7 +262,7 @@ def _naive_bayes(task: Fitting) -> Estimator:
     def fit(encoded: Encoded, rows: TeachingRows) -> DecisionScore:
         return fit_frequencies(encoded, rows.y, rows.weight, smoothing=task.setting["smoothing"])
 
-    return in_log_odds(fit, task.sample.rows, _teaching(task.sample), task.params.seed)
+    return in_log_odds(fit, task.sample.rows, task.sample.teaching, task.params.seed)
 
 
 def _tree_regressor(task: Fitting) -> Estimator:

@@ -157,10 +157,9 @@ def judge(task: Task, actual: Floats, predicted: Floats) -> Floats:
 
 
 def predict_rows(
-    task: Task, candidate: Candidate, setting: Setting, prepared: Prepared, part: Matrix, params: TrainingParams
+    task: Task, candidate: Candidate, setting: Setting, prepared: Prepared, rows: Encoded, params: TrainingParams
 ) -> Floats:
-    """Win probabilities, or log amounts, of later rows by a candidate fitted on prepared training rows."""
-    rows = prepared.encoding.encode(part)
+    """Win probabilities, or log amounts, of later rows, encoded like the training rows, by a candidate fitted on those."""
     if task == "win":
         return probabilities(candidate, setting, prepared.sample, rows, params)
     return fit(candidate, setting, prepared.sample, params).score(rows)
@@ -180,12 +179,12 @@ def search(
     for fold, (rows, actual) in zip(folds, judged_rows(matrix, folds, task), strict=True):
         judged.append((rows, actual))
         prepared = prepare(matrix, fold.train, task, quick, fold.from_us)
-        part = matrix.take(rows)
+        later = prepared.encoding.encode(matrix.take(rows))
         for candidate in members:
             if not is_possible(candidate, prepared.sample):
                 continue
             for number, setting in enumerate(candidate.settings):
-                predicted = predict_rows(task, candidate, setting, prepared, part, params)
+                predicted = predict_rows(task, candidate, setting, prepared, later, params)
                 pieces.setdefault((candidate.name, number), []).append(predicted)
     if not judged:
         return []

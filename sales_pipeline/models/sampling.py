@@ -139,7 +139,8 @@ class _Window:
         candidate, setting = WIN_CANDIDATES[CANDIDATE], SETTING
         if not is_possible(candidate, prepared.sample):
             candidate, setting = WIN_CANDIDATES[WITHOUT_COLUMNS], {}
-        return log_losses(self.won, predict_rows("win", candidate, setting, prepared, self.rows, chosen))
+        later = prepared.encoding.encode(self.rows)
+        return log_losses(self.won, predict_rows("win", candidate, setting, prepared, later, chosen))
 
     def _before(self, matrix: Matrix) -> Indices:
         """Rows a fit may see, in time order."""
