@@ -41,6 +41,10 @@ _SESSION = {
 }
 """What results depend on, whatever the cluster's own defaults are."""
 
+_PARTITIONS = "spark.sql.shuffle.partitions"
+_SMALL_BYTES = 16_000_000
+"""Inputs up to this size are shuffled into one partition: cutting them costs more than it gains, and an order over one partition is found without a look at all rows first."""
+
 _DRIVER = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 _LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 """For a master on this machine only: workers elsewhere must reach the driver by its own address."""
@@ -63,7 +67,7 @@ class SparkEngine(Engine):
     token
         Of a Spark Connect server; None where it asks for none.
     shuffle_partitions
-        Of every join and aggregation; small for small data, two to four per core for large. Adaptive execution merges small ones.
+        Of every join and aggregation of inputs that are not small; two to four per core. Adaptive execution merges small ones.
     driver_memory
         The heap of the driver's Java, as Spark writes sizes (`2g`); of no effect where a session is there already and on Spark Connect.
     conf
@@ -105,7 +109,8 @@ class SparkEngine(Engine):
         self._limits: dict[str, Any] = {"threads": threads, "memory_limit": memory_limit}
         self._number = 0
         self._is_connect = master.startswith(CONNECT)
-        given = {**_SESSION, "spark.sql.shuffle.partitions": str(shuffle_partitions)}
+        self._input_bytes = 0
+        given = {**_SESSION, _PARTITIONS: str(shuffle_partitions)}
         builder: Any = SparkSession.builder
         if self._is_connect:
             builder = builder.remote(_with_token(master, token))
@@ -116,6 +121,7 @@ class SparkEngine(Engine):
             given |= _LOOPBACK if master.startswith(("local", "spark://127.0.0.1")) else {}
             builder = builder.master(master)
         given |= conf or {}
+        self._partitions = given[_PARTITIONS]
         for key, value in given.items():
             builder = builder.config(key, value)
         try:
@@ -206,8 +212,15 @@ class SparkEngine(Engine):
 
         self._session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(batch_rows))
         schema = from_arrow_schema(arrow_schema(contract))
-        frame = self._frame("batches", source).mapInArrow(each, schema).orderBy(*contract.key)
-        self._settle(frame, output, arrow_schema(contract))
+        self._name({"batches": source})
+        # Written before it is ordered: an order looks at all rows beforehand, and the function would be called twice for each.
+        folder = self._run(self._session.table("batches").mapInArrow(each, schema))
+        self._settle(
+            self._session.read.schema(schema).parquet(str(folder)).orderBy(*contract.key),
+            output,
+            arrow_schema(contract),
+        )
+        shutil.rmtree(folder)
         if broadcast is not None:
             broadcast.destroy()
         return table_ref(contract.name, output)
@@ -229,26 +242,35 @@ class SparkEngine(Engine):
         """A folder with a frame's rows: its partitions in order of the file names."""
         self._number += 1
         folder = self._work / f"result-{self._number}"
+        self._session.conf.set(_PARTITIONS, "1" if self._input_bytes <= _SMALL_BYTES else self._partitions)
         frame.write.mode("overwrite").parquet(str(folder))
         return folder
 
     def _name(self, inputs: Mapping[str, Source]) -> None:
-        for name, source in inputs.items():
-            self._frame(name, source).createOrReplaceTempView(name)
+        """Inputs as views. Their columns are read here from the ends of the files: Spark would start a job for each."""
+        from pyspark.sql.pandas.types import from_arrow_schema
 
-    def _frame(self, name: str, source: Source) -> DataFrame:
+        self._input_bytes = 0
+        for name, source in inputs.items():
+            paths = self._paths(name, source)
+            if hidden := [str(path) for path in paths if path.name.startswith(("_", "."))]:
+                raise ValueError(f"Spark passes over files whose names begin with _ or .: {', '.join(hidden)}")
+            schema = from_arrow_schema(pa.unify_schemas([pq.read_schema(path) for path in paths]))
+            self._session.read.schema(schema).parquet(*(str(path) for path in paths)).createOrReplaceTempView(name)
+            self._input_bytes += sum(path.stat().st_size for path in paths)
+
+    def _paths(self, name: str, source: Source) -> Sequence[Path]:
         if isinstance(source, pa.Table):
             self._number += 1
             path = self._work / "inputs" / f"{name}-{self._number}.parquet"
             path.parent.mkdir(exist_ok=True)
             pq.write_table(source, path)
-            return self._session.read.parquet(str(path))
+            return [path]
         if isinstance(source, TableRef):
-            return self._session.read.parquet(source.path)
+            return [Path(source.path)]
         if isinstance(source, WorkTable):
-            return self._session.read.parquet(*(str(path) for path in source.parts))
-        paths = [source] if isinstance(source, Path) else list(source)
-        return self._session.read.option("mergeSchema", "true").parquet(*(str(path) for path in paths))
+            return source.parts
+        return [source] if isinstance(source, Path) else list(source)
 
 
 def _with_token(address: str, token: str | None) -> str:

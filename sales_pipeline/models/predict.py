@@ -71,7 +71,7 @@ def write_predictions(
     """
     columns = needed_columns(read_bundle(bundle))
     found = found_columns(features, [column.name for column in columns], engine)
-    rows = write_scoring_rows(features, found, folder / "_scoring_rows.parquet", engine)
+    rows = write_scoring_rows(features, found, folder / "scoring_rows.parquet", engine)
     shared = _Shared(str(bundle), columns, found, wording)
     output = folder / f"{PREDICTIONS.name}.parquet"
     ref = engine.apply_batches(rows, _predict_batch, shared, output, PREDICTIONS, batch_rows=batch_rows)

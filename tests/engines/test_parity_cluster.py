@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sales_pipeline.engines.duckdb import DuckDBEngine
-from tests.support.parity import both, compare_cleaned, compare_features, some_world
+from tests.support.parity import both, compare_cleaned, compare_features, compare_predictions, some_world
 from tests.support.spark import INTERPRETED, QUIET, spark_engine
 from tests.support.spark_cluster import standalone_cluster
 
@@ -28,5 +28,6 @@ def test_a_cluster_of_two_workers_agrees(tmp_path: Path) -> None:
         left, right = both(tmp_path, some_world(5, 20), duck, spark)
         compare_cleaned(left, right)
         compare_features(tmp_path, left, right, duck, spark)
+        compare_predictions(tmp_path / "shared", duck, spark)
         workers = {log.parts[-4] for log in (tmp_path / "cluster").glob("work*/app-*/*/stderr")}
         assert workers == {"work0", "work1"}, "both workers ran an executor"

@@ -11,7 +11,7 @@ import pytest
 import sqlglot
 
 from sales_pipeline.engines.base import Engine
-from tests.support.parity import both, compare_cleaned, compare_features, some_world
+from tests.support.parity import both, compare_cleaned, compare_features, compare_predictions, some_world
 from tests.support.spark import COMPILED, QUIET, spark_engine
 
 pytestmark = QUIET
@@ -28,6 +28,10 @@ def test_cleaning_and_features_agree(seed: int, size: int, tmp_path: Path, duck:
     left, right = both(tmp_path, some_world(seed, size), duck, spark)
     compare_cleaned(left, right)
     compare_features(tmp_path, left, right, duck, spark)
+
+
+def test_predictions_agree(tmp_path: Path, duck: Engine, spark: Engine) -> None:
+    compare_predictions(tmp_path, duck, spark)
 
 
 PARSED = (

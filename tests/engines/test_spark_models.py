@@ -205,6 +205,14 @@ def test_a_held_table_is_read_by_the_next_model_until_it_is_released(spark: Spar
     assert not any(part.exists() for part in held.parts)
 
 
+def test_a_file_spark_would_pass_over_is_refused(spark: SparkEngine, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": [1]}), tmp_path / "_hidden.parquet")
+    tree = sqlglot.parse_one("SELECT n FROM t", read="duckdb")
+    assert isinstance(tree, exp.Query)
+    with pytest.raises(ValueError, match=r"_hidden\.parquet"):
+        spark.query(tree, {"t": tmp_path / "_hidden.parquet"})
+
+
 def test_a_session_leaves_nothing_between_steps(spark: SparkEngine) -> None:
     left = sorted(path.name for path in spark._work.iterdir())
     assert set(left) <= {"inputs", "warehouse"}

@@ -19,6 +19,13 @@ from sales_pipeline.features.params import FeatureParams, LeakParams
 from sales_pipeline.ingest.params import SourceMapping, StageMapping
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.models import predict
+from sales_pipeline.models.params import TrainingParams
+from sales_pipeline.models.predict import write_predictions
+from sales_pipeline.models.store import NullRecorder
+from sales_pipeline.models.train import train
+from sales_pipeline.models.win import Recipe
+from tests.support.frames import make_frames
 from tests.support.raw import ingested
 
 MAPPING = SourceMapping(
@@ -157,3 +164,20 @@ def compare_features(folder: Path, left: Canonical, right: Canonical, duck: Engi
         leak_ledger(Lake(folder / "duck"), left, one, MAPPING, duck, few),
         leak_ledger(Lake(folder / "spark"), right, other, MAPPING, spark, few),
     )
+
+
+def compare_predictions(folder: Path, duck: Engine, spark: Engine) -> None:
+    """A trained bundle predicts the same on both, where Spark's own Python processes read it and do it in batches."""
+    frames = make_frames(folder / "training", opportunities=400)
+    recipe = Recipe("logistic_regression", {"C": 1.0})
+    params = TrainingParams(amount_families=("median", "linear_regression"), bootstrap_rounds=20, boosting_rounds=10)
+    trained = train(frames, frames.ledger, params, models=folder / "models", recorder=NullRecorder(), recipe=recipe)
+    scoring = make_frames(folder / "scoring", opportunities=900, purpose="scoring")
+    one = write_predictions(trained.path, scoring, folder / "of_duck", duck, batch_rows=16)
+    predict._bundle.cache_clear()
+    other = write_predictions(trained.path, scoring, folder / "of_spark", spark, batch_rows=16)
+    assert predict._bundle.cache_info().currsize == 0, "the driver predicted nothing itself"
+    table = read_table(one)
+    assert table.num_rows > 3 * 16
+    assert any(row for row in table.column("reasons_up").to_pylist())
+    compare(one, other)
