@@ -88,6 +88,7 @@ def data_stages(folder: Path) -> None:
     from dagster_project.opening import open_engine
     from dagster_project.validation import validated
     from sales_pipeline.clean.prepare import prepare
+    from sales_pipeline.domain.identifiers import digest_of
     from sales_pipeline.domain.time import AsOf
     from sales_pipeline.features.build import build
     from sales_pipeline.ingest.exports import collect, newest_recorded_instant, visible
@@ -116,7 +117,11 @@ def data_stages(folder: Path) -> None:
         with part("features"):
             scoring = build(lake, canonical, as_of, purpose="scoring", params=settings.features, engine=engine)
         with part("prediction"):
-            write_predictions(next(lake.models.iterdir()), scoring, folder / "predicted", engine)
+            model = next(lake.models.iterdir())
+            key = digest_of("predictions", scoring.key, model.name)
+            lake.step(
+                "predictions", key, lambda target: {"rows": write_predictions(model, scoring, target, engine).rows}
+            )
     (folder / "parts.json").write_text(json.dumps(spent), encoding="utf-8")
 
 
