@@ -59,9 +59,9 @@ def found_columns(features: FeatureTables, wanted: Sequence[str], engine: Engine
 def write_scoring_rows(
     features: FeatureTables, columns: Sequence[SourceColumn], output: Path, engine: Engine
 ) -> TableRef:
-    """One row per spine row, sorted by (opportunity_id, as_of): `SPINE_COLUMNS`, and `columns` under their names prefixed with `VALUE_PREFIX`."""
+    """One row per spine row, in no order (who reads it in batches sorts it): `SPINE_COLUMNS`, and `columns` under their names prefixed with `VALUE_PREFIX`."""
     inputs = {"spine": features.spine, "features": features.features, "attributes": features.attributes}
-    return engine.run(joined(columns), inputs, output, order_by=("opportunity_id", "as_of"))
+    return engine.run(joined(columns), inputs, output)
 
 
 def joined(columns: Sequence[SourceColumn]) -> exp.Select:

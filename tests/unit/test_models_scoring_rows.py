@@ -96,7 +96,8 @@ def test_joined_rows_are_the_matrix_of_the_tables(
     with DuckDBEngine(threads=1) as engine:
         found = found_columns(frames, [column.name for column in LEARNT], engine)
         ref = write_scoring_rows(frames, found, tmp_path / "rows.parquet", engine)
-    matrix = joined_matrix(read_table(ref), found, LEARNT)
+    rows = read_table(ref).sort_by([("opportunity_id", "ascending"), ("as_of", "ascending")])
+    matrix = joined_matrix(rows, found, LEARNT)
     expected = align(load_matrix(frames, [column.name for column in LEARNT]), LEARNT)
     pd.testing.assert_frame_equal(matrix.frame, expected.frame)
     outcome = ["is_won", "closed_us", "won_amount"]
