@@ -38,8 +38,10 @@ _SESSION = {
     "spark.sql.ansi.enabled": "true",
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.requireAllClusterKeysForCoPartition": "false",
 }
-"""What results depend on, whatever the cluster's own defaults are."""
+"""What results depend on, whatever the cluster's own defaults are; and the last: rows that lie by opportunity are joined by opportunity and as-of where
+they are, instead of being shuffled once more by both."""
 
 _PARTITIONS = "spark.sql.shuffle.partitions"
 _SMALL_BYTES = 16_000_000

@@ -31,7 +31,7 @@ ONE_ROW = {"facts_of_opportunities", "staged_quotas", "current_facts", "deals"}
 """Models that put a single row of figures beside every row: Spark broadcasts it."""
 RANGES = {
     "removals": "an opportunity meets the full extracts after the last that shows it: there are as many as exports",
-    "spine": "an opportunity meets the as-ofs after its creation: the grid has some dozens, and the rows are the result",
+    "spine": "a span in which an opportunity was open meets the as-ofs within it: the grid has some dozens, and the rows are the result",
 }
 ONE_KEY = {"timeline": "opportunity_id", "engagement": "opportunity_id", "state": "opportunity_id", "open_spans": "opportunity_id", "planned": "opportunity_id"}  # fmt: skip
 """Models whose every join, window and group goes by one key: all their shuffles are by it, and each input is shuffled once at most."""
