@@ -6,7 +6,7 @@ model (features).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sales_pipeline.clean.params import CleanParams
+from sales_pipeline.clean.columns import Column, columns_of, kind_table, spelling_table, with_texts
 from sales_pipeline.clean.vocabulary import SQL
 from sales_pipeline.contracts.canonical import ATTRIBUTE_CHANGES, OPPORTUNITY_ATTRIBUTES
 from sales_pipeline.engines.base import Engine, Source
@@ -108,46 +108,43 @@ def write_attribute_changes(
 
 
 def write_attributes(
-    raw: Source,
-    opportunities: Source,
+    inputs: Mapping[str, Source],
     tracking: Source,
     mapping: SourceMapping,
-    params: CleanParams,
     parameters: Mapping[str, Scalar],
     engine: Engine,
     output: Path,
-) -> TableRef:
-    """OPPORTUNITY_ATTRIBUTES of the records that `opportunities` kept; `tracking` names the columns whose changes are known
-    (attribute, tracked_from)."""
+    decide: Callable[[Mapping[str, Column]], dict[str, str]],
+    whole: Callable[[Mapping[str, Column]], Mapping[str, Column]],
+) -> tuple[TableRef, dict[str, Column]]:
+    """OPPORTUNITY_ATTRIBUTES, and figures of their columns.
+
+    `inputs` hold raw_opportunity_attributes and the opportunities whose records count; `tracking` names the columns whose changes are known (attribute,
+    tracked_from); `decide` gives the type of each column by its figures, `whole` the figures of all cells where these are but a part.
+    """
     rows = [
         (column, found, value)
         for column, pairs in sorted(mapping.synonyms.items())
         for found, value in sorted(pairs.items())
     ]
-    synonyms = pa.table(
-        {
-            name: pa.array([row[i] for row in rows], pa.string())
-            for i, name in enumerate(("attribute", "found", "value"))
-        }
-    )
-    bound: dict[str, Scalar] = {
-        **parameters,
-        "identifier_share": params.identifier_distinct_share,
-        "identifier_rows": params.identifier_min_rows,
-        "text_levels": params.text_min_levels,
-        "text_length": params.text_min_length,
-    }
+    names = ("attribute", "found", "value")
+    synonyms = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(names)})
     values = engine.hold(
         SQL / "attribute_values.sql",
-        {"raw_opportunity_attributes": raw, "opportunities": opportunities, "synonyms": synonyms},
-        parameters=bound,
+        {**{name: inputs[name] for name in ("raw_opportunity_attributes", "opportunities")}, "synonyms": synonyms},
+        parameters=parameters,
     )
+    figures = columns_of(values, engine)
+    kinds = kind_table(decide(figures))
+    columns = with_texts(figures, values, kinds, engine)
+    known: dict[str, Source] = {
+        "attribute_values": values,
+        "attribute_kinds": kinds,
+        "attribute_spellings": spelling_table(whole(columns)),
+        "attribute_tracking": tracking,
+    }
     written = engine.run(
-        SQL / "opportunity_attributes.sql",
-        {"attribute_values": values, "attribute_tracking": tracking},
-        output,
-        contract=OPPORTUNITY_ATTRIBUTES,
-        parameters=bound,
+        SQL / "opportunity_attributes.sql", known, output, contract=OPPORTUNITY_ATTRIBUTES, parameters=parameters
     )
     engine.release(values)
-    return written
+    return written, columns

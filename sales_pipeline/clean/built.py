@@ -5,7 +5,7 @@ Belongs here: the hand-over between `prepare` and `incremental`. Does not belong
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from sales_pipeline.clean import audits
 from sales_pipeline.clean.attributes import Seen
+from sales_pipeline.clean.columns import Column
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.rules import RuleCount
 from sales_pipeline.engines.base import Engine, Source
-from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.lake.tables import TableRef
 
 
@@ -25,17 +25,18 @@ class Given:
     """What a build of a part of the records cannot find out by itself.
 
     `decided`: by name what was decided over whole tables; `whole`: canonical tables that models must see whole; `seen`: what the other records
-    show of unmapped columns.
+    show of unmapped columns; `columns` gives the figures of unmapped columns over all records, by those of the part.
     """
 
     decided: Mapping[str, Any]
     whole: Mapping[str, Source] = field(default_factory=dict)
     seen: Seen = field(default_factory=Seen)
+    columns: Callable[[Mapping[str, Column]], Mapping[str, Column]] = dict
 
 
 @dataclass(frozen=True)
 class Built:
-    """Tables at rest by name, row_ledger and cell_issues among them, but without opportunity_attributes.
+    """Tables at rest by name, row_ledger and cell_issues among them.
 
     `tallies` are figures from which decisions over whole tables follow, and which add up over parts; `tracking` holds the unmapped columns
     whose changes are known.
@@ -46,7 +47,6 @@ class Built:
     facts: dict[str, Any]
     tallies: dict[str, Any]
     tracking: pa.Table
-    parameters: Mapping[str, Scalar]
 
 
 def step_facts(

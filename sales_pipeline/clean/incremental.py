@@ -9,9 +9,9 @@ cleaned anew:
 - an export lies not after those before it, or holds a raw table that none held before
 - records of one file feed several tables, or account ids are respelled: records then hang together in more ways than are followed
 - something that is decided over whole tables comes out another way: the scale of probabilities, folded ids, how a category is spelled that was there
-  before, stages with their states and labels, which fields and unmapped columns a history versions, names of unmapped columns
+  before, stages with their states and labels, types and spellings of unmapped columns, which fields and unmapped columns a history versions, names of unmapped columns
 - no history is exported, so that comparing all exports decides what the past was
-- too much is affected to gain anything, or an engine's files depend on more than their rows
+- there are few records, or too many are affected, so that nothing is gained, or an engine's files depend on more than their rows
 
 Belongs here: what can be taken over, and putting tables together. Does not belong here: following ids (`affected`), cleaning (`prepare`).
 """
@@ -30,8 +30,9 @@ import pyarrow as pa
 from sqlglot import exp
 
 from sales_pipeline.clean.affected import Affected, Records
-from sales_pipeline.clean.attributes import Seen, write_attributes
+from sales_pipeline.clean.attributes import Seen
 from sales_pipeline.clean.built import Built, Given, step_facts
+from sales_pipeline.clean.columns import Column, corrected, kind_of, usual_spellings
 from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables, raw_inputs
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.rules import PROBLEMS, RuleCount
@@ -48,7 +49,7 @@ from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
 from sales_pipeline.contracts.model import Table
 from sales_pipeline.contracts.raw import RAW_TABLES
-from sales_pipeline.engines.base import Engine
+from sales_pipeline.engines.base import Engine, WorkTable
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import STEP_FILE
@@ -62,12 +63,10 @@ CAME = "came"
 """Folder, in that of a step built on another, of the rows that are new in its tables."""
 MAX_SHARE = 0.3
 """Share of the raw records above which cleaning the affected ones twice saves nothing."""
+MIN_RECORDS = 2_000_000
+"""Raw records below which it saves nothing either: compiling and planning each model twice costs what cleaning so many takes."""
 _TABLES: dict[str, Table] = {
-    **{
-        name: table
-        for name, table in CANONICAL_TABLES.items()
-        if name not in ("opportunity_attributes", "field_history")
-    },
+    **{name: table for name, table in CANONICAL_TABLES.items() if name != "field_history"},
     "row_ledger": ROW_LEDGER,
     "cell_issues": CELL_ISSUES,
 }
@@ -81,7 +80,7 @@ class Build(Protocol):
     """What is asked of a build of some records."""
 
     def part(self) -> Built:
-        """All tables but opportunity_attributes."""
+        """All tables."""
 
     def entity(self, name: str) -> TableRef:
         """One table that needs no other."""
@@ -189,24 +188,27 @@ class _Increment:
         affected = records.of(changed)
         try:
             self._hold_to_share(affected)
-            given = Given(decided, {"accounts": self._base.ref("accounts")}, seen)
+            columns = _columns(self._base.step)
+            given = Given(decided, {"accounts": self._base.ref("accounts")}, seen, lambda _: columns)
             old = self._part("old", affected.old, given)
-            now = self._part("now", affected.now, replace(given, whole={"accounts": accounts}))
+            gone = _columns({"tallies": old.tallies})
+            given = replace(given, whole={"accounts": accounts}, columns=lambda come: corrected(columns, gone, come))
+            now = self._part("now", affected.now, given)
         finally:
             self._release(affected)
         tallies = self._tallies(old, now)
-        refs = {name: self._merged(name, old.refs[name], now.refs[name]) for name in _TABLES if name != "accounts"}
+        refs = {
+            name: self._merged(name, old.refs[name], now.refs[name])
+            for name in _TABLES
+            if name not in ("accounts", "opportunity_attributes")
+        }
+        refs["opportunity_attributes"] = self._merged_attributes(old, now)
         refs["accounts"] = accounts
         refs["field_history"] = self._taken_over("field_history")
-        refs["opportunity_attributes"] = write_attributes(
-            self._now.tables["raw_opportunity_attributes"], refs["opportunities"], now.tracking, self._mapping, self._params,
-            now.parameters, self._engine, self._folder / "opportunity_attributes.parquet",
-        )  # fmt: skip
         facts = {"raw_rows": self._now.rows, "unknown_stage_records": self._unknown_stages(old, now)}
-        came = {
-            name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in now.refs.items() if name in CANONICAL_TABLES
-        }
-        for name in _TABLES.keys() - came.keys():
+        kept = CANONICAL_TABLES.keys() - (set() if _same_tracking(old, now) else {"opportunity_attributes"})
+        came = {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in now.refs.items() if name in kept}
+        for name in now.refs.keys() - came.keys():
             (self._folder / "now" / f"{name}.parquet").unlink()
         (self._folder / "now").rename(self._folder / CAME)
         for side in ("accounts", "old"):
@@ -222,6 +224,8 @@ class _Increment:
 
     def _hold_to_base(self) -> None:
         """What can be told before anything is read."""
+        if sum(self._now.rows.values()) < MIN_RECORDS:
+            raise _NotCertain("there are few records")
         if self._engine.dialect != DIALECT:
             raise _NotCertain("this engine's files depend on more than their rows")
         if self._mapping.extract.get("opportunities", "full") == "full":
@@ -338,7 +342,23 @@ class _Increment:
         if any(at < is_.recorded.get(name, at) or name not in is_.recorded for name, at in was.recorded.items()):
             raise _NotCertain("the first change of an unmapped column is gone")
         tallies["seen"] = together.to_json()
+        tallies["columns"] = {name: column.to_json() for name, column in self._columns_of(old, now).items()}
         return tallies
+
+    def _columns_of(self, old: Built, now: Built) -> dict[str, Column]:
+        """Figures of the unmapped columns over all records; refuses where one is of another type, or a text that stays is spelled another way."""
+        base, gone, come = (
+            _columns(step) for step in (self._base.step, {"tallies": old.tallies}, {"tallies": now.tallies})
+        )
+        columns = corrected(base, gone, come)
+        for name, column in columns.items():
+            if name not in base or kind_of(column, self._params) != self._decided["kinds"][name]:
+                raise _NotCertain(f"the unmapped column {name} may be of another type")
+            stay = corrected({name: base[name]}, gone, {}).get(name)
+            was, is_ = usual_spellings(base[name]), usual_spellings(column)
+            if stay is not None and any(was.get(text) != is_.get(text) for text in stay.texts):
+                raise _NotCertain(f"categories of {name} are spelled another way")
+        return columns
 
     def _unknown_stages(self, old: Built, now: Built) -> int:
         count = "unknown_stage_records"
@@ -367,11 +387,26 @@ class _Increment:
         shutil.copyfile(self._base.ref(name).path, target)
         return replace(self._base.ref(name), path=str(target))
 
-    def _merged(self, name: str, gone: TableRef, come: TableRef) -> TableRef:
-        """The table of the base without the rows of `gone`, with those of `come`."""
-        base, contract = self._base.ref(name), _TABLES[name]
-        if gone.sha256 == come.sha256:
+    def _merged_attributes(self, old: Built, now: Built) -> TableRef:
+        """As `_merged`, where the instant from which on changes of a column are known may have moved for all of its rows."""
+        name = "opportunity_attributes"
+        if _same_tracking(old, now):
+            return self._merged(name, old.refs[name], now.refs[name])
+        columns = (c for c in CANONICAL_TABLES[name].column_names if c != "tracked_from")
+        tracked = exp.select(*(exp.column(c, table="s") for c in columns), "t.tracked_from").from_(f"{name} AS s")
+        tracked = tracked.join("tracking AS t", on="t.attribute = s.attribute", join_type="left", dialect=DIALECT)
+        base = self._engine.hold(tracked, {name: self._base.ref(name), "tracking": now.tracking})
+        try:
+            return self._merged(name, old.refs[name], now.refs[name], base)
+        finally:
+            self._engine.release(base)
+
+    def _merged(self, name: str, gone: TableRef, come: TableRef, changed: WorkTable | None = None) -> TableRef:
+        """The table of the base (`changed`, where it is not as it lies there) without the rows of `gone`, with those of `come`."""
+        contract = _TABLES[name]
+        if changed is None and gone.sha256 == come.sha256:
             return self._taken_over(name)
+        base = changed or self._base.ref(name)
         same = exp.and_(
             *(exp.column(k, table="b", quoted=True).eq(exp.column(k, table="g", quoted=True)) for k in contract.key)
         )
@@ -382,6 +417,15 @@ class _Increment:
         if ref.rows != base.rows - gone.rows + come.rows:
             raise _NotCertain(f"{name} does not add up: {base.rows} - {gone.rows} + {come.rows} is not {ref.rows}")
         return ref
+
+
+def _same_tracking(old: Built, now: Built) -> bool:
+    return bool(old.tracking.sort_by("attribute").equals(now.tracking.sort_by("attribute")))
+
+
+def _columns(step: Mapping[str, Any]) -> dict[str, Column]:
+    """Figures of the unmapped columns, as a step noted them."""
+    return {name: Column.from_json(column) for name, column in step["tallies"]["columns"].items()}
 
 
 def _files(raw: RawInputs) -> set[str]:

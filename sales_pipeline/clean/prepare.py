@@ -17,6 +17,7 @@ from sqlglot import exp
 from sales_pipeline.clean import audits, ledger, rules
 from sales_pipeline.clean.attributes import Seen, write_attribute_changes, write_attributes
 from sales_pipeline.clean.built import Built, Given, step_facts
+from sales_pipeline.clean.columns import Column, kind_of
 from sales_pipeline.clean.incremental import CAME, build_on, find_base
 from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables, raw_inputs
 from sales_pipeline.clean.params import CleanParams
@@ -194,17 +195,16 @@ class _Build:
         """Write every table into the folder; figures of them, JSON-able."""
         try:
             built = self._tables()
-            refs = {**built.refs, "opportunity_attributes": self._attributes(built.tracking)}
         finally:
             self._release_all()
         return {
-            **step_facts(refs, built.counts, built.facts, self._params, self._engine),
+            **step_facts(built.refs, built.counts, built.facts, self._params, self._engine),
             "decided": self._decided,
             "tallies": built.tallies,
         }
 
     def part(self) -> Built:
-        """Write the tables of a part of the records; all but opportunity_attributes, whose types are found over whole columns."""
+        """Write the tables of a part of the records."""
         try:
             return self._tables()
         finally:
@@ -251,14 +251,19 @@ class _Build:
             Seen() if self._given is None else self._given.seen,
         )  # fmt: skip
         self._tallies["seen"] = seen.to_json()
-        self._account_for()
-        return Built(self._refs, self._counts, self._facts, self._tallies, tracking, self._parameters)
-
-    def _attributes(self, tracking: pa.Table) -> TableRef:
-        return write_attributes(
-            self._raw.tables["raw_opportunity_attributes"], self._inputs["opportunities"], tracking, self._mapping, self._params, self._parameters,
-            self._engine, self._path / "opportunity_attributes.parquet",
+        self._refs["opportunity_attributes"], columns = write_attributes(
+            self._inputs, tracking, self._mapping, self._parameters, self._engine, self._path / "opportunity_attributes.parquet",
+            self._kinds, dict if self._given is None else self._given.columns,
         )  # fmt: skip
+        self._tallies["columns"] = {name: column.to_json() for name, column in columns.items()}
+        self._account_for()
+        return Built(self._refs, self._counts, self._facts, self._tallies, tracking)
+
+    def _kinds(self, columns: Mapping[str, Column]) -> dict[str, str]:
+        def found() -> dict[str, str]:
+            return {name: kind for name, column in columns.items() if (kind := kind_of(column, self._params))}
+
+        return self._decide("kinds", found)
 
     def _hold(self, model: Path | exp.Query, inputs: Mapping[str, Source], **extra: Scalar) -> WorkTable:
         table = self._engine.hold(model, inputs, parameters={**self._parameters, **extra})

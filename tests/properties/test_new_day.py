@@ -28,8 +28,9 @@ def engine() -> Iterator[DuckDBEngine]:
 
 @pytest.fixture(autouse=True)
 def _however_much_is_affected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a world of thirty opportunities everything hangs together."""
+    """A world of thirty opportunities is small, and everything in it hangs together."""
     monkeypatch.setattr(incremental, "MAX_SHARE", 10.0)
+    monkeypatch.setattr(incremental, "MIN_RECORDS", 0)
 
 
 # Each example cleans whole worlds, so failing ones are not shrunk: the assertion names the table.

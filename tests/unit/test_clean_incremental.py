@@ -8,7 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from sqlglot import exp
 
 from sales_pipeline.clean import incremental
 from sales_pipeline.clean.built import Given
@@ -43,6 +45,11 @@ class _NotReached(Exception):
 
 def _make(path: Path, raw: RawInputs, given: Given | None) -> Any:
     raise _NotReached
+
+
+@pytest.fixture(autouse=True)
+def _however_few_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incremental, "MIN_RECORDS", 0)
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +165,32 @@ def test_the_base_with_the_most_exports_is_taken_and_only_of_the_same_settings(t
     assert found is not None
     assert found.folder.name == "two"
     assert incremental.find_base(tmp_path / STAGE, "s", ["x", "a"]) is None
+
+
+def test_few_records_are_cleaned_anew(
+    tmp_path: Path,
+    world: tuple[Path, Any, incremental.Base],
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _, first, base = world
+    monkeypatch.setattr(incremental, "MIN_RECORDS", 1_000)
+    (tmp_path / "target").mkdir()
+    with caplog.at_level("INFO"):
+        exports = [first, _day(tmp_path / "raw", NEXT)]
+        assert incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine, _make) is None
+    assert "few records" in caplog.text
+
+
+@pytest.mark.parametrize("style", ["text", "salesforce", "salesforce_folded", "guid"])
+def test_an_id_that_was_read_is_read_as_it_is(engine: Engine, style: str) -> None:
+    """So that a record whose id stands in the file as it is read is found by its text alone, and is no other's."""
+    short = "006Dx00000Ab1cD"
+    ids = [
+        short, f" {short}", short.lower(), short.upper(), "006Dx0000000026IAA", "006DX0000000026IAA", "006dx0000000026iaa", "006Dx0000000026 AA", "x",
+        "\u00a0o1 \u3000", "o  1", " ", "", "{0F8FAD5B-D9CB-469F-A165-70867728950E}", "0f8fad5b-d9cb-469f-a165-70867728950e", "{x}", "zzzzzzzzzzzzzzzzzz",
+    ]  # fmt: skip
+    read = exp.alias_(exp.func("parse_id", exp.column("id"), exp.Literal.string(style), dialect="duckdb"), "id")
+    once = engine.query(exp.select(read).from_("raw"), {"raw": pa.table({"id": ids})})
+    assert engine.query(exp.select(read).from_("raw"), {"raw": once}).equals(once)
