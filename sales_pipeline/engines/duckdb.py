@@ -182,6 +182,7 @@ class DuckDBEngine(Engine):
             "escape": exp.Literal.string(dialect.quote),
         }
         rendered = ", ".join(f"{key} = {value.sql(DIALECT)}" for key, value in options.items())
+        # A buffer of exactly twice the longest line: with a few bytes over such a multiple, DuckDB 2.0 misreads quotes at a buffer's end.
         scan = (
             f"read_csv({exp.Literal.string(str(source)).sql(DIALECT)}, columns = {struct}, header = true, auto_detect = false, "
             f"strict_mode = true, null_padding = false, ignore_errors = false, max_line_size = 16777216, buffer_size = 33554432, "
