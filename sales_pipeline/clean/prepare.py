@@ -274,6 +274,11 @@ class _Build:
         self._held.remove(table)
         self._engine.release(table)
 
+    def _drop(self, name: str) -> None:
+        """Forget a staged table that nothing reads any more."""
+        del self._inputs[f"staged_{name}"]
+        self._release(self._staged.pop(name))
+
     def _stage(self, name: str) -> WorkTable:
         """Parse one raw table, number the records of a key, and note what the rules touched; checks that no record was lost or doubled by a join."""
         raw = f"raw_{name}"
@@ -325,11 +330,10 @@ class _Build:
     def _simple(self, name: str, *canonical: str) -> None:
         """Stage a raw table and build what it alone feeds; where no export holds it, the tables are empty."""
         if self._raw.has(f"raw_{name}"):
-            staged = self._stage(name)
+            self._stage(name)
             for table in canonical or (name,):
                 self._canonical(table)
-            del self._staged[name], self._inputs[f"staged_{name}"]
-            self._release(staged)
+            self._drop(name)
             return
         for table in canonical or (name,):
             contract = CANONICAL_TABLES[table]
@@ -398,7 +402,9 @@ class _Build:
         basis = "history"
         if not self._raw.has_history() and self._exports_are_history():
             basis = "exports"
-            self._inputs["staged_state_history"] = self._hold(SQL / "export_snapshots.sql", self._inputs)
+            self._drop("state_history")
+            states = self._hold(SQL / "export_snapshots.sql", self._inputs)
+            self._staged["state_history"] = self._inputs["staged_state_history"] = states
         snapshots = self._engine.query(
             SQL / "opportunity_changes_facts.sql", {"staged_state_history": self._inputs["staged_state_history"]}
         ).to_pylist()[0]
@@ -413,7 +419,7 @@ class _Build:
         versioned = {field: snapshot[field] or field in tracked for field in _FIELDS}
         flags |= {f"{_FLAG[f]}_is_versioned": versioned[f] for f in _FIELDS}
         self._canonical("opportunity_changes", **flags)
-        self._inputs["staged_state_history"] = self._staged["state_history"]
+        self._drop("state_history")
         history = pa.table(
             {
                 "field": list(_FIELDS),
