@@ -1,6 +1,6 @@
 """The same stages on both engines: CPU seconds of Spark on this machine (`local[2]`, Java counted) against DuckDB, on the same files.
 
-    python -m tests.benchmarks.engines --sizes 100000 --spark-python .venv-spark/bin/python [--results FILE]
+    python -m tests.benchmarks.engines --sizes 100000 --spark-python .venv-spark/bin/python [--java-options=-XX:TieredStopAtLevel=1] [--results FILE]
 
 Collecting, cleaning, scoring and training features, in one process an engine: Spark's start and its compilers are paid once, as in a run.
 Belongs here: that comparison. Does not belong here: stages alone (`scale`), what the engines answer (tests/engines).
@@ -22,21 +22,20 @@ from tests.benchmarks.bench import CONFIG, Figure, measured
 from tests.benchmarks.lines import Results, machine, show_heads, take, working_folder
 
 ON_SPARK, ON_DUCKDB = "on Spark", "on DuckDB"
-SETTINGS = {
-    ON_DUCKDB: "",
-    ON_SPARK: "engine: {kind: spark, master: 'local[2]', driver_memory: 4g}\n",
-}
+SPARK = "engine: {kind: spark, master: 'local[2]', driver_memory: 4g, conf: {spark.driver.extraJavaOptions: '%s'}}\n"
 JAVA = "Java"
 
 
-def run_engines(size: int, pythons: dict[str, str], folder: Path, results: Results) -> None:
-    """A line for each engine: Spark's CPU is that of Python and of Java together."""
+def run_engines(size: int, spark_python: str, java_options: str, folder: Path, results: Results) -> None:
+    """A line for each engine: Spark's CPU is that of Python and of Java together. Java's options, where there are any, are named in the line."""
     export = folder / "export"
     measured([sys.executable, "-m", "tests.benchmarks.exports", str(export), str(size), "csv"], folder)
-    for stage, python in pythons.items():
-        place = folder / stage.rpartition(" ")[2].lower()
+    on_spark = f"{ON_SPARK}, {java_options}" if java_options else ON_SPARK
+    ways = {ON_DUCKDB: (sys.executable, ""), on_spark: (spark_python, SPARK % java_options)}
+    for stage, (python, settings) in ways.items():
+        place = folder / ("duckdb" if stage == ON_DUCKDB else "spark")
         place.mkdir()
-        text = CONFIG.replace("exports: export", f"exports: {export}") + SETTINGS[stage]
+        text = CONFIG.replace("exports: export", f"exports: {export}") + settings
         (place / "pipeline.yaml").write_text(text, encoding="utf-8")
 
         def measure(python: str = python, place: Path = place) -> Figure:
@@ -106,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="20000")
     parser.add_argument("--spark-python", default=".venv-spark/bin/python", help="the Python of an environment with pyspark")  # fmt: skip
+    parser.add_argument("--java-options", default="", help="more options for Spark's Java, to see what they do")
     parser.add_argument("--results", type=Path, help="append the figures to this file")
     parser.add_argument("--stages", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -118,7 +118,7 @@ def main() -> None:
     show_heads()
     for size in (int(part) for part in given.sizes.split(",")):
         with working_folder(None, f"engines-{size}") as folder:
-            run_engines(size, {ON_DUCKDB: sys.executable, ON_SPARK: given.spark_python}, folder, results)
+            run_engines(size, given.spark_python, given.java_options, folder, results)
     for line in results.lines:
         parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in line.parts.items())
         print(f"{line.size:,} {line.stage}: {line.cpu:.1f} CPU s ({parts})")
