@@ -107,7 +107,8 @@ class _Pool:
     def __init__(self, new: NewPipeline) -> None:
         self._cents = new.cents
         self._counts = new.counts()
-        self._steps = new.weights.cumsum(axis=0)
+        # A month's steps lie together: every owner searches each of them, and what is scattered would be copied for each search.
+        self._steps = np.ascontiguousarray(new.weights.cumsum(axis=0).T)
         self._means = new.expected()
         self._squares = new.weights.T @ new.cents**2
 
@@ -122,7 +123,7 @@ class _Pool:
                 total[month] = np.maximum(self._means[month] * factor + noise, 0.0)
                 continue
             wins = generator.poisson(count * factor)
-            chosen = np.searchsorted(self._steps[:, month], generator.random(int(wins.sum())) * count, side="right")
+            chosen = np.searchsorted(self._steps[month], generator.random(int(wins.sum())) * count, side="right")
             cents = self._cents[np.minimum(chosen, len(self._cents) - 1)]
             total[month] = np.bincount(np.repeat(np.arange(len(factor)), wins), weights=cents, minlength=len(factor))
         return total
