@@ -84,7 +84,8 @@ class BgNbd:
 def fit(seen: Purchases) -> BgNbd | None:
     """The parameters of greatest likelihood, None where the search does not converge.
 
-    L-BFGS-B (scipy) on the logarithms of the four parameters, started at one each with alpha at the mean age.
+    L-BFGS-B (scipy) on the logarithms of the four parameters, started at one each with alpha at the mean age. The gradient is taken by central
+    differences: the noise of one-sided ones is larger than what the search stops at, so that it ended on one processor and failed on another.
     """
     from scipy.optimize import minimize
 
@@ -95,7 +96,12 @@ def fit(seen: Purchases) -> BgNbd | None:
 
     start = np.array([0.0, np.log(max(float(seen.age.mean()), 1.0)), 0.0, 0.0])
     found = minimize(
-        loss, start, method="L-BFGS-B", bounds=[(low, high)] * 4, options={"maxiter": 1000, "ftol": 1e-12, "gtol": 1e-8}
+        loss,
+        start,
+        method="L-BFGS-B",
+        jac="3-point",
+        bounds=[(low, high)] * 4,
+        options={"maxiter": 1000, "ftol": 1e-11, "gtol": 1e-7},
     )
     if not found.success or not np.isfinite(found.fun):
         return None
