@@ -16,7 +16,7 @@ from typing import Any
 
 from sales_pipeline.delivery.palette import BLUE, GREY, ORANGE
 from sales_pipeline.delivery.svg import Labels, Look, svg
-from tests.benchmarks.aims import judge, markdown_table
+from tests.benchmarks.aims import SCORING, judge, markdown_table
 from tests.benchmarks.bench import STAGES
 from tests.benchmarks.days import DATA, NAMES, shares
 from tests.benchmarks.lines import Line, by_size, read_lines
@@ -131,16 +131,17 @@ def filled(page: str, parts: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Fill the page."""
+    """Fill the page: what the lines say nothing about is left as it stands."""
     lines = read_lines(Path(name) for name in sys.argv[1:])
-    parts = {
-        "aims": markdown_table(judge(lines)),
-        "figures": f"{machines(lines)}\n\n{stage_table(lines)}",
-        "days": day_table(lines),
-        "scoring": scoring_table(lines),
-    }
+    parts = {"aims": markdown_table(judge(lines))}
+    if any(is_whole(found) for found in by_size(lines).values()):
+        parts["figures"] = f"{machines(lines)}\n\n{stage_table(lines)}"
+        (PAGE.parent / "images" / "scale.svg").write_text(chart(lines), encoding="utf-8")
+    if any(line.stage in OF_DAYS for line in lines):
+        parts["days"] = day_table(lines)
+    if any(line.stage == SCORING for line in lines):
+        parts["scoring"] = scoring_table(lines)
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), parts), encoding="utf-8")
-    (PAGE.parent / "images" / "scale.svg").write_text(chart(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
