@@ -53,6 +53,8 @@ _KEY = {"source_file": _TEXT, "source_record": pa.int64()}
 SMALL: dict[str, pa.Schema] = {
     "synonyms": _schema(attribute=_TEXT, found=_TEXT, value=_TEXT),
     "spellings": _schema(field=_TEXT, found=_TEXT, value=_TEXT),
+    "attribute_kinds": _schema(attribute=_TEXT, kind=_TEXT),
+    "attribute_spellings": _schema(attribute=_TEXT, found=_TEXT, spelling=_TEXT),
     "stage_map": _schema(key=_TEXT, state=_TEXT, label=_TEXT),
     "outcome_map": _schema(key=_TEXT, state=_TEXT),
     "sightings": _schema(source_file=_TEXT, exported_at=INSTANT),
