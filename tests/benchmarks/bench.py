@@ -158,7 +158,7 @@ def stage(name: str, folder: Path) -> None:
         write_predictions(next(lake.models.iterdir()), scoring, folder / "predicted", engine)
 
 
-STAGES = ("ingest", "clean", "validation", "scoring features", "training features", "training", "prediction")
+STAGES = ("ingest", "clean", "validation", "training features", "scoring features", "training", "prediction")
 
 
 def bench(size: int, seed: int, folder: Path) -> None:

@@ -27,7 +27,8 @@ from tests.benchmarks.days import run_days, shares
 from tests.benchmarks.exports import Kind
 from tests.benchmarks.lines import Line, Results, by_size, machine, show_heads, take, working_folder
 
-DATA_STAGES = ("ingest", "clean", "validation", "scoring features", "training features")
+DATA_STAGES = ("ingest", "clean", "validation", "training features", "scoring features")
+"""In their order: what features of both kinds share is made, and counted, with those the target is about."""
 COUNTED = ("ingest", "clean", "training features")
 """The stages the target is about. Training features, because the prototype the target comes from built monthly snapshots too."""
 TOGETHER = " + ".join(COUNTED)
