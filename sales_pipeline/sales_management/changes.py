@@ -22,9 +22,8 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import FORECAST_CHANGES
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.lake.tables import conform
-from sales_pipeline.models.matrix import Floats
 from sales_pipeline.sales_management.deals import Deals, Known, whole_cents
-from sales_pipeline.sales_management.figures import Key, keys
+from sales_pipeline.sales_management.figures import Key, Sums, keys
 from sales_pipeline.sales_management.forecast import Forecast, money
 from sales_pipeline.sales_management.params import ForecastParams
 from sales_pipeline.sales_management.people import People, gather_people
@@ -33,9 +32,11 @@ from sales_pipeline.sales_management.pipeline import PastWins, Pipeline, read_pi
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Texts = npt.NDArray[np.object_]
 MOVES = ("new", "won", "lost", "slipped", "pulled_in", "revalued", "rescored", "reassigned", "removed")
 PARTS = (*MOVES, "not_yet_created", "restated")
 """Columns that add up, with `previous_expected`, to `expected`."""
+BEFORE = "before"
 NO_EARLIER = "No earlier published forecast to compare with"
 NOT_FORECAST_THEN = "The earlier run did not forecast this period"
 
@@ -103,12 +104,10 @@ def _cents(amount: Any) -> int:
 
 @dataclass(frozen=True)
 class _Bridge:
-    """`moves`: cents by part, owner and month. `before`: cents that today's data says were closed or expected from open opportunities then."""
+    """`sums`: by part what moved, and `before`: what today's data says was closed or expected from open opportunities then, in cents by key and period."""
 
-    horizon: Horizon
     people: People
-    moves: dict[str, Ints]
-    before: Ints
+    sums: Sums
 
     @classmethod
     def of(cls, now: Forecast, earlier: Earlier, owners: pa.Table, params: ForecastParams) -> _Bridge:
@@ -120,20 +119,23 @@ class _Bridge:
         old = read_pipeline(earlier.scored, past, now.exchange, PastWins.of(known, params))
         named = [np.array(figures.people.owners, dtype=object), old.owner]
         people = gather_people(owners, named)
+        numbers = _Numbers(now.deals)
+        of_old, of_new = numbers.of(old.opportunity_id), numbers.of(figures.pipeline.opportunity_id)
         sides = (
-            _Side.of(old, known, now.deals, people, horizon),
-            _Side.of(figures.pipeline, figures.known, now.deals, people, horizon),
+            _Side.of(old, of_old, known, people, len(numbers)),
+            _Side.of(figures.pipeline, of_new, figures.known, people, len(numbers)),
         )
-        return cls(horizon, people, *_moves(*sides, people, len(horizon.months)))
+        deals = _Placed.of(now.deals, people, horizon)
+        moves, before = _moves(*sides, deals, (len(people.owners), len(horizon.months)))
+        return cls(people, Sums.of(moves | {BEFORE: before}, people, horizon))
 
     def parts(
         self, key: Key, period: Period, row: dict[str, Any] | None, then: dict[str, Any] | None, expected: int
     ) -> dict[str, Any]:
-        months = self.horizon.positions(period)
-        found = {name: int(self.moves[name][key.owners][:, months].sum()) for name in MOVES}
+        found = {name: self.sums.at(name, key, period) for name in MOVES}
         previous, previous_new = (_cents(then["expected"]), _cents(then["from_new"])) if then else (0, 0)
         found["not_yet_created"] = (_cents(row["from_new"]) if row else 0) - previous_new
-        found["restated"] = int(self.before[key.owners][:, months].sum()) - (previous - previous_new)
+        found["restated"] = self.sums.at(BEFORE, key, period) - (previous - previous_new)
         assert previous + sum(found.values()) == expected, "the parts of the bridge do not add up"
         return {
             "previous_expected": money(previous),
@@ -142,75 +144,107 @@ class _Bridge:
         }
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One of the two dates: opportunities by id. `cents`: expected by row of the pipeline and month; `open`: row in the pipeline by id; `won`: row
-    in the deals by id; `lost`: ids."""
+class _Numbers:
+    """Opportunities as whole numbers from 0: those of the deals as they are counted there, others after them."""
 
-    pipeline: Pipeline
-    places: Ints
+    def __init__(self, deals: Deals) -> None:
+        self._numbers = dict(zip(deals.opportunity_id.tolist(), deals.number.tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def of(self, ids: Texts) -> Ints:
+        """The number of each id."""
+        numbers = self._numbers
+        return np.array([numbers.setdefault(name, len(numbers)) for name in ids.tolist()], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Deals by row: place of the owner, month of the closing (-1: in none of the horizon), cents (0: no amount)."""
+
+    place: Ints
+    month: Ints
     cents: Ints
-    open: dict[str, int]
-    won: dict[str, int]
-    lost: set[str]
-    deals: Deals
-    deal_places: Ints
-    edges: Floats
 
     @classmethod
-    def of(cls, pipeline: Pipeline, known: Known, deals: Deals, people: People, horizon: Horizon) -> _Side:
-        won = np.flatnonzero(known.countable)
-        return cls(
-            pipeline,
-            people.places(pipeline.owner),
-            pipeline.expected_cents(),
-            {name: row for row, name in enumerate(pipeline.opportunity_id)},
-            dict(zip(deals.opportunity_id[won], won.tolist(), strict=True)),
-            set(deals.opportunity_id[known.closed & (deals.is_won == 0)]),
-            deals,
-            people.places(deals.owner),
-            horizon.edges_us,
-        )
-
-    def won_in(self, name: str) -> tuple[int, int, int] | None:
-        """Owner, month and cents of a deal won within the horizon; month -1: won, but outside it."""
-        row = self.won.get(name)
-        if row is None:
-            return None
-        month = int(np.searchsorted(self.edges, self.deals.closed[row], side="right")) - 1
-        inside = 0 <= month < len(self.edges) - 1
-        return int(self.deal_places[row]), month if inside else -1, int(self.deals.cents[row])
+    def of(cls, deals: Deals, people: People, horizon: Horizon) -> _Placed:
+        edges = horizon.edges_us
+        month = np.searchsorted(edges, deals.closed, side="right") - 1
+        cents = np.where(np.isfinite(deals.cents), deals.cents, 0.0)
+        return cls(people.places(deals.owner), np.where(month < len(edges) - 1, month, -1), cents.astype(np.int64))
 
 
-def _moves(then: _Side, now: _Side, people: People, months: int) -> tuple[dict[str, Ints], Ints]:
-    shape = (len(people.owners), months)
+@dataclass(frozen=True)
+class _Side:
+    """One of the two dates. Rows of the pipeline: `number` of the opportunity, `places` of its owner, `cents` expected by month. By number of the opportunity: `open`, its row
+    in the pipeline, and `won`, its row in the deals, -1 where there is none; `lost`, whether it was lost."""
+
+    pipeline: Pipeline
+    number: Ints
+    places: Ints
+    cents: Ints
+    open: Ints
+    won: Ints
+    lost: Flags
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, number: Ints, known: Known, people: People, count: int) -> _Side:
+        deals = known.deals
+        rows = np.flatnonzero(known.countable)
+        is_open, won = np.full(count, -1), np.full(count, -1)
+        is_open[number] = np.arange(len(number))
+        # Of an opportunity that was won more than once the last row stands.
+        won[deals.number[rows]] = rows
+        lost = np.zeros(count, dtype=bool)
+        lost[deals.number[known.closed & (deals.is_won == 0)]] = True
+        return cls(pipeline, number, people.places(pipeline.owner), pipeline.expected_cents(), is_open, won, lost)
+
+
+def _moves(then: _Side, now: _Side, deals: _Placed, shape: tuple[int, int]) -> tuple[dict[str, Ints], Ints]:
     moves = {name: np.zeros(shape, dtype=np.int64) for name in MOVES}
     before = np.zeros(shape, dtype=np.int64)
     np.add.at(before, then.places, then.cents)
-    stayed = [(row, now.open[name]) for name, row in then.open.items() if name in now.open]
-    _add_stayed(moves, then, now, *np.array(stayed, dtype=np.int64).reshape(-1, 2).T)
-    for name in then.open.keys() - now.open.keys():
-        row, won = then.open[name], now.won_in(name)
-        place, cents = then.places[row], then.cents[row]
-        if won is None:
-            moves["lost" if name in now.lost else "removed"][place] -= cents
-            continue
-        moves["reassigned"][place] -= cents
-        moves["reassigned"][won[0]] += cents
-        moves["won"][won[0]] -= cents
-        if won[1] >= 0:
-            moves["won"][won[0], won[1]] += won[2]
+    stayed = np.flatnonzero(now.open[then.number] >= 0)
+    _add_stayed(moves, then, now, stayed, now.open[then.number[stayed]])
+    _add_gone(moves, then, now, deals, np.flatnonzero(now.open[then.number] < 0))
     # An opportunity that had been won and was reopened is one of its own; what it had brought is taken back below.
-    come = np.array([row for name, row in now.open.items() if name not in then.open], dtype=np.int64)
+    come = np.flatnonzero(then.open[now.number] < 0)
     np.add.at(moves["new"], now.places[come], now.cents[come])
-    for name in (then.won.keys() | now.won.keys()) - then.open.keys():
-        old, new = then.won_in(name), now.won_in(name)
-        if old and old[1] >= 0:
-            before[old[0], old[1]] += old[2]
-            moves["revalued" if new or name in now.open else "removed"][old[0], old[1]] -= old[2]
-        if new and new[1] >= 0:
-            moves["revalued" if old else "new"][new[0], new[1]] += new[2]
+    _add_restated(moves, before, then, now, deals)
     return moves, before
+
+
+def _add_gone(moves: dict[str, Ints], then: _Side, now: _Side, deals: _Placed, rows: Ints) -> None:
+    """Opportunities open then (`rows`) and no more: won, which is its owner's at the end, lost, or gone without a closing."""
+    won, lost = now.won[then.number[rows]], now.lost[then.number[rows]]
+    for name, chosen in (("lost", (won < 0) & lost), ("removed", (won < 0) & ~lost)):
+        np.subtract.at(moves[name], then.places[rows[chosen]], then.cents[rows[chosen]])
+    rows, won = rows[won >= 0], won[won >= 0]
+    target, cents = deals.place[won], then.cents[rows]
+    np.subtract.at(moves["reassigned"], then.places[rows], cents)
+    np.add.at(moves["reassigned"], target, cents)
+    np.subtract.at(moves["won"], target, cents)
+    _add_deals(moves["won"], deals, won)
+
+
+def _add_restated(moves: dict[str, Ints], before: Ints, then: _Side, now: _Side, deals: _Placed) -> None:
+    """Opportunities won at either date and not open then: won anew, or said to have been won then and now otherwise."""
+    chosen = ((then.won >= 0) | (now.won >= 0)) & (then.open < 0)
+    old, new = then.won[chosen], now.won[chosen]
+    had, has = old >= 0, new >= 0
+    _add_deals(before, deals, old[had])
+    stays = has | (now.open[chosen] >= 0)
+    _add_deals(moves["revalued"], deals, old[had & stays], sign=-1)
+    _add_deals(moves["removed"], deals, old[had & ~stays], sign=-1)
+    _add_deals(moves["revalued"], deals, new[has & had])
+    _add_deals(moves["new"], deals, new[has & ~had])
+
+
+def _add_deals(total: Ints, deals: _Placed, rows: Ints, *, sign: int = 1) -> None:
+    """What deals brought, as far as they closed within the horizon."""
+    inside = rows[deals.month[rows] >= 0]
+    np.add.at(total, (deals.place[inside], deals.month[inside]), sign * deals.cents[inside])
 
 
 def _add_stayed(moves: dict[str, Ints], then: _Side, now: _Side, old: Ints, new: Ints) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +34,39 @@ AMOUNTS = ("closed", "from_open", "from_new", "commit", "best_case", "open_value
 
 @dataclass(frozen=True)
 class Key:
-    """A level and a key with its owners (positions in `people`)."""
+    """A level and a key with its owners (positions in `people`); `place` is its own position among all keys."""
 
+    place: int
     level: str
     name: str
     owners: Ints
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Whole numbers per name added up by key and period: (keys, periods), in the order of `keys` and of the horizon."""
+
+    by_name: dict[str, Ints]
+    columns: dict[str, int]
+
+    @classmethod
+    def of(cls, by_month: dict[str, Ints], people: People, horizon: Horizon) -> Sums:
+        """From numbers by owner and month, (owners, months)."""
+        columns = {period.name: column for column, period in enumerate(horizon.periods)}
+        members = np.zeros((len(horizon.months), len(columns)), dtype=np.int64)
+        for period in horizon.periods:
+            members[horizon.positions(period), columns[period.name]] = 1
+        return cls({name: _by_key(values @ members, people) for name, values in by_month.items()}, columns)
+
+    def at(self, name: str, key: Key, period: Period) -> int:
+        """One number."""
+        return int(self.by_name[name][key.place, self.columns[period.name]])
+
+
+def _by_key(by_owner: Ints, people: People) -> Ints:
+    teams = np.zeros((len(people.teams), by_owner.shape[1]), dtype=np.int64)
+    np.add.at(teams, people.team_of, by_owner)
+    return np.concatenate([by_owner.sum(axis=0, keepdims=True), teams, by_owner])
 
 
 @dataclass(frozen=True)
@@ -55,9 +84,13 @@ class Figures:
     by_month: dict[str, Ints]
     intervals: dict[tuple[str, str, str], tuple[int, int]]
 
+    @cached_property
+    def _sums(self) -> Sums:
+        return Sums.of(self.by_month, self.people, self.horizon)
+
     def of(self, name: str, key: Key, period: Period) -> int:
         """A figure of a key and a period."""
-        return int(self.by_month[name][key.owners][:, self.horizon.positions(period)].sum())
+        return self._sums.at(name, key, period)
 
     def expected(self, key: Key, period: Period) -> int:
         """Closed, from open and from new."""
@@ -74,11 +107,11 @@ class Figures:
 
 def keys(people: People) -> Iterator[Key]:
     """The company, the teams, the owners, in that order."""
-    yield Key("company", COMPANY, np.arange(len(people.owners)))
+    yield Key(0, "company", COMPANY, np.arange(len(people.owners)))
     for number, team in enumerate(people.teams):
-        yield Key("team", team, np.flatnonzero(people.team_of == number))
+        yield Key(1 + number, "team", team, np.flatnonzero(people.team_of == number))
     for number, owner in enumerate(people.owners):
-        yield Key("owner", owner, np.array([number]))
+        yield Key(1 + len(people.teams) + number, "owner", owner, np.array([number]))
 
 
 def compute(
@@ -165,9 +198,9 @@ def _intervals(
 ) -> Iterator[tuple[tuple[str, str, str], tuple[int, int]]]:
     """Quantiles of the totals of every key and period, from one set of draws."""
     people, horizon = figures.people, figures.horizon
-    months = len(horizon.months)
-    teams = np.zeros((len(people.teams), months, params.draws))
-    everyone = {key.name: key for key in keys(people) if key.level == "owner"}
+    company, *rest = keys(people)
+    of_teams, of_owners = rest[: len(people.teams)], rest[len(people.teams) :]
+    teams = np.zeros((len(people.teams), len(horizon.months), params.draws))
     drawn = simulate(
         figures.pipeline,
         figures.places,
@@ -181,19 +214,24 @@ def _intervals(
     for number, cents in drawn:
         teams[people.team_of[number]] += cents
         if with_owners:
-            yield from _quantiles(figures, everyone[people.owners[number]], cents)
-    for key in keys(people):
-        if key.level == "company":
-            yield from _quantiles(figures, key, teams.sum(axis=0))
-        elif key.level == "team":
-            yield from _quantiles(figures, key, teams[people.teams.index(key.name)])
+            yield from _quantiles(figures, of_owners[number], cents)
+    yield from _quantiles(figures, company, teams.sum(axis=0))
+    for key, cents in zip(of_teams, teams, strict=True):
+        yield from _quantiles(figures, key, cents)
 
 
 def _quantiles(figures: Figures, key: Key, cents: Floats) -> Iterator[tuple[tuple[str, str, str], tuple[int, int]]]:
-    for period in figures.horizon.periods:
+    horizon = figures.horizon
+    rising = np.sort([cents[horizon.positions(period)].sum(axis=0) for period in horizon.periods], axis=1)
+    low, high = (np.floor(_quantile(rising, share) + 0.5).astype(np.int64) for share in (LOW, HIGH))
+    for row, period in enumerate(horizon.periods):
         closed = figures.of("closed", key, period)
-        low, high = np.quantile(cents[figures.horizon.positions(period)].sum(axis=0), (LOW, HIGH))
-        yield (
-            (key.level, key.name, period.name),
-            (closed + int(np.floor(low + 0.5)), closed + int(np.floor(high + 0.5))),
-        )
+        yield (key.level, key.name, period.name), (closed + int(low[row]), closed + int(high[row]))
+
+
+def _quantile(rising: Floats, share: float) -> Floats:
+    """The quantile of each row, whose values rise, linear between two of them: what `np.quantile` says, which is slower on values in order."""
+    place = share * (rising.shape[1] - 1)
+    below = int(place)
+    above = min(below + 1, rising.shape[1] - 1)
+    return np.asarray(rising[:, below] + (place - below) * (rising[:, above] - rising[:, below]))

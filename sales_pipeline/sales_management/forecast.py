@@ -8,7 +8,7 @@ Belongs here: rows and their notes. Does not belong here: figures (`figures`), t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -111,12 +111,12 @@ def forecast(
     quotas = read_quotas(past.quotas, past.owners, figures.people, periods.months, exchange)
     words = _Words(figures, quotas, params)
     open_counts = np.bincount(figures.places, minlength=len(figures.people.owners))
+    shared = {"as_of": as_of.instant, "currency": exchange.currency, "run_id": run_id}
     rows = [
-        _row(figures, quotas, words, key, period)
-        | {"as_of": as_of.instant, "currency": exchange.currency, "run_id": run_id}
+        row
         for key in keys(figures.people)
         if key.level == "company" or _has_anything(figures, quotas, key, open_counts)
-        for period in periods.periods
+        for row in _rows(figures, quotas, words, key, shared)
     ]
     table = pa.Table.from_pylist(rows, schema=arrow_schema(REVENUE_FORECAST))
     return Forecast(conform(table, REVENUE_FORECAST), figures, exchange, deals)
@@ -127,15 +127,24 @@ def _has_anything(figures: Figures, quotas: Quotas, key: Key, open_counts: Ints)
     return bool(found or open_counts[key.owners].any() or np.isfinite(quotas.cents[key.owners]).any())
 
 
-def _row(figures: Figures, quotas: Quotas, words: _Words, key: Key, period: Period) -> dict[str, Any]:
+def _rows(
+    figures: Figures, quotas: Quotas, words: _Words, key: Key, shared: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    omitted = words.omitted(key)
+    of_key: dict[str, Any] = {"level": key.level, "key": key.name, "evidence": words.evidence(key)}
+    of_key["left_out_count"] = sum(omitted.values())
+    for period in figures.horizon.periods:
+        quota = quotas.of(key.owners, figures.horizon.positions(period), is_one=key.level == "owner")
+        note = words.note(key, omitted, quota)
+        yield shared | of_key | _figures(figures, key, period, quota) | {"note": note}
+
+
+def _figures(figures: Figures, key: Key, period: Period, quota: int | None) -> dict[str, Any]:
     closed = figures.of("closed", key, period)
     expected = figures.expected(key, period)
     low, high = figures.interval(key, period)
     open_value = figures.of("open_value", key, period)
-    quota = quotas.of(key.owners, figures.horizon.positions(period), is_one=key.level == "owner")
     return {
-        "level": key.level,
-        "key": key.name,
         "period": period.name,
         "period_kind": period.kind,
         "period_start": period.start,
@@ -153,9 +162,6 @@ def _row(figures: Figures, quotas: Quotas, words: _Words, key: Key, period: Peri
         "from_new": money(figures.of("from_new", key, period)),
         "open_value": money(open_value),
         "open_count": figures.of("open_count", key, period),
-        "left_out_count": words.left_out(key),
-        "evidence": words.evidence(key),
-        "note": words.note(key, quota),
     }
 
 
@@ -183,8 +189,9 @@ class _Words:
         self._of_the_company = self._company()
         self._counted = np.bincount(figures.places[figures.pipeline.counted], minlength=owners)
 
-    def left_out(self, key: Key) -> int:
-        return sum(int(counts[key.owners].sum()) for counts in self._omitted.values())
+    def omitted(self, key: Key) -> dict[str, int]:
+        """How many open opportunities are not counted, by reason."""
+        return {name: int(counts[key.owners].sum()) for name, counts in self._omitted.items()}
 
     def evidence(self, key: Key) -> str:
         figures = self._figures
@@ -198,11 +205,11 @@ class _Words:
         parts.append(f"{self._params.draws:,} simulated futures with {figures.shocks.basis}")
         return "; ".join(parts)
 
-    def note(self, key: Key, quota: int | None) -> str | None:
+    def note(self, key: Key, omitted: Mapping[str, int], quota: int | None) -> str | None:
         parts = [
             f"{counted(count, 'open opportunity', 'open opportunities')} {OMISSIONS[name]} and not counted"
-            for name, counts in self._omitted.items()
-            if (count := int(counts[key.owners].sum()))
+            for name, count in omitted.items()
+            if count
         ]
         if key.level == "company":
             parts += self._of_the_company

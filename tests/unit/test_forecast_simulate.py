@@ -7,7 +7,7 @@ from sales_pipeline.sales_management.new_pipeline import NewPipeline
 from sales_pipeline.sales_management.people import People
 from sales_pipeline.sales_management.pipeline import Pipeline
 from sales_pipeline.sales_management.shocks import Shocks
-from sales_pipeline.sales_management.simulate import keyed, simulate
+from sales_pipeline.sales_management.simulate import CELLS, Luck, normal_cells, simulate
 
 INDEPENDENT = Shocks(0.0, 0.0, 0.0, 0.0, 0.0)
 NO_NEW = NewPipeline(np.zeros((0, 2)), np.zeros(0), 0.0, 0.0, 0.0)
@@ -28,10 +28,15 @@ def people(owners: int = 1) -> People:
 
 
 def totals(
-    of: Pipeline, shocks: Shocks = INDEPENDENT, draws: int = 4000, new: NewPipeline = NO_NEW, seed: int = 1
+    of: Pipeline,
+    shocks: Shocks = INDEPENDENT,
+    draws: int = 4000,
+    new: NewPipeline = NO_NEW,
+    seed: int = 1,
+    block: int = 128,
 ) -> np.ndarray:
     places = np.zeros(len(of), dtype=np.int64)
-    ((_, cents),) = simulate(of, places, people(), new, np.ones(1), shocks, draws=draws, seed=seed)
+    ((_, cents),) = simulate(of, places, people(), new, np.ones(1), shocks, draws=draws, seed=seed, block=block)
     return cents
 
 
@@ -57,8 +62,34 @@ def test_luck_belongs_to_the_id_whatever_else_is_open() -> None:
     rest = both - first
     assert np.all(rest >= -1e-9)
     assert not np.array_equal(totals(few, draws=200, seed=2), first)
-    assert np.array_equal(keyed(1, "a").random(3), keyed(1, "a").random(3))
-    assert not np.array_equal(keyed(1, "a", "b").random(3), keyed(1, "ab").random(3))
+
+
+def test_numbers_belong_to_a_key_whatever_was_drawn_before() -> None:
+    luck, other = Luck(1), Luck(1)
+    other.of("b").random(7)
+    assert np.array_equal(luck.of("a").random(3), other.of("a").random(3))
+    assert np.array_equal(luck.lots(6, "a"), other.lots(9, "a")[:6])
+    assert not np.array_equal(luck.of("a", "b").random(3), luck.of("ab").random(3))
+    assert not np.array_equal(luck.lots(6, "a"), Luck(2).lots(6, "a"))
+
+
+def test_lots_are_equally_likely() -> None:
+    found = Luck(1).lots(200_000, "a")
+    assert np.bincount(found // 4096, minlength=16) == pytest.approx(np.full(16, 12_500), rel=0.05)
+
+
+def test_cells_of_the_normal_distribution_have_its_moments() -> None:
+    cells = normal_cells()
+    assert len(cells) == CELLS
+    assert np.all(np.diff(cells) > 0)
+    assert [cells.mean(), cells.var(), (cells**4).mean()] == pytest.approx([0.0, 1.0, 3.0], abs=1e-3)
+
+
+def test_how_many_are_drawn_at_a_time_changes_nothing() -> None:
+    of = pipeline(0.3, 50)
+    whole = totals(of, Shocks(0.05, 0.02, 0.05, 0.05, 0.0), draws=300)
+    for block in (1, 7, 49):
+        assert np.array_equal(totals(of, Shocks(0.05, 0.02, 0.05, 0.05, 0.0), draws=300, block=block), whole)
 
 
 def test_new_pipeline_is_drawn_about_its_mean_with_its_own_spread() -> None:
@@ -66,6 +97,24 @@ def test_new_pipeline_is_drawn_about_its_mean_with_its_own_spread() -> None:
     cents = totals(pipeline(0.3, 0), new=new)
     assert cents.mean(axis=1) == pytest.approx([5000.0, 5000.0], rel=0.05)
     assert cents[0].std() > np.sqrt(0.1 * (np.linspace(100.0, 1900.0, 50) ** 2).sum())
+
+
+def test_new_wins_are_those_of_the_past_in_each_month() -> None:
+    cents = np.linspace(100.0, 1900.0, 50)
+    weights = np.stack([np.where(cents < 1000, 0.2, 0.0), np.where(cents > 1000, 0.04, 0.0)], axis=1)
+    drawn = totals(pipeline(0.3, 0), new=NewPipeline(weights, cents, 0.0, 1.0, 3.0), draws=20_000)
+    assert drawn.mean(axis=1) == pytest.approx(weights.T @ cents, rel=0.02)
+    assert drawn.var(axis=1) == pytest.approx(weights.T @ cents**2, rel=0.05)
+    assert (drawn == 0).mean(axis=1) == pytest.approx(np.exp(-weights.sum(axis=0)), abs=0.01)
+
+
+def test_months_of_many_new_wins_leave_those_of_few_as_they_are() -> None:
+    cents = np.linspace(100.0, 1900.0, 50)
+    weights = np.stack([np.full(50, 0.1), np.full(50, 6.0)], axis=1)
+    drawn = totals(pipeline(0.3, 0), new=NewPipeline(weights, cents, 0.0, 1.0, 3.0), draws=20_000)
+    assert drawn.mean(axis=1) == pytest.approx(weights.T @ cents, rel=0.02)
+    assert drawn.var(axis=1) == pytest.approx(weights.T @ cents**2, rel=0.05)
+    assert (drawn == 0).mean(axis=1) == pytest.approx([np.exp(-5.0), 0.0], abs=0.01)
 
 
 def test_many_new_wins_are_drawn_as_normal() -> None:
