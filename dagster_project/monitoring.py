@@ -38,10 +38,12 @@ def monitoring_table(
     sensitive: Collection[str],
 ) -> MonitoringTable:
     """The monitoring of the plan's run. Values of columns named sensitive are neither kept nor shown."""
-    from sales_pipeline.monitoring.monitor import FEATURES_KEY, STEP, monitor, step_key
+    from sales_pipeline.monitoring.kept import FEATURES_KEY, STEP, step_key
     from sales_pipeline.monitoring.verdicts import verdicts
 
     def build(folder: Path) -> dict[str, Any]:
+        from sales_pipeline.monitoring.monitor import monitor
+
         found = monitor(
             lake,
             features,

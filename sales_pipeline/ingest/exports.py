@@ -6,6 +6,7 @@ of them lies in `ingested/<key>/`, and depends on the export, the mapping and th
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -114,9 +115,21 @@ def stored_files(lake: Lake, one: IngestedExport, mapping: SourceMapping, folder
 
 
 def _entry(landed: LandedExport, source_system: str) -> dict[str, Any]:
-    files = [{"name": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size} for path in landed.files]
+    files = [{"name": path.name, **_digested(path)} for path in landed.files]
     export_id = digest_of(source_system, [[file["name"], file["sha256"]] for file in files])
     return {"export_id": export_id, "source_system": source_system, "label": landed.label, "files": files}
+
+
+def _digested(path: Path) -> dict[str, Any]:
+    """sha256 and size of a landed file, read once in this process as long as its size, inode and instant of change stay: each look at the folder asks for it."""
+    status = path.stat()
+    sha256 = _sha256_as_of(path, status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+    return {"sha256": sha256, "bytes": status.st_size}
+
+
+@functools.lru_cache(maxsize=100_000)
+def _sha256_as_of(path: Path, *_: int) -> str:
+    return file_sha256(path)
 
 
 def _copy_files(lake: Lake, landed: LandedExport, entry: dict[str, Any]) -> None:

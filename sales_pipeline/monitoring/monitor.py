@@ -9,7 +9,6 @@ Belongs here: finding these, and the order. Does not belong here: the figures (`
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.features.build import FeatureSet, find
 from sales_pipeline.features.catalogue import FEATURES
-from sales_pipeline.lake.layout import STEP_FILE, Lake
+from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, read_table
 from sales_pipeline.models.bundle import Bundle, read_bundle
 from sales_pipeline.models.matrix import Matrix, SourceColumn, align, load_matrix
@@ -29,6 +28,7 @@ from sales_pipeline.models.predict import needed_columns
 from sales_pipeline.monitoring.figure import Figure, figure_table
 from sales_pipeline.monitoring.history import PastRun, one_in, past_runs, said, scored_frame
 from sales_pipeline.monitoring.inputs import input_figures
+from sales_pipeline.monitoring.kept import FEATURES_KEY, kept_facts
 from sales_pipeline.monitoring.outcomes import HORIZONS, Known, outcome_figures
 from sales_pipeline.monitoring.params import MonitoringParams
 from sales_pipeline.monitoring.reference import Reference, landmark_reference, plain_reference
@@ -37,8 +37,6 @@ from sales_pipeline.monitoring.scores import score_figures
 REFERENCE_FILE = "reference.json"
 TRAINING = "training"
 PREVIOUS = "previous_run"
-STEP = "monitored"
-FEATURES_KEY = "features_key"
 STAGE = "stage"
 
 
@@ -48,11 +46,6 @@ class Monitored:
 
     table: pa.Table
     values: dict[str, dict[str, list[str]]]
-
-
-def step_key(run_id: str) -> str:
-    """The key of a run's monitoring step in the lake; a run id is a digest of everything the run depends on."""
-    return digest_of("monitored", run_id)
 
 
 def monitor(
@@ -186,17 +179,9 @@ def _previous_reference(
     """The scoring features of the previous run, where the lake still keeps them; or why there is no reference."""
     if not chain:
         return "no run was published before: nothing to compare with"
-    facts = _facts(lake, chain[0].run_id)
+    facts = kept_facts(lake, chain[0].run_id)
     features = find(lake, str(facts[FEATURES_KEY]), AsOf(chain[0].as_of), "scoring") if facts is not None else None
     if features is None:
         return "no reference: the features of the previous run are no longer kept"
     matrix = _matrix(features, columns, kinds)
     return plain_reference(matrix, columns, tuple(features.absent), params)
-
-
-def _facts(lake: Lake, run_id: str) -> Mapping[str, Any] | None:
-    path = lake.step_path(STEP, step_key(run_id)) / STEP_FILE
-    if not path.is_file():
-        return None
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return facts

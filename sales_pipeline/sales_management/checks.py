@@ -129,30 +129,38 @@ def _told(low: float, high: float, whole: float | None) -> str:
 
 
 def _missing_accounts(accounts: pa.Table, scored: pa.Table) -> Iterator[str]:
-    wanted = {
-        row["values"]: row["counts"]
-        for row in scored.column("account_id").value_counts().to_pylist()
-        if row["values"] is not None
-    }
-    found = dict(zip(accounts.column("account_id").to_pylist(), accounts.column("open_count").to_pylist(), strict=True))
-    if missing := sorted(set(wanted) - set(found)):
+    known = accounts.select(["account_id", "open_count"]).append_column("is_known", pa.repeat(True, accounts.num_rows))
+    named = scored.select(["account_id"]).filter(pc.is_valid(scored.column("account_id")))
+    wanted = named.group_by("account_id").aggregate([([], "count_all")])
+    both = known.join(wanted, "account_id", join_type="full outer").sort_by("account_id")
+    if missing := both.filter(pc.is_null(both.column("is_known"))).column("account_id").to_pylist():
         yield f"{len(missing)} accounts of scored opportunities have no row, first {missing[0]}"
-    differing = [account for account, count in found.items() if count != wanted.get(account, 0)]
-    if differing and not missing:
-        first = min(differing)
-        yield f"{len(differing)} accounts count other open ones than are scored, first {first}: {found[first]}, not {wanted.get(first, 0)}"
+        return
+    expected = pc.fill_null(both.column("count_all"), 0)
+    both = both.set_column(both.column_names.index("count_all"), "count_all", expected)
+    differing = both.filter(pc.not_equal(both.column("open_count"), expected))
+    for first in differing.slice(0, 1).to_pylist():
+        told, count = first["open_count"], first["count_all"]
+        yield f"{differing.num_rows} accounts count other open ones than are scored, first {first['account_id']}: {told}, not {count}"
 
 
 def _odd_accounts(accounts: pa.Table) -> Iterator[str]:
-    for row in accounts.to_pylist():
-        has_won, place = row["won_count"] > 0, f"account {row['account_id']}"
-        if has_won == (row["segment"] == "prospect"):
-            yield f"{place}: segment {row['segment']} with {row['won_count']} wins"
-        if not has_won and not row["open_count"]:
-            yield f"{place}: nothing open and nothing won"
-        if (row["repeat_basis"] == "bg_nbd") != (row["p_alive"] is not None):
-            yield f"{place}: p_alive stands exactly where repeat_basis is bg_nbd"
-        if row["next_product_id"] is not None and row["next_product_id"] == row["next_product_because"]:
-            yield f"{place}: next_product_id has been bought"
-        if row["care_action"] == "offer_product" and row["next_product_id"] is None:
-            yield f"{place}: a product is to be offered and none is named"
+    has_won = pc.greater(accounts.column("won_count"), 0)
+    is_named = pc.is_valid(accounts.column("next_product_id"))
+    odd: dict[str, pa.ChunkedArray] = {
+        "segment {segment} with {won_count} wins": pc.equal(has_won, pc.equal(accounts.column("segment"), "prospect")),
+        "nothing open and nothing won": pc.and_(pc.invert(has_won), pc.equal(accounts.column("open_count"), 0)),
+        "p_alive stands exactly where repeat_basis is bg_nbd": pc.not_equal(
+            pc.fill_null(pc.equal(accounts.column("repeat_basis"), "bg_nbd"), False),
+            pc.is_valid(accounts.column("p_alive")),
+        ),
+        "next_product_id has been bought": pc.equal(
+            accounts.column("next_product_id"), accounts.column("next_product_because")
+        ),
+        "a product is to be offered and none is named": pc.and_(
+            pc.equal(accounts.column("care_action"), "offer_product"), pc.invert(is_named)
+        ),
+    }
+    for told, where in odd.items():
+        for row in accounts.filter(where).to_pylist():
+            yield f"account {row['account_id']}: {told.format_map(row)}"

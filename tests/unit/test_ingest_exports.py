@@ -1,5 +1,6 @@
 """Exports kept once, ingested once, and seen by as-of; what a mapping must say and what it must not."""
 
+import os
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +15,11 @@ from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import ConfigurationError, InputRejected
+from sales_pipeline.ingest import exports
 from sales_pipeline.ingest.exports import IngestedExport, collect, newest_recorded_instant, visible
 from sales_pipeline.ingest.params import OutcomeRule, SourceMapping, TableMapping
 from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import file_sha256
 
 COLUMNS = {"opportunity_id": "Deal", "stage": "Stage", "created_at": "Created", "amount": "Value"}
 DEALS = "Deal,Stage,Created,Value,Region,E-mail\n1,Won,2024-01-02,10,North,a@example.org\n2,Select,2024-02-03 04:05:06,20,None,\n"
@@ -104,6 +107,28 @@ def test_an_export_is_kept_once_and_stays_after_it_left_the_landing(landing: Pat
     assert both[0].export.export_id == first.export.export_id
     assert len(both) == 2
     assert set(kept) < {path.name for path in (tmp_path / "lake/exports/files").iterdir()}
+
+
+def test_a_landed_file_is_read_again_only_when_it_changed(landing: Path, run, monkeypatch) -> None:
+    """Every look at the folder asks for the digests; those of files that stay as they are known in the process."""
+    digested: list[str] = []
+
+    def counted(path: Path) -> str:
+        digested.append(path.name)
+        return file_sha256(path)
+
+    monkeypatch.setattr(exports, "file_sha256", counted)
+    deals = landing / "deals.csv"
+    deals.write_text(DEALS)
+    [first] = run()
+    assert run() == [first]
+    looked = [name for name in digested if name == "deals.csv"]
+    assert len(looked) == 1
+    status = deals.stat()
+    deals.write_text(DEALS.replace("North", "South"))
+    os.utime(deals, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert deals.stat().st_size == status.st_size
+    assert len(run()) == 2
 
 
 def test_a_stated_instant_counts_as_recorded(landing: Path, run) -> None:

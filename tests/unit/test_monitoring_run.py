@@ -28,7 +28,8 @@ from sales_pipeline.models.matrix import SourceColumn
 from sales_pipeline.monitoring import monitor as module
 from sales_pipeline.monitoring.figure import Figure, figure_table
 from sales_pipeline.monitoring.history import one_in, past_runs, said
-from sales_pipeline.monitoring.monitor import FEATURES_KEY, STEP, Monitored, monitor, step_key
+from sales_pipeline.monitoring.kept import FEATURES_KEY, STEP, step_key
+from sales_pipeline.monitoring.monitor import Monitored, monitor
 from sales_pipeline.monitoring.params import MonitoringParams
 from sales_pipeline.monitoring.verdicts import verdicts
 from sales_pipeline.monitoring.watches import WATCHES
