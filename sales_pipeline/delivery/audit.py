@@ -6,9 +6,9 @@ canonical tables (clean).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -156,17 +156,20 @@ def _text(values: pa.ChunkedArray, column: Column, example: _Examples) -> Iterat
 
 
 def _reasons(values: pa.ChunkedArray, column: Column, place: str) -> Iterator[str]:
-    lists = [value for value in values.to_pylist() if value]
-    if any(len(value) > MOST_REASONS for value in lists):
+    lists = values.combine_chunks()
+    if (pc.max(pc.list_value_length(lists)).as_py() or 0) > MOST_REASONS:
         yield f"{place}: holds more than {MOST_REASONS} reasons in a row"
-    reasons = [reason for value in lists for reason in value]
+    reasons = lists.flatten()
     sign = 1 if column.name == "reasons_up" else -1
-    wrong = [reason for reason in reasons if reason["weight"] is None or reason["weight"] * sign < 0]
-    if wrong:
-        yield f"{place}: the weight of {len(wrong)} reasons has the wrong sign, first {wrong[0]}"
-    if any(abs(a["weight"]) < abs(b["weight"]) for value in lists for a, b in itertools.pairwise(value) if not wrong):
+    weights = reasons.field("weight").to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero(~(weights * sign >= 0))
+    if len(wrong):
+        yield f"{place}: the weight of {len(wrong)} reasons has the wrong sign, first {reasons[int(wrong[0])].as_py()}"
+    row = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+    rises = (np.abs(weights[:-1]) < np.abs(weights[1:])) & (row[:-1] == row[1:])
+    if rises.any() and not len(wrong):
         yield f"{place}: reasons are not in falling order of size"
-    texts = sorted({reason["text"] or "" for reason in reasons})
+    texts = sorted(text or "" for text in pc.unique(reasons.field("text")).to_pylist())
     for problem, pattern in (
         ("begins like a spreadsheet formula", _TRIGGER),
         ("holds a control character", _CONTROL),

@@ -9,30 +9,62 @@ Belongs here: notation. Does not belong here: whether the values may be publishe
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.model import Column, Table
-from sales_pipeline.domain.time import AsOf
+
+_ROWS = 100_000
+_MILLISECONDS = pa.timestamp("ms", tz="UTC")
 
 
 def csv_bytes(data: pa.Table, contract: Table) -> bytes:
     """The table as CSV, header included, columns and rows in the table's order."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(contract.column_names)
-    columns = [_cells(data.column(column.name), column) for column in contract.columns]
-    writer.writerows(zip(*columns, strict=True))
-    return buffer.getvalue().encode("utf-8")
+    return b"".join(csv_pieces(data, contract))
 
 
-def _cells(values: pa.ChunkedArray, column: Column) -> list[str]:
-    write = _writer(column)
-    return ["" if value is None else write(value) for value in values.to_pylist()]
+def csv_pieces(data: pa.Table, contract: Table) -> Iterator[bytes]:
+    """The same, some rows at a time. Each distinct value of a column is written once: most of them repeat."""
+    yield ",".join(contract.column_names).encode() + b"\n"
+    for start in range(0, data.num_rows, _ROWS):
+        rows = data.slice(start, _ROWS)
+        cells = [_cells(rows.column(column.name), column) for column in contract.columns]
+        lines = pc.binary_join_element_wise(*cells, ",")
+        yield "\n".join([*lines.to_pylist(), ""]).encode()
+
+
+def _cells(values: pa.ChunkedArray, column: Column) -> pa.Array:
+    if column.type == "reasons":
+        values = pa.chunked_array([_reasons(chunk) for chunk in values.chunks], pa.string())
+    if column.type == "timestamp":
+        values = pc.strftime(pc.floor_temporal(values, unit="millisecond").cast(_MILLISECONDS), "%Y-%m-%dT%H:%M:%SZ")
+    coded = values.combine_chunks().dictionary_encode()
+    if values.type == pa.string():
+        texts = _quoted(coded.dictionary)
+    else:
+        write = _writer(column)
+        texts = pa.array([write(value) for value in coded.dictionary.to_pylist()], pa.string())
+    return pc.fill_null(texts.take(coded.indices), "")
+
+
+def _reasons(lists: pa.ListArray) -> pa.Array:
+    """Each list as one text; NULL for NULL."""
+    reasons = lists.flatten()
+    weights = reasons.field("weight").dictionary_encode()
+    signed = pa.array([f" ({weight:+.2f})" for weight in weights.dictionary.to_pylist()], pa.string())
+    texts = pc.binary_join_element_wise(reasons.field("text"), signed.take(weights.indices), "")
+    ends = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).cumsum()
+    joined = pa.ListArray.from_arrays(pa.array([0, *ends.tolist()], pa.int32()), texts)
+    return pc.if_else(pc.is_valid(lists), pc.binary_join(joined, "; "), pa.scalar(None, pa.string()))
+
+
+def _quoted(texts: pa.Array) -> pa.Array:
+    """In quotes where a text would not be one cell otherwise."""
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
+    return pc.if_else(pc.match_substring_regex(texts, '[,"\\r\\n]'), quoted, texts)
 
 
 def _writer(column: Column) -> Callable[[Any], str]:
@@ -41,12 +73,8 @@ def _writer(column: Column) -> Callable[[Any], str]:
         return lambda value: f"{value:.{places}f}"
     if column.type == "boolean":
         return lambda value: "true" if value else "false"
-    if column.type == "timestamp":
-        return lambda value: AsOf(value).instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
     if column.type == "date":
         return lambda value: str(value.isoformat())
     if column.type == "amount":
         return lambda value: f"{value:f}"
-    if column.type == "reasons":
-        return lambda value: "; ".join(f"{reason['text']} ({reason['weight']:+.2f})" for reason in value)
     return str

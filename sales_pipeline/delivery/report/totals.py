@@ -71,8 +71,9 @@ def simulated_totals(rows: pd.DataFrame, groups: pd.Series, *, seed: int) -> Tot
     sums = np.empty((draws, len(names)))
     for draw in range(draws):
         chance = expit(centre + error * random.standard_normal())
-        amount = np.where(is_known, a, a * random.gamma(shape) / shape)
-        sums[draw] = np.bincount(place, weights=(random.random(len(p)) < chance) * amount, minlength=len(names))
+        won = np.flatnonzero(random.random(len(p)) < chance)
+        amount = np.where(is_known[won], a[won], a[won] * random.gamma(shape[won]) / shape[won])
+        sums[draw] = np.bincount(place[won], weights=amount, minlength=len(names))
     low, high = np.quantile(sums, [0.1, 0.9], axis=0)
     all_low, all_high = np.quantile(sums.sum(axis=1), [0.1, 0.9])
     expected = np.bincount(place, weights=p * a, minlength=len(names)).astype(np.float64)
