@@ -6,11 +6,12 @@ Belongs here: putting the rows together, segments and trends. Does not belong he
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from datetime import datetime
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -19,8 +20,8 @@ from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, SURVEY_DAYS, T
 from sales_pipeline.features.terms import Language
 from sales_pipeline.lake.tables import TableRef, conform
 from sales_pipeline.models.matrix import Floats, Indices
-from sales_pipeline.sales_management.care import care
-from sales_pipeline.sales_management.co_purchase import Rule, next_product, rules
+from sales_pipeline.sales_management.care import CARE_INPUTS, care
+from sales_pipeline.sales_management.co_purchase import next_product, rules
 from sales_pipeline.sales_management.params import AccountParams
 from sales_pipeline.sales_management.repeat import WEEKS_PER_YEAR, Purchases, fit
 from sales_pipeline.sales_management.seen import Seen, to_decimal
@@ -28,6 +29,10 @@ from sales_pipeline.sales_management.seen import Seen, to_decimal
 UNKNOWN_RECENCY = 3
 MOST_FREQUENT = 5
 _DAY_SECONDS = 86_400.0
+RULE_COLUMNS = {name: name for name in ("because", "support", "confidence", "lift")} | {"id": "product"}
+"""Columns of the next product, with the part of its rule that each tells."""
+Columns = dict[str, Sequence[Any]]
+"""Values by column, one per account."""
 
 
 def build_accounts(
@@ -44,31 +49,32 @@ def build_accounts(
         frame[name] = frame[name].fillna(0).astype("int64")
     frame["days_since_last_win"] = _days_since(seen, frame["last_won_at"])
     frame["days_since_last_contact"] = _days_since(seen, frame["last_contact_at"])
-    shared = {
+    columns = (
+        _facts(seen, frame)
+        | _segments(frame)
+        | _trends(seen, frame, params)
+        | _repeats(seen, frame, params)
+        | _products(seen, frame, params)
+        | _satisfactions(seen, frame, params)
+        | _waiting(seen, frame)
+    )
+    told = zip(*(columns[name] for name in CARE_INPUTS), strict=True)
+    cared = [
+        care(dict(zip(CARE_INPUTS, values, strict=True)), params, language, has_activities=seen.has_activities)
+        for values in told
+    ]
+    columns |= {"care_action": [action for action, _ in cared], "care_reason": [reason for _, reason in cared]}
+    same = {
         "source_system": source_system,
         "as_of": seen.as_of.instant,
         "currency": seen.exchange.currency,
         "run_id": run_id,
     }
-    columns = (
-        _segments(frame)
-        | _trends(seen, frame, params)
-        | _repeats(seen, frame, params)
-        | _satisfactions(seen, frame, params)
-        | _waiting(seen, frame)
-    )
-    products = _products(seen, frame, params)
-    total = int(frame["open_cents"].clip(lower=0).sum())
-    rows = []
-    for place, (account, record) in enumerate(zip(frame.index, frame.to_dict("records"), strict=True)):
-        row = shared | {"account_id": account} | _facts(seen, record, total)
-        row |= {name: values[place] for name, values in columns.items()} | products[account]
-        action, reason = care(row, params, language, has_activities=seen.has_activities)
-        rows.append(
-            {name: row.get(name) for name in ACCOUNT_INSIGHTS.column_names}
-            | {"care_action": action, "care_reason": reason}
-        )
-    return conform(pa.Table.from_pylist(rows, schema=arrow_schema(ACCOUNT_INSIGHTS)), ACCOUNT_INSIGHTS)
+    columns |= {name: [value] * len(frame) for name, value in same.items()}
+    columns |= {"account_id": frame.index.tolist()}
+    schema = arrow_schema(ACCOUNT_INSIGHTS)
+    arrays = [pa.array(columns[field.name], field.type) for field in schema]
+    return conform(pa.Table.from_arrays(arrays, schema=schema), ACCOUNT_INSIGHTS)
 
 
 def _money(seen: Seen) -> pd.DataFrame:
@@ -91,27 +97,29 @@ def _windows(seen: Seen) -> dict[str, Any]:
     return {"recent_from": seen.before(TREND_DAYS), "before_from": seen.before(2 * TREND_DAYS)}
 
 
-def _facts(seen: Seen, record: Mapping[Hashable, Any], total: int) -> dict[str, Any]:
-    owner = _or_none(record["owner_id"])
+def _facts(seen: Seen, frame: pd.DataFrame) -> Columns:
+    owners = [_or_none(owner) for owner in frame["owner_id"]]
+    open_cents = frame["open_cents"].clip(lower=0).to_numpy()
+    total = int(open_cents.sum())
     return {
-        "owner_id": owner,
-        "team": seen.team_of(owner),
-        "won_count": record["won_count"],
-        "purchase_days": record["purchase_days"],
-        "won_amount": to_decimal(record["won_cents"]),
-        "first_won_at": _instant(record["first_won_at"]),
-        "last_won_at": _instant(record["last_won_at"]),
-        "days_since_last_win": _int_or_none(record["days_since_last_win"]),
-        "last_contact_at": _instant(record["last_contact_at"]),
-        "days_since_last_contact": _int_or_none(record["days_since_last_contact"]),
-        "open_count": record["open_count"],
-        "open_value": to_decimal(record["open_cents"]),
-        "expected_value": to_decimal(record["expected_cents"]),
-        "open_value_share": max(record["open_cents"], 0) / total if total else None,
+        "owner_id": owners,
+        "team": [seen.team_of(owner) for owner in owners],
+        "won_count": frame["won_count"].tolist(),
+        "purchase_days": frame["purchase_days"].tolist(),
+        "won_amount": _amounts(frame["won_cents"]),
+        "first_won_at": _instants(frame["first_won_at"]),
+        "last_won_at": _instants(frame["last_won_at"]),
+        "days_since_last_win": _ints(frame["days_since_last_win"].to_numpy()),
+        "last_contact_at": _instants(frame["last_contact_at"]),
+        "days_since_last_contact": _ints(frame["days_since_last_contact"].to_numpy()),
+        "open_count": frame["open_count"].tolist(),
+        "open_value": _amounts(frame["open_cents"]),
+        "expected_value": _amounts(frame["expected_cents"]),
+        "open_value_share": (open_cents / total).tolist() if total else [None] * len(frame),
     }
 
 
-def _segments(frame: pd.DataFrame) -> dict[str, list[Any]]:
+def _segments(frame: pd.DataFrame) -> Columns:
     """The three scores and the segment.
 
     Recency, frequency, monetary value: Hughes, "Strategic Database Marketing", 1994. Fifths are of the accounts that have bought, equal values in the same
@@ -158,7 +166,7 @@ def _fifths(values: Floats, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> Ind
     return found
 
 
-def _trends(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> dict[str, list[Any]]:
+def _trends(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns:
     """Contacts by the customer, one 90 days against the 90 before.
 
     Of two Poisson counts over equal times the first is binomial with one half, given their sum (Przyborowski & Wilenski, "Homogeneity of results in
@@ -174,7 +182,9 @@ def _trends(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> dict[str,
     now = frame["recent_inbound_count"].fillna(0).to_numpy(dtype=np.int64)
     before = frame["earlier_inbound_count"].fillna(0).to_numpy(dtype=np.int64)
     both = now + before
-    p = 2 * np.minimum(binom.cdf(now, both, 0.5), binom.sf(now - 1, both, 0.5))
+    # The same two counts have the same chance: most accounts share theirs with many.
+    pairs, place = np.unique(np.stack([now, both]), axis=1, return_inverse=True)
+    p = 2 * np.minimum(binom.cdf(pairs[0], pairs[1], 0.5), binom.sf(pairs[0] - 1, pairs[1], 0.5))[place]
     trend = np.where(now > before, "rising", "falling")
     trend = np.where((p > params.trend_p) | (now == before), "steady", trend)
     trend = np.where(both == 0, "none", trend)
@@ -185,7 +195,7 @@ def _trends(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> dict[str,
     }
 
 
-def _repeats(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> dict[str, list[Any]]:
+def _repeats(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns:
     """Repeat purchases to expect and the risk of silence: BG/NBD where enough accounts have bought again, else rules."""
     first, last = _seconds(frame["first_won_at"]), _seconds(frame["last_won_at"])
     dated = np.isfinite(first)
@@ -223,28 +233,23 @@ def _levels(values: Floats, medium: float, high: float) -> list[str | None]:
     ]
 
 
-def _products(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> dict[str, dict[str, Any]]:
+def _products(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns:
     bought = _baskets(seen.query("account_products"))
     offered = _baskets(seen.query("account_open_products"))
     known = rules((bought[account] for account in sorted(bought)), params)
-    return {
-        account: _product(bought.get(account, frozenset()), offered.get(account, frozenset()), known)
-        for account in frame.index
+    nothing: frozenset[str] = frozenset()
+    baskets = [bought.get(account, nothing) for account in frame.index]
+    chosen = [next_product(basket, known) if basket else None for basket in baskets]
+    found: Columns = {
+        f"next_product_{name}": [None if rule is None else getattr(rule, part) for rule in chosen]
+        for name, part in RULE_COLUMNS.items()
     }
-
-
-def _product(bought: frozenset[str], offered: frozenset[str], known: dict[str, list[Rule]]) -> dict[str, Any]:
-    rule = next_product(bought, known)
-    facts: dict[str, Any] = {"product_count": len(bought), "next_product_id": None, "is_on_offer": False}
-    if rule is None:
-        return facts
-    return facts | {
-        "next_product_id": rule.product,
-        "next_product_because": rule.because,
-        "next_product_support": rule.support,
-        "next_product_confidence": rule.confidence,
-        "next_product_lift": rule.lift,
-        "is_on_offer": rule.product in offered,
+    return found | {
+        "product_count": [len(basket) for basket in baskets],
+        "is_on_offer": [
+            rule is not None and rule.product in offered.get(account, nothing)
+            for account, rule in zip(frame.index, chosen, strict=True)
+        ],
     }
 
 
@@ -252,13 +257,12 @@ def _baskets(pairs: pd.DataFrame) -> dict[str, frozenset[str]]:
     return {str(account): frozenset(rows) for account, rows in pairs.groupby("account_id")["product_id"]}
 
 
-def _satisfactions(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> dict[str, list[Any]]:
+def _satisfactions(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns:
     table = seen.tables["cases"]
     if not isinstance(table, TableRef) or not table.rows:
-        nothing: list[Any] = [None] * len(frame)
-        return dict.fromkeys(("open_case_count", "survey_count", "satisfaction", "case_days"), nothing) | {
-            "is_dissatisfied": [False] * len(frame)
-        }
+        names = ("open_case_count", "survey_count", "satisfaction", "case_days")
+        nothing: Columns = {name: [None] * len(frame) for name in names}
+        return nothing | {"is_dissatisfied": [False] * len(frame)}
     answers = frame["survey_count"].fillna(0).to_numpy(dtype=np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(answers > 0, frame["score_sum"].to_numpy(dtype=np.float64) / np.maximum(answers, 1), np.nan)
@@ -271,22 +275,25 @@ def _satisfactions(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> di
         "survey_count": answers.tolist(),
         "satisfaction": _floats(mean),
         "is_dissatisfied": is_low.tolist(),
-        "case_days": [_int_or_none(days) for days in _days_since(seen, frame["oldest_open_at"])],
+        "case_days": _ints(_days_since(seen, frame["oldest_open_at"])),
     }
 
 
-def _waiting(seen: Seen, frame: pd.DataFrame) -> dict[str, list[Any]]:
+def _waiting(seen: Seen, frame: pd.DataFrame) -> Columns:
     """Days since the customer's last contact where nothing of ours came after it, else None."""
     inbound, outbound = _seconds(frame["last_inbound_at"]), _seconds(frame["last_outbound_at"])
     waits = np.isfinite(inbound) & ~(outbound >= inbound)
-    days = _days_since(seen, frame["last_inbound_at"])
-    return {"inbound_days": [_int_or_none(value) if wait else None for value, wait in zip(days, waits, strict=True)]}
+    return {"inbound_days": _ints(np.where(waits, _days_since(seen, frame["last_inbound_at"]), np.nan))}
 
 
 def _seconds(instants: pd.Series) -> Floats:
     """Seconds since 1970-01-01 UTC, NaN where there is no instant."""
-    stamps = pd.to_datetime(instants, utc=True).to_numpy(dtype="datetime64[us]")
+    stamps = _stamps(instants)
     return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e6)
+
+
+def _stamps(instants: pd.Series) -> npt.NDArray[np.datetime64]:
+    return pd.to_datetime(instants, utc=True).to_numpy(dtype="datetime64[us]")
 
 
 def _days_since(seen: Seen, instants: pd.Series) -> Floats:
@@ -294,17 +301,22 @@ def _days_since(seen: Seen, instants: pd.Series) -> Floats:
     return np.asarray(np.floor((seen.as_of.instant.timestamp() - _seconds(instants)) / _DAY_SECONDS))
 
 
-def _instant(value: Any) -> datetime | None:
-    return None if pd.isna(value) else pd.Timestamp(value).to_pydatetime()
+def _instants(values: pd.Series) -> pa.Array:
+    stamps = pa.array(_stamps(values), pa.timestamp("us"), from_pandas=True)
+    return stamps.cast(pa.timestamp("us", tz="UTC"))
+
+
+def _amounts(cents: pd.Series) -> list[Decimal]:
+    return [to_decimal(value) for value in cents.tolist()]
 
 
 def _or_none(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
-def _int_or_none(value: Any) -> int | None:
-    return None if pd.isna(value) else int(value)
+def _ints(values: Floats) -> list[int | None]:
+    return [None if value != value else int(value) for value in values.tolist()]
 
 
 def _floats(values: Floats) -> list[float | None]:
-    return [None if value != value else float(value) for value in values]
+    return [None if value != value else value for value in values.tolist()]

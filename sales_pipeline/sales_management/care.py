@@ -25,14 +25,41 @@ from sales_pipeline.sales_management.wording import CARE_TEXTS
 LARGE = 4
 """Money score from which an account is large."""
 
+CARE_INPUTS = (
+    "won_count",
+    "purchase_days",
+    "monetary_score",
+    "open_count",
+    "days_since_last_win",
+    "days_since_last_contact",
+    "silence_level",
+    "silence_risk",
+    "engagement_trend",
+    "inbound_count_90d",
+    "inbound_count_previous_90d",
+    "inbound_days",
+    "open_case_count",
+    "case_days",
+    "survey_count",
+    "satisfaction",
+    "is_dissatisfied",
+    "next_product_id",
+    "next_product_because",
+    "next_product_support",
+    "next_product_confidence",
+    "next_product_lift",
+    "is_on_offer",
+)
+"""What the rules look at."""
+
 
 def care(
     account: Mapping[str, Any], params: AccountParams, language: Language, *, has_activities: bool
 ) -> tuple[str, str]:
     """Action and reason for an account.
 
-    `account`: a row of ACCOUNT_INSIGHTS before the two columns, with `case_days`, `inbound_days` (days since the customer's last contact where nothing
-    of ours came after it, else None) and `is_dissatisfied` beside them.
+    `account`: CARE_INPUTS of ACCOUNT_INSIGHTS, with `case_days`, `inbound_days` (days since the customer's last contact where nothing of ours came after
+    it, else None) and `is_dissatisfied` beside them.
     """
     action, text, values = _judged(account, params, has_activities=has_activities)
     return action, CARE_TEXTS[language][text].format(**values)

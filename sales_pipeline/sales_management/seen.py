@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import Scalar, parse_model
@@ -81,10 +84,15 @@ class Seen:
         """The team of an owner, None where there is no owner or no team."""
         return self.owners.get(owner, (None, None))[0] if owner is not None else None
 
-    def cents(self, frame: pd.DataFrame, name: str) -> list[int]:
+    def cents(self, frame: pd.DataFrame, name: str) -> npt.NDArray[np.int64]:
         """Amounts of a frame with a `currency` column as cents of the company's currency; 0 where there is no rate."""
         factors = self.exchange.factors(np.asarray(frame["currency"], dtype=object))
-        return [to_cents(value, factor) for value, factor in zip(frame[name], factors, strict=True)]
+        values = pa.array(frame[name], pa.decimal128(AMOUNT_PRECISION, AMOUNT_SCALE))
+        cents = pc.multiply(values, pa.scalar(Decimal(100))).cast(pa.int64()).fill_null(0)
+        found = np.where(np.isfinite(factors), cents.to_numpy(zero_copy_only=False), 0)
+        for row in np.flatnonzero(np.isfinite(factors) & (factors != 1.0)):
+            found[row] = to_cents(frame[name].iloc[row], factors[row])
+        return found
 
     def has_rate(self, frame: pd.DataFrame) -> pd.Series:
         """Whether amounts of the row's currency can be counted."""

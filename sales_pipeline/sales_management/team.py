@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import FEEDBACK
@@ -33,7 +34,7 @@ from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.machine import one_core
 from sales_pipeline.lake.tables import conform
 from sales_pipeline.models.matrix import codes
-from sales_pipeline.sales_management.durations import median_time
+from sales_pipeline.sales_management.durations import median_times
 from sales_pipeline.sales_management.owner_quotas import owner_quotas
 from sales_pipeline.sales_management.params import TeamParams
 from sales_pipeline.sales_management.seen import Seen, to_decimal
@@ -114,11 +115,11 @@ def build_team(seen: Seen, beside: Beside, params: TeamParams, *, run_id: str) -
                 | _owner_facts(seen, level, key, total)
                 | _pipeline(total)
                 | _rate_facts(level, total, adjusted.get(key), rates)
-                | _time_facts(cycle.get(key), response.get(key), seen)
+                | _time_facts(cycle.get((key,)), response.get((key,)), seen)
                 | _work_facts(total, seen, has_queue=beside.previous_queue is not None)
                 | forecasts.get((level, key), {})
             )
-        for (key, stage), times in _grouped(stays, key_of, "stage"):
+        for (key, stage), times in _by_key(stays, key_of, "stage").items():
             stage_rows.append({"level": level, "key": key, "stage": stage} | shared | _stay(times))
     return TeamTables(_table(rows, TEAM_PERFORMANCE), _table(stage_rows, STAGE_TIMES))
 
@@ -145,7 +146,7 @@ def _closed(seen: Seen) -> pd.DataFrame:
         amount=np.where(amount > 0, amount * factors, np.nan),
         employees=pd.to_numeric(mix["employees"], errors="coerce").astype("float64"),
         is_won=mix["is_won"].astype("float64"),
-    ).sort_values("opportunity_id", ignore_index=True)
+    )
 
 
 def _times(frame: pd.DataFrame) -> pd.DataFrame:
@@ -182,14 +183,13 @@ def _worked(seen: Seen, queue: pa.Table, feedback: pa.Table | None) -> pd.DataFr
 
 def _forecasts(forecast: pa.Table | None) -> dict[tuple[str, str], dict[str, Any]]:
     """The columns on the current quarter, the first that is forecast, by level and key."""
-    rows = [row for row in forecast.to_pylist() if row["period_kind"] == "quarter"] if forecast is not None else []
-    first = min((row["period_start"] for row in rows), default=None)
+    if forecast is None:
+        return {}
     names = ("period", "expected", "low", "high", "quota", "attainment")
-    return {
-        (row["level"], row["key"]): {f"forecast_{name}": row[name] for name in names}
-        for row in rows
-        if row["period_start"] == first
-    }
+    quarters = forecast.filter(pc.field("period_kind") == "quarter").select(["level", "key", "period_start", *names])
+    first = pc.min(quarters.column("period_start"))
+    rows = quarters.filter(pc.equal(quarters.column("period_start"), first)).to_pylist()
+    return {(row["level"], row["key"]): {f"forecast_{name}": row[name] for name in names} for row in rows}
 
 
 def _indexed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -256,21 +256,18 @@ def _rate_facts(level: str, total: Mapping[Hashable, Any], rate: AdjustedRate | 
     }
 
 
-def _time_facts(cycle: pd.DataFrame | None, response: pd.DataFrame | None, seen: Seen) -> dict[str, Any]:
+def _time_facts(cycle: _Times | None, response: _Times | None, seen: Seen) -> dict[str, Any]:
     facts: dict[str, Any] = {"cycle_days": None, "cycle_count": 0}
     if cycle is not None:
-        facts = {
-            "cycle_days": _median(cycle),
-            "cycle_count": int(cycle["ended_count"].sum() + cycle["going_count"].sum()),
-        }
+        facts = {"cycle_days": cycle.median, "cycle_count": cycle.ended + cycle.going}
     if not seen.has_activities:
         return facts
     if response is None:
         return facts | {"inbound_count": 0, "unanswered_count": 0}
     return facts | {
-        "inbound_count": int(response["ended_count"].sum() + response["going_count"].sum()),
-        "response_hours": _median(response),
-        "unanswered_count": int(response["going_count"].sum()),
+        "inbound_count": response.ended + response.going,
+        "response_hours": response.median,
+        "unanswered_count": response.going,
     }
 
 
@@ -296,30 +293,35 @@ def _work_facts(total: Mapping[Hashable, Any], seen: Seen, *, has_queue: bool) -
     return facts
 
 
-def _stay(times: pd.DataFrame) -> dict[str, Any]:
-    ended, going = int(times["ended_count"].sum()), int(times["going_count"].sum())
-    return {"median_days": _median(times), "stay_count": ended + going, "left_count": ended}
+def _stay(times: _Times) -> dict[str, Any]:
+    return {"median_days": times.median, "stay_count": times.ended + times.going, "left_count": times.ended}
 
 
-def _median(times: pd.DataFrame) -> float | None:
-    return median_time(
-        times["days"].to_numpy(dtype=np.float64),
-        times["ended_count"].to_numpy(dtype=np.int64),
-        times["going_count"].to_numpy(dtype=np.int64),
+@dataclass(frozen=True)
+class _Times:
+    """Times of a key: their median (None: fewer than half have ended), how many have ended, how many go on."""
+
+    median: float | None
+    ended: int
+    going: int
+
+
+def _by_key(times: pd.DataFrame, key_of: Callable[[str], str], *columns: str) -> dict[tuple[str, ...], _Times]:
+    """The times of each key, and of each value of the columns."""
+    owners, names = pd.factorize(times["owner_id"])
+    keys = np.array([key_of(name) for name in names], dtype=object)[owners]
+    groups = pd.DataFrame({"key": keys, **{name: times[name].to_numpy() for name in columns}}).groupby(
+        ["key", *columns], sort=True
     )
-
-
-def _by_key(times: pd.DataFrame, key_of: Callable[[str], str]) -> dict[str, pd.DataFrame]:
-    return {key: rows for (key,), rows in _grouped(times, key_of)}
-
-
-def _grouped(
-    times: pd.DataFrame, key_of: Callable[[str], str], *columns: str
-) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    if times.empty:
-        return []
-    keyed = times.assign(key=[key_of(owner) for owner in times["owner_id"]])
-    return [(tuple(str(name) for name in names), rows) for names, rows in keyed.groupby(["key", *columns], sort=True)]
+    group = np.asarray(groups.ngroup(), dtype=np.int64)
+    ended, going = (times[f"{name}_count"].to_numpy(dtype=np.int64) for name in ("ended", "going"))
+    medians = median_times(group, times["days"].to_numpy(dtype=np.float64), ended, going)
+    sums = (np.bincount(group, weights=counts, minlength=len(medians)).astype(np.int64) for counts in (ended, going))
+    found = zip(groups.size().index.tolist(), medians.tolist(), *(counts.tolist() for counts in sums), strict=True)
+    return {
+        name if isinstance(name, tuple) else (name,): _Times(None if median != median else median, ended, going)
+        for name, median, ended, going in found
+    }
 
 
 def _table(rows: list[dict[str, Any]], contract: Table) -> pa.Table:

@@ -61,13 +61,16 @@ def expected_log_odds(mix: pd.DataFrame, params: TeamParams) -> Expected:
         # Where there is one outcome alone, half a win more on either side: so the log-odds are finite.
         rate = won.mean() if 0 < won.sum() < count else (won.sum() + 0.5) / (count + 1.0)
         return Expected(np.full(count, np.log(rate / (1 - rate))), "company_rate")
-    features = _features(mix, params)
+    features, pattern = _features(mix, params)
     fold = np.array([zlib.crc32(str(key).encode()) % params.folds for key in mix["fold_key"]])
     log_odds = np.empty(count)
     for number in range(params.folds):
         held = fold == number
         if held.any():
-            log_odds[held] = _fitted(features[~held], won[~held], features[held], params)
+            wins, losses = (
+                np.bincount(pattern[~held & (won == outcome)], minlength=len(features)) for outcome in (1, 0)
+            )
+            log_odds[held] = _fitted(features, wins, losses, params)[pattern[held]]
     return Expected(log_odds + _shift(log_odds, float(won.sum())), "mix_model")
 
 
@@ -87,15 +90,19 @@ def adjusted_rates(
     likelihood = _log_likelihood(groups, count, won, expected.log_odds)[sizes > 0]
     centre, spread = (grid.ravel() for grid in np.meshgrid(_CENTRES, _SPREADS))
     prior = -0.5 * ((_EFFECTS[None, :] - centre[:, None]) / spread[:, None]) ** 2
-    prior -= _log_sum(prior)[:, None]
-    marginal = np.array([_log_sum(likelihood + row[None, :]).sum() for row in prior])
+    prior = np.exp(prior - _log_sum(prior)[:, None])
+    # Sums over the grid are matrix products of likelihoods and priors; where one is too small for a number, the centre and spread it stands for have no weight.
+    highest = likelihood.max(axis=1, keepdims=True)
+    likelihood = np.exp(likelihood - highest)
+    joint = likelihood @ prior.T
+    with np.errstate(divide="ignore"):
+        marginal = (np.log(joint) + highest).sum(axis=0)
     weights = _normalised(marginal - 0.5 * (spread / params.spread_prior) ** 2)
+    posteriors = likelihood * (np.divide(weights, joint, out=np.zeros_like(joint), where=joint > 0) @ prior)
     chance = _standardised(expected.log_odds)
     own = np.bincount(groups, weights=1 / (1 + np.exp(-expected.log_odds)), minlength=count)
     found: list[AdjustedRate | None] = [None] * count
-    for place, group in enumerate(np.flatnonzero(sizes > 0)):
-        joint = likelihood[place][None, :] + prior
-        posterior = weights @ np.exp(joint - _log_sum(joint)[:, None])
+    for group, posterior in zip(np.flatnonzero(sizes > 0), posteriors, strict=True):
         low, middle, high = (_quantile(posterior, chance, share) for share in (LOW, 0.5, HIGH))
         found[group] = AdjustedRate(middle, low, high, float(own[group] / sizes[group]))
     return found
@@ -118,20 +125,25 @@ def verdict(rate: AdjustedRate, company: float) -> str:
     return "below" if rate.high < company < 1 else "not_told_apart"
 
 
-def _features(mix: pd.DataFrame, params: TeamParams) -> Floats:
-    """One column per category met often enough, and per fifth of amount and of size; what is missing is a category of its own."""
-    columns = []
-    for name in CATEGORIES:
-        columns.append(mix[name].astype(object).where(mix[name].notna(), "").astype(str).to_numpy(dtype=object))
-    for name in ("amount", "employees"):
-        columns.append(_fifths(mix[name].to_numpy(dtype=np.float64)))
-    found = []
-    for values in columns:
-        names, places, counts = np.unique(values.astype(str), return_inverse=True, return_counts=True)
-        found += [
-            (places == place).astype(np.float64) for place in range(len(names)) if counts[place] >= params.min_category
-        ]
-    return np.column_stack(found) if found else np.zeros((len(mix), 1))
+def _features(mix: pd.DataFrame, params: TeamParams) -> tuple[Floats, Indices]:
+    """The different patterns of features (patterns, features), and the pattern of each row: many opportunities share theirs.
+
+    One column per category met often enough, and per fifth of amount and of size; what is missing is a category of its own.
+    """
+    values = [mix[name].astype(object).where(mix[name].notna(), "") for name in CATEGORIES]
+    values += [pd.Series(_fifths(mix[name].to_numpy(dtype=np.float64))) for name in ("amount", "employees")]
+    codes = [pd.factorize(column, sort=True)[0].astype(np.int64) for column in values]
+    pattern, first = np.zeros(len(mix), dtype=np.int64), np.zeros(1, dtype=np.int64)
+    for places in codes:
+        _, first, pattern = np.unique(
+            pattern * (places.max(initial=0) + 1) + places, return_index=True, return_inverse=True
+        )
+    found = [
+        (places[first] == place).astype(np.float64)
+        for places in codes
+        for place in np.flatnonzero(np.bincount(places) >= params.min_category)
+    ]
+    return (np.column_stack(found) if found else np.zeros((len(first), 1))), pattern
 
 
 def _fifths(values: Floats) -> npt.NDArray[np.object_]:
@@ -143,14 +155,20 @@ def _fifths(values: Floats) -> npt.NDArray[np.object_]:
     return fifth
 
 
-def _fitted(features: Floats, won: Floats, asked: Floats, params: TeamParams) -> Floats:
+def _fitted(features: Floats, wins: Indices, losses: Indices, params: TeamParams) -> Floats:
+    """The log-odds of every pattern, from how many opportunities of each were won and lost."""
     from sklearn.linear_model import LogisticRegression
 
-    if len(np.unique(won)) < 2:
-        rate = (won.sum() + 0.5) / (len(won) + 1.0)
-        return np.full(len(asked), np.log(rate / (1 - rate)))
-    model = LogisticRegression(C=params.mix_strength, solver="newton-cholesky", tol=1e-8).fit(features, won)
-    return np.asarray(model.decision_function(asked), dtype=np.float64)
+    won, lost = wins.sum(), losses.sum()
+    if not won or not lost:
+        rate = (won + 0.5) / (won + lost + 1.0)
+        return np.full(len(features), np.log(rate / (1 - rate)))
+    outcome = np.repeat([1.0, 0.0], len(features))
+    weight = np.concatenate([wins, losses]).astype(np.float64)
+    met = weight > 0
+    model = LogisticRegression(C=params.mix_strength, solver="newton-cholesky", tol=1e-8)
+    model.fit(np.concatenate([features, features])[met], outcome[met], sample_weight=weight[met])
+    return np.asarray(model.decision_function(features), dtype=np.float64)
 
 
 def _shift(log_odds: Floats, wins: float) -> float:
@@ -163,20 +181,26 @@ def _shift(log_odds: Floats, wins: float) -> float:
 
 
 def _log_likelihood(groups: Indices, count: int, won: Floats, log_odds: Floats) -> Floats:
-    """Per group and effect of the grid."""
-    found = np.zeros((count, len(_EFFECTS)))
-    for start in range(0, len(won), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        moved = log_odds[rows, None] + _EFFECTS[None, :]
-        np.add.at(found, groups[rows], won[rows, None] * moved - np.logaddexp(0.0, moved))
-    return found
+    """Per group and effect of the grid: opportunities of equal log-odds are looked at once."""
+    from scipy.sparse import csc_array
+
+    values, place = np.unique(log_odds, return_inverse=True)
+    met = csc_array((np.ones(len(groups)), (groups, place)), shape=(count, len(values)))
+    wins = np.bincount(groups, weights=won, minlength=count)
+    found = np.bincount(groups, weights=won * log_odds, minlength=count)[:, None] + wins[:, None] * _EFFECTS[None, :]
+    for start in range(0, len(values), _CHUNK):
+        moved = values[start : start + _CHUNK, None] + _EFFECTS[None, :]
+        found -= met[:, start : start + _CHUNK] @ np.logaddexp(0.0, moved)
+    return np.asarray(found)
 
 
 def _standardised(log_odds: Floats) -> Floats:
     """Per effect of the grid: the mean chance of all opportunities."""
+    values, counts = np.unique(log_odds, return_counts=True)
     total = np.zeros(len(_EFFECTS))
-    for start in range(0, len(log_odds), _CHUNK):
-        total += (1 / (1 + np.exp(-(log_odds[start : start + _CHUNK, None] + _EFFECTS[None, :])))).sum(axis=0)
+    for start in range(0, len(values), _CHUNK):
+        moved = values[start : start + _CHUNK, None] + _EFFECTS[None, :]
+        total += counts[start : start + _CHUNK] @ (1 / (1 + np.exp(-moved)))
     return np.asarray(total / max(len(log_odds), 1))
 
 

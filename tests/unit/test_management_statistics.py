@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sales_pipeline.sales_management.co_purchase import next_product, rules
-from sales_pipeline.sales_management.durations import median_time
+from sales_pipeline.sales_management.durations import median_times
 from sales_pipeline.sales_management.params import AccountParams, TeamParams
 from sales_pipeline.sales_management.repeat import BgNbd, Purchases, fit
 from sales_pipeline.sales_management.win_rates import Expected, adjusted_rates, expected_log_odds, overall_rate, verdict
@@ -18,6 +18,11 @@ CDNOW = BgNbd(r=0.243, alpha=4.414, a=0.793, b=2.426)
 
 def purchases(*rows: tuple[float, float, float]) -> Purchases:
     return Purchases(*(np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)))
+
+
+def median_time(lengths: np.ndarray, ended: np.ndarray, going: np.ndarray) -> float | None:
+    (median,) = median_times(np.zeros(len(lengths), dtype=np.int64), lengths, ended, going)
+    return None if np.isnan(median) else float(median)
 
 
 def test_the_median_is_that_of_kaplan_and_meier() -> None:
@@ -40,8 +45,20 @@ def test_there_is_no_median_where_fewer_than_half_have_ended(ended: list[int], g
 
 
 def test_no_times_have_no_median() -> None:
-    nothing = np.zeros(0)
-    assert median_time(nothing, nothing.astype(np.int64), nothing.astype(np.int64)) is None
+    nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
+    assert len(median_times(none, nothing, none, none)) == 0
+
+
+def test_medians_of_groups_are_those_of_each_alone() -> None:
+    random = np.random.default_rng(5)
+    group = random.integers(0, 7, 200)
+    lengths = random.integers(0, 9, 200).astype(np.float64)
+    ended, going = random.integers(0, 4, (2, 200))
+    together = median_times(group, lengths, ended, going)
+    for number in range(7):
+        mine = group == number
+        alone = median_time(lengths[mine], ended[mine], going[mine])
+        assert alone == (None if np.isnan(together[number]) else together[number])
 
 
 def test_bg_nbd_gives_the_published_figures_of_a_cdnow_customer() -> None:
@@ -91,12 +108,22 @@ def simulated(model: BgNbd, count: int, seed: int, weeks: float) -> Purchases:
     return purchases(*rows)
 
 
+def test_the_gradient_is_that_of_the_likelihood() -> None:
+    seen = purchases((0, 0.0, 20.0), (0, 0.0, 70.0), (1, 3.0, 40.0), (4, 30.43, 38.86), (4, 0.5, 60.0))
+    at = np.array([0.243, 4.414, 0.793, 2.426])
+    _, gradient = BgNbd(*at).log_likelihood(seen)
+    for place in range(4):
+        step = np.where(np.arange(4) == place, 1e-5 * at, 0.0)
+        above, below = (BgNbd(*values).log_likelihood(seen)[0] for values in (at + step, at - step))
+        assert gradient[place] == pytest.approx((above - below) / (2 * step[place]), rel=1e-6)
+
+
 def test_the_fit_finds_what_purchases_were_drawn_from() -> None:
     truth = BgNbd(r=0.8, alpha=6.0, a=0.8, b=2.5)
     seen = simulated(truth, 3_000, seed=1, weeks=78)
     found = fit(seen)
     assert found is not None
-    assert found.log_likelihood(seen).sum() >= truth.log_likelihood(seen).sum()
+    assert found.log_likelihood(seen)[0] >= truth.log_likelihood(seen)[0]
     assert found.r / found.alpha == pytest.approx(truth.r / truth.alpha, rel=0.15)
     assert found.a / (found.a + found.b) == pytest.approx(truth.a / (truth.a + truth.b), abs=0.05)
     for weeks in (13.0, 52.0):
