@@ -11,10 +11,12 @@ Belongs here: estimation and the formulas. Does not belong here: whose purchases
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from sales_pipeline.models.matrix import Floats
+from sales_pipeline.models.matrix import Floats, Indices
 
 WEEKS_PER_YEAR = 365.25 / 7
 _BOUNDS = (1e-4, 1e4)
@@ -28,6 +30,16 @@ class Purchases:
     repeats: Floats
     recency: Floats
     age: Floats
+
+    @cached_property
+    def has_repeat(self) -> npt.NDArray[np.bool_]:
+        """Who has bought again."""
+        return np.asarray(self.repeats > 0)
+
+    @cached_property
+    def by_repeats(self) -> tuple[Floats, Indices]:
+        """The different numbers of repeats, and how many accounts have each."""
+        return np.unique(self.repeats, return_counts=True)
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class BgNbd:
 
         r, alpha, a, b = self.r, self.alpha, self.a, self.b
         # What repeats alone decide is the same for all accounts of as many.
-        x, count = np.unique(seen.repeats, return_counts=True)
+        x, count = seen.by_repeats
         value = count @ (
             gammaln(r + x) - gammaln(r) + gammaln(a + b) + gammaln(b + x) - gammaln(b) - gammaln(a + b + x)
         )
@@ -55,12 +67,14 @@ class BgNbd:
         by_alpha = count.sum() * r / alpha
         by_a = count @ (psi(a + b) - psi(a + b + x))
         by_b = by_a + count @ (psi(b + x) - psi(b))
-        has_repeat = seen.repeats > 0
+        has_repeat = seen.has_repeat
         aged = alpha + seen.age[~has_repeat]
-        value -= r * np.log(aged).sum()
-        by_r -= np.log(aged).sum()
+        log_aged = np.log(aged).sum()
+        value -= r * log_aged
+        by_r -= log_aged
         by_alpha -= r * (1 / aged).sum()
-        x, aged, last = seen.repeats[has_repeat], alpha + seen.age[has_repeat], alpha + seen.recency[has_repeat]
+        x = seen.repeats[has_repeat]
+        aged, last = alpha + seen.age[has_repeat], alpha + seen.recency[has_repeat]
         log_aged, log_last = np.log(aged), np.log(last)
         dropped = np.log(a) - np.log(b + x - 1) - (r + x) * log_last
         either = np.logaddexp(-(r + x) * log_aged, dropped)
@@ -75,8 +89,7 @@ class BgNbd:
     def p_alive(self, seen: Purchases) -> Floats:
         """Probability that an account has not dropped out (Fader, Hardie & Lee, "Computing P(alive) Using the BG/NBD Model", 2008); 1 for one that has
         bought once, as drop-out comes after a repeat purchase alone."""
-        x = seen.repeats
-        has_repeat = x > 0
+        x, has_repeat = seen.repeats, seen.has_repeat
         growth = (self.r + x) * (np.log(self.alpha + seen.age) - np.log(self.alpha + seen.recency))
         odds = self.a / np.where(has_repeat, self.b + x - 1, 1.0) * np.exp(np.minimum(growth, 700.0))
         return np.asarray(1.0 / (1.0 + np.where(has_repeat, odds, 0.0)))
