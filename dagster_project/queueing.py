@@ -166,12 +166,12 @@ def effect_table(
 
     def build(folder: Path) -> dict[str, Any]:
         from sales_pipeline.follow_up.queue import rates_at
-        from sales_pipeline.follow_up.queue_effect import queue_effect
+        from sales_pipeline.follow_up.queue_effect import OUTCOME_COLUMNS, queue_effect
 
         cohort = _cohort(lake, plan, scored, queue, left_out)
         found = queue_effect(
             cohort,
-            read_table(features.outcomes),
+            read_table(features.outcomes, list(OUTCOME_COLUMNS)),
             known_feedback(lake, canonical, as_of, plan, engine),
             rates=rates_at(canonical.tables["exchange_rates"], as_of, params),
             params=params,

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import FEEDBACK_OUTCOMES
@@ -34,6 +35,8 @@ from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.lake.tables import conform
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+OUTCOME_COLUMNS = ("opportunity_id", "is_won", "closed_at", "won_amount")
+"""Columns of OUTCOMES that are read."""
 _LEVELS = ((0.8, "low_80", "high_80"), (0.9, "low_90", "high_90"))
 _LEAST_WINS = 5
 _NO_SPREAD = 1e-12
@@ -105,18 +108,17 @@ def _won(
 ) -> tuple[Arms, int]:
     """The arms of the matured, and how many still mature. With `amounts` (units of each currency for one of the common) the value won."""
     horizon = timedelta(days=params.effect.horizon_days)
-    columns = ("opportunity_id", "is_won", "closed_at", "won_amount")
-    known = {name: rest for name, *rest in zip(*(outcomes.column(c).to_pylist() for c in columns), strict=True)}
+    until = pa.scalar(as_of.instant - horizon, cohort.schema.field("assigned_at").type)
+    matured = cohort.filter(pc.less_equal(cohort.column("assigned_at"), until))
+    of_matured = pc.is_in(outcomes.column("opportunity_id"), value_set=matured.column("opportunity_id"))
+    told = outcomes.filter(of_matured)
+    known = {name: rest for name, *rest in zip(*(told.column(c).to_pylist() for c in OUTCOME_COLUMNS), strict=True)}
     sides: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
-    maturing = 0
     predicted_column = "win_probability" if amounts is None else "expected_value"
     names = ("opportunity_id", "assigned_at", "is_held_out", "currency", predicted_column)
     for opportunity_id, assigned_at, is_held_out, currency, predicted in zip(
-        *(cohort.column(name).to_pylist() for name in names), strict=True
+        *(matured.column(name).to_pylist() for name in names), strict=True
     ):
-        if assigned_at + horizon > as_of.instant:
-            maturing += 1
-            continue
         is_won, closed_at, amount = known.get(opportunity_id, (None, None, None))
         in_time = bool(is_won) and (closed_at is None or closed_at < assigned_at + horizon)
         if amounts is None:
@@ -126,13 +128,14 @@ def _won(
             won = float(amount or 0) / rate if in_time else 0.0
             sides[is_held_out].append((won, float(predicted or 0) / rate))
     queue, hold_out = (np.array(sides[side], dtype=np.float64).reshape(-1, 2) for side in (False, True))
-    return Arms(queue[:, 0], queue[:, 1], hold_out[:, 0], hold_out[:, 1]), maturing
+    arms = Arms(queue[:, 0], queue[:, 1], hold_out[:, 0], hold_out[:, 1])
+    return arms, cohort.num_rows - matured.num_rows
 
 
 def _value_effects(
     cohort: pa.Table, outcomes: pa.Table, rates: Mapping[str, Decimal], params: FollowUpParams, as_of: AsOf
 ) -> Iterator[dict[str, Any]]:
-    currencies = sorted(set(cohort.column("currency").to_pylist()))
+    currencies = sorted(cohort.column("currency").unique().to_pylist())
     common = currencies[0] if len(currencies) == 1 else None
     unknown = [name for name in currencies if not rates.get(name)] if common is None else []
     if unknown:
