@@ -60,8 +60,10 @@ class Known:
 
     def of(self, opportunities: pd.Series) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
         """Per opportunity: is_won, closed_us, and whether it is there at all."""
-        found = self.frame.reindex(opportunities.to_numpy(dtype=object))
-        there = pd.Index(opportunities.to_numpy(dtype=object)).isin(self.frame.index)
+        names = pd.Index(opportunities, dtype=object)
+        found = self.frame.reindex(names)
+        # `isin` would put all outcomes into a table of its own each time; the index keeps its.
+        there = self.frame.index.get_indexer(names) >= 0
         return found["is_won"].to_numpy(dtype=np.float64), found["closed_us"].to_numpy(dtype=np.float64), there
 
 
