@@ -7,7 +7,8 @@ feature means (`catalogue`), its computation (`sql/`), and whether it may be use
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,8 +28,9 @@ from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.features.availability import Mode, Purpose, look
 from sales_pipeline.features.catalogue import FEATURE_TABLE, FEATURES
 from sales_pipeline.features.params import FeatureParams
-from sales_pipeline.features.preparation import prepared
+from sales_pipeline.features.preparation import is_prepared, prepared
 from sales_pipeline.features.sql_models import code_digest, inputs_of, model
+from sales_pipeline.features.standing import standing
 from sales_pipeline.features.wide import wide
 from sales_pipeline.lake.layout import STEP_FILE, Lake
 from sales_pipeline.lake.tables import TableRef
@@ -115,10 +117,11 @@ def build(
     key = digest_of("features", purpose, as_of.isoformat(), params.model_dump(), digests, code_digest(), engine.dialect)
 
     def make(folder: Path) -> dict[str, Any]:
-        run = _Run(engine, inputs | prepared(lake, canonical.tables, engine), folder, as_of, params)
-        available = look(engine, run.known, as_of.instant)
-        mode, absent = available.mode(purpose), available.absent()
-        refs = run.all(mode, absent)
+        with _past(lake, canonical.tables, as_of, purpose, engine) as (whole, few):
+            run = _Run(engine, inputs | whole, folder, as_of, params)
+            available = look(engine, run.known, as_of.instant)
+            mode, absent = available.mode(purpose), available.absent()
+            refs = run.all(mode, absent, few)
         return {
             "mode": mode,
             "absent": absent,
@@ -128,6 +131,18 @@ def build(
 
     folder, facts = lake.step("features", key, make)
     return _feature_set(folder, facts, key, as_of, purpose)
+
+
+@contextmanager
+def _past(
+    lake: Lake, canonical: Mapping[str, TableRef], as_of: AsOf, purpose: Purpose, engine: Engine
+) -> Iterator[tuple[Mapping[str, Source], Mapping[str, Source]]]:
+    """What the models read besides canonical tables, by name: of all opportunities, and what takes its place once only open ones are asked for."""
+    if purpose == "training" or is_prepared(lake, canonical, engine):
+        yield prepared(lake, canonical, engine), {}
+    else:
+        with standing(canonical, as_of, engine) as inputs:
+            yield inputs
 
 
 def find(lake: Lake, key: str, as_of: AsOf, purpose: Purpose) -> FeatureSet | None:
@@ -177,18 +192,14 @@ class _Run:
             "product_prior_weight": params.product_prior_weight,
         }
 
-    def all(self, mode: Mode, absent: Mapping[str, str]) -> dict[str, TableRef]:
-        """The results, by name."""
+    def all(self, mode: Mode, absent: Mapping[str, str], few: Mapping[str, Source]) -> dict[str, TableRef]:
+        """The results, by name. `few` takes the place of what is known of all opportunities where only those on the spine are asked for."""
         self.parameters["mode"] = mode
         self.known["grid"] = self._grid(mode)
-        refs = {
-            name: self._result(name, model(name), contract)
-            for name, contract in (
-                ("spine", SPINE),
-                ("outcomes", OUTCOMES),
-                ("attributes", CANONICAL_TABLES["opportunity_attributes"]),
-            )
-        }
+        refs = {"outcomes": self._result("outcomes", model("outcomes"), OUTCOMES)}
+        self.known |= few
+        refs["spine"] = self._result("spine", model("spine"), SPINE)
+        refs["attributes"] = self._result("attributes", model("attributes"), CANONICAL_TABLES["opportunity_attributes"])
         tree = wide([feature for feature in FEATURES if feature.name not in absent])
         read = {table.name for table in tree.find_all(exp.Table)}
         held = [self._record(name) for name in RECORDS if name in read]

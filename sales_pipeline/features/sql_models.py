@@ -25,6 +25,14 @@ def model(name: str) -> exp.Query:
     return parse_model(_SQL / f"{name}.sql")
 
 
+def with_model(tree: exp.Query, name: str) -> exp.Query:
+    """A model with another one, which it reads, written out as its first subquery: their rows then never lie between the two."""
+    tree = tree.copy()
+    subquery = exp.CTE(this=model(name).copy(), alias=exp.TableAlias(this=exp.to_identifier(name)))
+    tree.set("with_", exp.With(expressions=[subquery, *(own.copy() for own in tree.ctes)]))
+    return tree
+
+
 def inputs_of(tree: exp.Query, known: Mapping[str, Source]) -> dict[str, Source]:
     """Those of the known tables that a model reads."""
     return {table.name: known[table.name] for table in tree.find_all(exp.Table) if table.name in known}

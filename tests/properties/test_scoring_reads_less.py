@@ -1,0 +1,83 @@
+"""What a day that only scores makes of the past gives the same bytes as the whole preparation, at the end of a history and within it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.base import WorkTable
+from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.features.build import build
+from sales_pipeline.features.params import FeatureParams
+from sales_pipeline.features.preparation import is_prepared, prepared
+from sales_pipeline.lake.layout import Lake
+from tests.support.histories import FIELDS, Tables, write_rows
+from tests.support.worlds import START, make_world
+
+COMMON = settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("less") / "world"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[DuckDBEngine]:
+    with DuckDBEngine(threads=1) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def in_ranges() -> Iterator[DuckDBEngine]:
+    with DuckDBEngine(threads=1, rows_at_once=25) as engine:
+        yield engine
+
+
+def digests(canonical: Tables, lake: Lake, as_of: AsOf, engine: DuckDBEngine) -> dict[str, str]:
+    features = build(lake, canonical, as_of, purpose="scoring", params=FeatureParams(), engine=engine)
+    refs = (features.spine, features.features, features.attributes, features.outcomes)
+    return {ref.name: ref.sha256 for ref in refs} | features.absent
+
+
+@COMMON
+@given(
+    seed=st.integers(0, 1_000_000),
+    versioned=st.sampled_from([FIELDS, FIELDS, ("stage",), ("stage", "owner_id"), ("amount",), ()]),
+    day=st.sampled_from([28, 56, 84, 90, 112]),
+)
+def test_reading_less_changes_no_byte(
+    seed: int, versioned: tuple[str, ...], day: int, folder: Path, engine: DuckDBEngine, in_ranges: DuckDBEngine
+) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    canonical = write_rows(folder / "canonical", make_world(seed, versioned=versioned))
+    as_of, whole = AsOf(START + timedelta(days=day)), Lake(folder / "whole")
+    prepared(whole, canonical.tables, engine)
+    wanted = digests(canonical, whole, as_of, engine)
+    for name, one in (("less", engine), ("parts", in_ranges)):
+        assert digests(canonical, Lake(folder / name), as_of, one) == wanted
+        assert not is_prepared(Lake(folder / name), canonical.tables, one)
+
+
+def test_what_is_held_is_released(folder: Path, engine: DuckDBEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    canonical = write_rows(folder / "canonical", make_world(1, versioned=FIELDS))
+    held: list[WorkTable] = []
+    hold, release = engine.hold, engine.release
+    monkeypatch.setattr(engine, "hold", lambda *given, **named: held.append(hold(*given, **named)) or held[-1])
+    monkeypatch.setattr(engine, "release", lambda table: (held.remove(table), release(table)))
+    digests(canonical, Lake(folder / "lake"), AsOf(START + timedelta(days=90)), engine)
+    assert held == []
