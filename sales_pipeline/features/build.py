@@ -118,7 +118,7 @@ def build(
 
     def make(folder: Path) -> dict[str, Any]:
         with _past(lake, canonical.tables, as_of, purpose, engine) as (whole, few):
-            run = _Run(engine, inputs | whole, folder, as_of, params)
+            run = _Run(engine, {**inputs, **whole}, folder, as_of, params)
             available = look(engine, run.known, as_of.instant)
             mode, absent = available.mode(purpose), available.absent()
             refs = run.all(mode, absent, few)

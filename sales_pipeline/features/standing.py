@@ -38,7 +38,8 @@ def standing(
         return held[-1]
 
     def narrow(rows: Source, chosen: WorkTable) -> WorkTable:
-        tree = exp.select("*").from_("whole").where(exp.column("opportunity_id").isin(query=exp.select("opportunity_id").from_("chosen")))
+        among = exp.column("opportunity_id").isin(query=exp.select("opportunity_id").from_("chosen"))
+        tree = exp.select("*").from_("whole").where(among)
         held.append(engine.hold(tree, {"whole": rows, "chosen": chosen}))
         return held[-1]
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,7 +78,16 @@ def test_what_is_held_is_released(folder: Path, engine: DuckDBEngine, monkeypatc
     canonical = write_rows(folder / "canonical", make_world(1, versioned=FIELDS))
     held: list[WorkTable] = []
     hold, release = engine.hold, engine.release
-    monkeypatch.setattr(engine, "hold", lambda *given, **named: held.append(hold(*given, **named)) or held[-1])
-    monkeypatch.setattr(engine, "release", lambda table: (held.remove(table), release(table)))
+
+    def held_too(*given: Any, **named: Any) -> WorkTable:
+        held.append(hold(*given, **named))
+        return held[-1]
+
+    def released(table: WorkTable) -> None:
+        held.remove(table)
+        release(table)
+
+    monkeypatch.setattr(engine, "hold", held_too)
+    monkeypatch.setattr(engine, "release", released)
     digests(canonical, Lake(folder / "lake"), AsOf(START + timedelta(days=90)), engine)
     assert held == []

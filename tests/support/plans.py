@@ -20,6 +20,7 @@ from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.compiler import Scalar, parse_model
 from sales_pipeline.features.catalogue import FEATURE_TABLE, FEATURES
+from sales_pipeline.features.sql_models import with_model
 from sales_pipeline.features.wide import wide
 
 PACKAGE = Path(sales_pipeline.__file__).parent
@@ -82,8 +83,11 @@ def model_paths() -> dict[str, Path]:
 
 @functools.cache
 def tree_of(name: str) -> exp.Query:
-    """A model's tree; `features` is the join of all families."""
-    return wide(FEATURES) if name == "features" else parse_model(model_paths()[name])
+    """A model's tree as it runs over all opportunities; `features` is the join of all families."""
+    if name == "features":
+        return wide(FEATURES)
+    tree = parse_model(model_paths()[name])
+    return with_model(tree, "states") if name == "timeline" else tree
 
 
 def read_tables(tree: exp.Query) -> list[str]:

@@ -1,20 +1,9 @@
 -- Family engagement: activities with the opportunity, each counted from the later of when it happened and when the CRM knew of it.
--- Windows are half-open: [as_of - n days, as_of). What kind an activity is of is looked at once for each, before it meets the as-ofs; a contact
--- is counted from the first activity with it on, so that none need be told apart at an as-of.
+-- Windows are half-open: [as_of - n days, as_of).
 WITH known AS (
-  SELECT opportunity_id, kind, direction, GREATEST(occurred_at, logged_at) AS known_at
+  SELECT opportunity_id, contact_id, kind, direction, GREATEST(occurred_at, logged_at) AS known_at
   FROM activities
   WHERE opportunity_id IS NOT NULL
-), by_kind AS (
-  SELECT
-    opportunity_id,
-    known_at,
-    CASE WHEN kind = 'call' THEN known_at END AS call_at,
-    CASE WHEN kind = 'email' THEN known_at END AS email_at,
-    CASE WHEN kind = 'meeting' THEN known_at END AS meeting_at,
-    CASE WHEN direction = 'inbound' THEN known_at END AS inbound_at,
-    CASE WHEN direction = 'outbound' THEN known_at END AS outbound_at
-  FROM known
 ), windows AS (
   SELECT
     opportunity_id,
@@ -33,36 +22,27 @@ WITH known AS (
     COUNT(CASE WHEN k.known_at >= w.from_60d AND k.known_at < w.from_30d THEN 1 END) AS activity_count_previous_30d,
     COUNT(CASE WHEN k.known_at >= w.from_90d THEN 1 END) AS activity_count_90d,
     COUNT(k.known_at) AS activity_count,
-    COUNT(CASE WHEN k.call_at >= w.from_30d THEN 1 END) AS call_count_30d,
-    COUNT(CASE WHEN k.call_at >= w.from_90d THEN 1 END) AS call_count_90d,
-    COUNT(CASE WHEN k.email_at >= w.from_30d THEN 1 END) AS email_count_30d,
-    COUNT(CASE WHEN k.email_at >= w.from_90d THEN 1 END) AS email_count_90d,
-    COUNT(CASE WHEN k.meeting_at >= w.from_30d THEN 1 END) AS meeting_count_30d,
-    COUNT(CASE WHEN k.meeting_at >= w.from_90d THEN 1 END) AS meeting_count_90d,
-    COUNT(k.meeting_at) AS meeting_count,
-    COUNT(CASE WHEN k.inbound_at >= w.from_7d THEN 1 END) AS inbound_count_7d,
-    COUNT(CASE WHEN k.inbound_at >= w.from_30d THEN 1 END) AS inbound_count_30d,
-    COUNT(CASE WHEN k.inbound_at >= w.from_90d THEN 1 END) AS inbound_count_90d,
-    COUNT(k.inbound_at) AS inbound_count,
-    COUNT(CASE WHEN k.outbound_at >= w.from_30d THEN 1 END) AS outbound_count_30d,
-    COUNT(CASE WHEN k.outbound_at >= w.from_90d THEN 1 END) AS outbound_count_90d,
+    COUNT(CASE WHEN k.kind = 'call' AND k.known_at >= w.from_30d THEN 1 END) AS call_count_30d,
+    COUNT(CASE WHEN k.kind = 'call' AND k.known_at >= w.from_90d THEN 1 END) AS call_count_90d,
+    COUNT(CASE WHEN k.kind = 'email' AND k.known_at >= w.from_30d THEN 1 END) AS email_count_30d,
+    COUNT(CASE WHEN k.kind = 'email' AND k.known_at >= w.from_90d THEN 1 END) AS email_count_90d,
+    COUNT(CASE WHEN k.kind = 'meeting' AND k.known_at >= w.from_30d THEN 1 END) AS meeting_count_30d,
+    COUNT(CASE WHEN k.kind = 'meeting' AND k.known_at >= w.from_90d THEN 1 END) AS meeting_count_90d,
+    COUNT(CASE WHEN k.kind = 'meeting' THEN 1 END) AS meeting_count,
+    COUNT(CASE WHEN k.direction = 'inbound' AND k.known_at >= w.from_7d THEN 1 END) AS inbound_count_7d,
+    COUNT(CASE WHEN k.direction = 'inbound' AND k.known_at >= w.from_30d THEN 1 END) AS inbound_count_30d,
+    COUNT(CASE WHEN k.direction = 'inbound' AND k.known_at >= w.from_90d THEN 1 END) AS inbound_count_90d,
+    COUNT(CASE WHEN k.direction = 'inbound' THEN 1 END) AS inbound_count,
+    COUNT(CASE WHEN k.direction = 'outbound' AND k.known_at >= w.from_30d THEN 1 END) AS outbound_count_30d,
+    COUNT(CASE WHEN k.direction = 'outbound' AND k.known_at >= w.from_90d THEN 1 END) AS outbound_count_90d,
+    COUNT(DISTINCT k.contact_id) AS contact_count,
     MAX(k.known_at) AS last_activity_at,
-    MAX(k.inbound_at) AS last_inbound_at,
-    MAX(k.outbound_at) AS last_outbound_at,
-    MAX(k.meeting_at) AS last_meeting_at
+    MAX(CASE WHEN k.direction = 'inbound' THEN k.known_at END) AS last_inbound_at,
+    MAX(CASE WHEN k.direction = 'outbound' THEN k.known_at END) AS last_outbound_at,
+    MAX(CASE WHEN k.kind = 'meeting' THEN k.known_at END) AS last_meeting_at
   FROM windows AS w
-  LEFT JOIN by_kind AS k ON k.opportunity_id = w.opportunity_id AND k.known_at < w.as_of
+  LEFT JOIN known AS k ON k.opportunity_id = w.opportunity_id AND k.known_at < w.as_of
   GROUP BY w.opportunity_id, w.as_of
-), contacts AS (
-  SELECT opportunity_id, contact_id, MIN(GREATEST(occurred_at, logged_at)) AS first_known_at
-  FROM activities
-  WHERE opportunity_id IS NOT NULL AND contact_id IS NOT NULL
-  GROUP BY opportunity_id, contact_id
-), met AS (
-  SELECT s.opportunity_id, s.as_of, COUNT(c.first_known_at) AS contact_count
-  FROM spine AS s
-  LEFT JOIN contacts AS c ON c.opportunity_id = s.opportunity_id AND c.first_known_at < s.as_of
-  GROUP BY s.opportunity_id, s.as_of
 )
 SELECT
   s.opportunity_id,
@@ -86,11 +66,10 @@ SELECT
   c.outbound_count_30d,
   c.outbound_count_90d,
   ratio(c.inbound_count_90d, c.outbound_count_90d) AS inbound_response_ratio,
-  m.contact_count,
+  c.contact_count,
   days_between(c.last_activity_at, instant_before(s.as_of)) AS days_since_last_activity,
   days_between(c.last_inbound_at, instant_before(s.as_of)) AS days_since_last_inbound,
   days_between(c.last_outbound_at, instant_before(s.as_of)) AS days_since_last_outbound,
   days_between(c.last_meeting_at, instant_before(s.as_of)) AS days_since_last_meeting
 FROM spine AS s
 JOIN counted AS c ON c.opportunity_id = s.opportunity_id AND c.as_of = s.as_of
-JOIN met AS m ON m.opportunity_id = s.opportunity_id AND m.as_of = s.as_of
