@@ -108,15 +108,16 @@ def effects_now(
     model = _read(lake.step_path(STAGE, key))
     if model.signs is None or not open_opportunities.num_rows:
         return {}
-    from sales_pipeline.features.preparation import prepared
+    from sales_pipeline.features.standing import scoring_inputs
     from sales_pipeline.follow_up.gain import Effect
     from sales_pipeline.follow_up.weeks import LAGS, contact_weeks
     from sales_pipeline.lake.tables import read_table
 
     chosen = open_opportunities.column("opportunity_id").to_pylist()
     as_of = features.as_of
-    known = {**canonical.tables, **prepared(lake, canonical.tables, engine)}
-    weeks = contact_weeks(known, features.outcomes, chosen, as_of, LAGS, folder, engine)
+    with scoring_inputs(lake, canonical.tables, as_of, engine) as (whole, few):
+        known = {**canonical.tables, **whole, **few}
+        weeks = contact_weeks(known, features.outcomes, chosen, as_of, LAGS, folder, engine)
     found = model.estimate(read_table(weeks), as_of)
     _clear(folder)
     return {name: Effect(one.log_odds, one.low, one.high, model.by_kind) for name, one in found.items()}

@@ -46,36 +46,37 @@ def people_tables(
     """PEOPLE_TABLES of the plan's run, by name."""
 
     def build(folder: Path) -> dict[str, Any]:
-        from sales_pipeline.features.preparation import prepared
+        from sales_pipeline.features.standing import stays_of_all
         from sales_pipeline.sales_management.accounts import build_accounts
         from sales_pipeline.sales_management.seen import look
         from sales_pipeline.sales_management.team import Beside, build_team
 
-        seen = look(
-            scored,
-            features,
-            canonical.tables,
-            prepared(lake, canonical.tables, engine),
-            as_of=as_of,
-            time_zone=settings.time_zone,
-            currency=settings.forecast.currency,
-            spoken_for=settings.mapping.currency,
-            folder=folder / _WORK,
-            engine=engine,
-        )
-        beside = Beside(
-            previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
-            feedback=known_feedback(lake, canonical, as_of, plan, engine),
-            forecast=read_table(forecast),
-        )
-        team = build_team(seen, beside, settings.team, run_id=plan.run_id)
-        accounts = build_accounts(
-            seen,
-            settings.accounts,
-            source_system=settings.source_system,
-            language=settings.scoring.language,
-            run_id=plan.run_id,
-        )
+        with stays_of_all(lake, canonical.tables, engine) as past:
+            seen = look(
+                scored,
+                features,
+                canonical.tables,
+                past,
+                as_of=as_of,
+                time_zone=settings.time_zone,
+                currency=settings.forecast.currency,
+                spoken_for=settings.mapping.currency,
+                folder=folder / _WORK,
+                engine=engine,
+            )
+            beside = Beside(
+                previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
+                feedback=known_feedback(lake, canonical, as_of, plan, engine),
+                forecast=read_table(forecast),
+            )
+            team = build_team(seen, beside, settings.team, run_id=plan.run_id)
+            accounts = build_accounts(
+                seen,
+                settings.accounts,
+                source_system=settings.source_system,
+                language=settings.scoring.language,
+                run_id=plan.run_id,
+            )
         shutil.rmtree(folder / _WORK)
         made = zip(PEOPLE_TABLES, (team.performance, team.stage_times, accounts), strict=True)
         return {table.name: write_table(data, folder / f"{table.name}.parquet", table).rows for table, data in made}

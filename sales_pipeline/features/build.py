@@ -28,9 +28,9 @@ from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.features.availability import Mode, Purpose, look
 from sales_pipeline.features.catalogue import FEATURE_TABLE, FEATURES
 from sales_pipeline.features.params import FeatureParams
-from sales_pipeline.features.preparation import is_prepared, prepared
+from sales_pipeline.features.preparation import prepared
 from sales_pipeline.features.sql_models import code_digest, inputs_of, model
-from sales_pipeline.features.standing import standing
+from sales_pipeline.features.standing import scoring_inputs
 from sales_pipeline.features.wide import wide
 from sales_pipeline.lake.layout import STEP_FILE, Lake
 from sales_pipeline.lake.tables import TableRef
@@ -137,12 +137,12 @@ def build(
 def _past(
     lake: Lake, canonical: Mapping[str, TableRef], as_of: AsOf, purpose: Purpose, engine: Engine
 ) -> Iterator[tuple[Mapping[str, Source], Mapping[str, Source]]]:
-    """What the models read besides canonical tables, by name: of all opportunities, and what takes its place once only open ones are asked for."""
-    if purpose == "training" or is_prepared(lake, canonical, engine):
+    """What the models read besides canonical tables, as `standing.scoring_inputs` says; landmarks ask all of it of all opportunities."""
+    if purpose == "training":
         yield prepared(lake, canonical, engine), {}
-    else:
-        with standing(canonical, as_of, engine) as inputs:
-            yield inputs
+        return
+    with scoring_inputs(lake, canonical, as_of, engine) as inputs:
+        yield inputs
 
 
 def find(lake: Lake, key: str, as_of: AsOf, purpose: Purpose) -> FeatureSet | None:

@@ -1,10 +1,11 @@
-"""What a day that only scores reads of the past, without making for every opportunity what only the open ones need.
+"""What a day that trains nothing reads of the past, without making for every opportunity what only the open ones need.
 
-Of all opportunities scoring asks how they closed. How they moved, when they were open and what was done about them it asks of those that are open at
-the as-of alone, which are few. So the models of `preparation` run here on less: the closings on the bare states, the others on the
-rows of opportunities that may be open. What is computed from it is what the whole preparation gives, byte for byte.
+Of all opportunities such a day asks where they stood and how they closed. How they moved, when they were open and what was done about them it asks of
+those that are open at the as-of alone, which are few. So the models of `preparation` run here on less: the closings on the bare states, the
+others on the rows of opportunities that may be open. What is computed from it is what the whole preparation gives, byte for byte; where that lies in the
+lake already, it is read instead.
 
-Belongs here: those inputs, held by the engine. Does not belong here: the models (`sql/`), what is seen at an as-of (`build`).
+Belongs here: those inputs, held by the engine for as long as they are read. Does not belong here: the models (`sql/`), what is seen at an as-of (`build`).
 """
 
 from __future__ import annotations
@@ -16,47 +17,89 @@ from sqlglot import exp
 
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Cut, Engine, Source, WorkTable
-from sales_pipeline.features.preparation import PREPARED, READ
+from sales_pipeline.engines.compiler import Scalar
+from sales_pipeline.features.preparation import PREPARED, READ, is_prepared, prepared
 from sales_pipeline.features.sql_models import inputs_of, model
+from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef
+
+_STATES = ("opportunity_changes",)
 
 
 @contextmanager
-def standing(
-    canonical: Mapping[str, TableRef], as_of: AsOf, engine: Engine
-) -> Iterator[tuple[dict[str, Source], dict[str, Source]]]:
-    """Inputs of the scoring features by name, until the block ends: of all opportunities, and of those that may be open at `as_of`.
+def scoring_inputs(
+    lake: Lake, canonical: Mapping[str, TableRef], as_of: AsOf, engine: Engine
+) -> Iterator[tuple[Mapping[str, Source], Mapping[str, Source]]]:
+    """What scoring features are made from besides canonical tables, by name, until the block ends: of all opportunities, and what takes its place
+    once only those open at `as_of` are asked for.
 
-    Of all: `timeline` (without the columns that count what has happened), `current_facts`, `closings`. Of those that may be open: `timeline` whole,
-    `current_facts`, `open_spans`, `activities`.
+    Of all: `timeline` (the columns that count what has happened may be missing), `current_facts`, `closings`. Of those that may be open: `timeline`
+    whole, `current_facts`, `open_spans`, `activities`; empty where all of it is said of all.
     """
-    held: list[WorkTable] = []
-
-    def hold(name: str, known: Mapping[str, Source], cut: Cut | None = None) -> WorkTable:
-        tree = model(name)
-        held.append(engine.hold(tree, inputs_of(tree, known), parameters={"as_of": as_of.instant}, cut=cut))
-        return held[-1]
-
-    def narrow(rows: Source, chosen: WorkTable) -> WorkTable:
-        among = exp.column("opportunity_id").isin(query=exp.select("opportunity_id").from_("chosen"))
-        tree = exp.select("*").from_("whole").where(among)
-        held.append(engine.hold(tree, {"whole": rows, "chosen": chosen}))
-        return held[-1]
-
-    try:
-        whole: dict[str, Source] = {name: canonical[name] for name in READ}
-        whole["timeline"] = hold("states", whole, Cut("opportunity_id", ("opportunity_changes",)))
-        for name in ("current_facts", "closings"):
-            whole[name] = hold(name, whole, Cut("opportunity_id", PREPARED[name][1]))
-        chosen = hold("may_be_open", whole)
-        states = narrow(whole["timeline"], chosen)
+    if is_prepared(lake, canonical, engine):
+        yield prepared(lake, canonical, engine), {}
+        return
+    with _held(engine) as held:
+        whole = _of_all(held, canonical)
+        chosen = held.run("may_be_open", whole, parameters={"as_of": as_of.instant})
+        states = held.among(chosen, whole["timeline"])
         few: dict[str, Source] = {
-            "current_facts": narrow(whole["current_facts"], chosen),
-            "activities": narrow(canonical["activities"], chosen),
+            "current_facts": held.among(chosen, whole["current_facts"]),
+            "activities": held.among(chosen, canonical["activities"]),
         }
-        few["open_spans"] = hold("open_spans", few | {"timeline": states})
-        few["timeline"] = hold("timeline", {"states": states})
+        few["open_spans"] = held.run("open_spans", few | {"timeline": states})
+        few["timeline"] = held.run("timeline", {"states": states})
         yield whole, few
+
+
+@contextmanager
+def stays_of_all(lake: Lake, canonical: Mapping[str, TableRef], engine: Engine) -> Iterator[Mapping[str, Source]]:
+    """Of all opportunities, until the block ends: `timeline` with the stage each change left it in and when that was entered (what counts may be
+    missing), `current_facts`, `closings`."""
+    if is_prepared(lake, canonical, engine):
+        yield prepared(lake, canonical, engine)
+        return
+    with _held(engine) as held:
+        whole = _of_all(held, canonical)
+        yield whole | {"timeline": held.run("stage_entries", {"states": whole["timeline"]})}
+
+
+def _of_all(held: _Held, canonical: Mapping[str, TableRef]) -> dict[str, Source]:
+    known: dict[str, Source] = {name: canonical[name] for name in READ}
+    made: dict[str, Source] = {"timeline": held.run("states", known, cut=_STATES)}
+    for name in ("current_facts", "closings"):
+        made[name] = held.run(name, known | made, cut=PREPARED[name][1])
+    return made
+
+
+class _Held:
+    """Results of models that the engine holds until the block ends."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.tables: list[WorkTable] = []
+
+    def run(
+        self, name: str, known: Mapping[str, Source], *, cut: tuple[str, ...] = (), parameters: Mapping[str, Scalar] | None = None
+    ) -> WorkTable:  # fmt: skip
+        tree = model(name)
+        by = Cut("opportunity_id", cut) if cut else None
+        self.tables.append(self._engine.hold(tree, inputs_of(tree, known), parameters=parameters, cut=by))
+        return self.tables[-1]
+
+    def among(self, chosen: WorkTable, rows: Source) -> WorkTable:
+        """The rows of the chosen opportunities."""
+        is_chosen = exp.column("opportunity_id").isin(query=exp.select("opportunity_id").from_("chosen"))
+        tree = exp.select("*").from_("whole").where(is_chosen)
+        self.tables.append(self._engine.hold(tree, {"whole": rows, "chosen": chosen}))
+        return self.tables[-1]
+
+
+@contextmanager
+def _held(engine: Engine) -> Iterator[_Held]:
+    held = _Held(engine)
+    try:
+        yield held
     finally:
-        for table in held:
+        for table in held.tables:
             engine.release(table)

@@ -33,7 +33,7 @@ LAGS = 12
 
 
 def contact_weeks(
-    tables: Mapping[str, TableRef],
+    tables: Mapping[str, Source],
     outcomes: Source,
     chosen: Sequence[str],
     as_of: AsOf,
@@ -43,7 +43,7 @@ def contact_weeks(
 ) -> TableRef:
     """CONTACT_WEEKS of the chosen opportunities, from so many weeks before `as_of` up to the row that starts at it.
 
-    `tables` are canonical ones and `features.preparation.prepared`; `outcomes` is OUTCOMES as known before `as_of`. Intermediate tables are left in `folder`, as is the result.
+    `tables` are canonical ones and `features.preparation.prepared`, or `features.standing.scoring_inputs` of the same as-of; `outcomes` is OUTCOMES as known before `as_of`. Intermediate tables are left in `folder`, as is the result.
     """
     known: dict[str, Source] = dict(tables)
     parameters: dict[str, Any] = {"as_of": as_of.instant, "mode": "grid", "max_landmarks": weeks + 1}

@@ -28,8 +28,8 @@ from sales_pipeline.lake.tables import TableRef, read_table
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 
 SQL = Path(__file__).parent / "sql"
-PREPARED = ("timeline", "current_facts", "closings")
-"""Tables of `features.preparation` that say where an opportunity stood when."""
+PAST = ("timeline", "current_facts", "closings")
+"""Tables of the features' package that say where an opportunity stood when."""
 CANONICAL_INPUTS = (
     "opportunities",
     "opportunity_changes",
@@ -103,7 +103,7 @@ def look(
     scored: TableRef,
     features: FeatureSet,
     canonical: Mapping[str, TableRef],
-    prepared: Mapping[str, TableRef],
+    past: Mapping[str, Source],
     *,
     as_of: AsOf,
     time_zone: str,
@@ -114,12 +114,12 @@ def look(
 ) -> Seen:
     """What is seen at `as_of`; `opportunity_states` lies in `folder` as long as it is needed.
 
-    `prepared` is `features.preparation.prepared` of the same canonical tables.
+    `past` is `features.standing.stays_of_all` of the same canonical tables, or `features.preparation.prepared`; it must last as long as the result.
     `currency` is the one the company reports in; None finds it, `spoken_for` is what it is where nothing tells it (see `exchange_at`).
     """
     tables: dict[str, Source] = {name: canonical[name] for name in CANONICAL_INPUTS}
     tables |= {"scored_opportunities": scored, "features": features.features}
-    tables |= {name: prepared[name] for name in PREPARED}
+    tables |= {name: past[name] for name in PAST}
     tree = parse_model(SQL / "opportunity_states.sql")
     tables["opportunity_states"] = engine.run(
         tree, inputs_of(tree, tables), folder / "opportunity_states.parquet", parameters={"as_of": as_of.instant}

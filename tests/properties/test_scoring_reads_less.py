@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlglot import exp
 
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import WorkTable
@@ -18,10 +19,16 @@ from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.features.build import build
 from sales_pipeline.features.params import FeatureParams
 from sales_pipeline.features.preparation import is_prepared, prepared
+from sales_pipeline.features.standing import stays_of_all
 from sales_pipeline.lake.layout import Lake
 from tests.support.histories import FIELDS, Tables, write_rows
 from tests.support.worlds import START, make_world
 
+READ_OF_ALL = {
+    "timeline": ("opportunity_id", "changed_at", "position", "next_changed_at", "stage", "state", "amount", "owner_id", "first_amount", "stage_entered_at"),
+    "current_facts": ("opportunity_id", "has_timeline", "has_owner_history", "has_amount_history"),
+    "closings": ("opportunity_id", "closed_at", "reopened_at", "is_won", "amount", "owner_id"),
+}  # fmt: skip
 COMMON = settings(
     max_examples=8,
     deadline=None,
@@ -71,6 +78,25 @@ def test_reading_less_changes_no_byte(
     for name, one in (("less", engine), ("parts", in_ranges)):
         assert digests(canonical, Lake(folder / name), as_of, one) == wanted
         assert not is_prepared(Lake(folder / name), canonical.tables, one)
+
+
+@COMMON
+@given(seed=st.integers(0, 1_000_000), versioned=st.sampled_from([FIELDS, ("stage",), ("amount",), ()]))
+def test_stays_are_those_of_the_timeline(
+    seed: int, versioned: tuple[str, ...], folder: Path, engine: DuckDBEngine
+) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    canonical = write_rows(folder / "canonical", make_world(seed, versioned=versioned))
+    lake = Lake(folder / "lake")
+
+    def rows() -> dict[str, list[Any]]:
+        with stays_of_all(lake, canonical.tables, engine) as found:
+            trees = {name: exp.select(*columns).from_(name).order_by(*columns) for name, columns in READ_OF_ALL.items()}
+            return {name: engine.query(tree, {name: found[name]}).to_pylist() for name, tree in trees.items()}
+
+    held = rows()
+    prepared(lake, canonical.tables, engine)
+    assert rows() == held
 
 
 def test_what_is_held_is_released(folder: Path, engine: DuckDBEngine, monkeypatch: pytest.MonkeyPatch) -> None:
