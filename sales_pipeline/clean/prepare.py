@@ -39,7 +39,7 @@ from sales_pipeline.contracts.canonical import CANONICAL_TABLES, FIELD_HISTORY
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.domain.identifiers import digest_bytes, digest_of
-from sales_pipeline.engines.base import Engine, Source, WorkTable
+from sales_pipeline.engines.base import Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar, macro_text
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.ingest.params import SourceMapping
@@ -70,6 +70,10 @@ _STAGED = {
     "opportunity_products": "opportunity_products", "quotas": "quotas", "cases": "cases", "exchange_rates": "exchange_rates",
 }  # fmt: skip
 """Raw table (without `raw_`) to the canonical table it feeds, in the order of staging."""
+_BY_OPPORTUNITY = Cut(
+    "opportunity_id", ("staged_state_history", "staged_field_history", "staged_opportunities", "opportunity_keys")
+)
+"""The states of an opportunity follow from its own records alone."""
 _WITH_DELETED_FLAG = ("accounts", "contacts", "owners", "products", "opportunities")
 
 
@@ -166,7 +170,6 @@ class _Build:
         self._params = params
         self._engine = engine
         self._refs: dict[str, TableRef] = {}
-        self._staged: dict[str, WorkTable] = {}
         self._held: list[WorkTable] = []
         self._issues: list[WorkTable] = []
         self._exceptions: list[WorkTable] = []
@@ -243,6 +246,7 @@ class _Build:
         stages = self._opportunities()
         self._changes(stages)
         self._canonical("opportunities")
+        self._drop("changed_states")
         self._simple("activities", "activities", "planned_activities")
         for name in ("opportunity_products", "quotas", "cases", "exchange_rates"):
             self._simple(name)
@@ -265,8 +269,10 @@ class _Build:
 
         return self._decide("kinds", found)
 
-    def _hold(self, model: Path | exp.Query, inputs: Mapping[str, Source], **extra: Scalar) -> WorkTable:
-        table = self._engine.hold(model, inputs, parameters={**self._parameters, **extra})
+    def _hold(
+        self, model: Path | exp.Query, inputs: Mapping[str, Source], cut: Cut | None = None, **extra: Scalar
+    ) -> WorkTable:
+        table = self._engine.hold(model, inputs, parameters={**self._parameters, **extra}, cut=cut)
         self._held.append(table)
         return table
 
@@ -275,9 +281,10 @@ class _Build:
         self._engine.release(table)
 
     def _drop(self, name: str) -> None:
-        """Forget a staged table that nothing reads any more."""
-        del self._inputs[f"staged_{name}"]
-        self._release(self._staged.pop(name))
+        """Forget a held table that nothing reads any more."""
+        table = self._inputs.pop(name)
+        assert isinstance(table, WorkTable)
+        self._release(table)
 
     def _stage(self, name: str) -> WorkTable:
         """Parse one raw table, number the records of a key, and note what the rules touched; checks that no record was lost or doubled by a join."""
@@ -310,7 +317,6 @@ class _Build:
             self._release(parsed)
         self._note(name, staged, repeated)
         self._release(repeated)
-        self._staged[name] = staged
         self._inputs[f"staged_{name}"] = staged
         return staged
 
@@ -333,7 +339,7 @@ class _Build:
             self._stage(name)
             for table in canonical or (name,):
                 self._canonical(table)
-            self._drop(name)
+            self._drop(f"staged_{name}")
             return
         for table in canonical or (name,):
             contract = CANONICAL_TABLES[table]
@@ -345,10 +351,10 @@ class _Build:
         self._refs[name] = ref
         self._inputs[name] = ref if self._given is None else self._given.whole.get(name, ref)
 
-    def _canonical(self, name: str, **extra: Scalar) -> None:
+    def _canonical(self, name: str) -> None:
         ref = self._engine.run(
             SQL / f"{name}.sql", self._inputs, self._path / f"{name}.parquet",
-            contract=CANONICAL_TABLES[name], parameters={**self._parameters, **extra},
+            contract=CANONICAL_TABLES[name], parameters=self._parameters,
         )  # fmt: skip
         self._keep(name, ref)
 
@@ -383,10 +389,10 @@ class _Build:
         return stages
 
     def _changes(self, stages: StageMap) -> None:
-        """Stage both histories, settle which fields they version, and write the states over time."""
+        """Stage both histories, settle which fields they version, and write the states over time, which stay held for the opportunities."""
         learned: dict[str, str] = {}
         if not stages.is_listed:
-            inputs = {"staged_opportunities": self._staged["opportunities"]}
+            inputs = {"staged_opportunities": self._inputs["staged_opportunities"]}
             records = self._engine.query(SQL / "stage_states.sql", inputs).to_pylist()
             counted = [(row["stage_key"], row["state"], row["records"]) for row in records]
             self._tallies["stage_states"] = counted
@@ -402,14 +408,13 @@ class _Build:
         basis = "history"
         if not self._raw.has_history() and self._exports_are_history():
             basis = "exports"
-            self._drop("state_history")
-            states = self._hold(SQL / "export_snapshots.sql", self._inputs)
-            self._staged["state_history"] = self._inputs["staged_state_history"] = states
+            self._drop("staged_state_history")
+            self._inputs["staged_state_history"] = self._hold(SQL / "export_snapshots.sql", self._inputs)
         snapshots = self._engine.query(
             SQL / "opportunity_changes_facts.sql", {"staged_state_history": self._inputs["staged_state_history"]}
         ).to_pylist()[0]
         changes = self._engine.query(
-            SQL / "tracked_fields.sql", {"staged_field_history": self._staged["field_history"]}
+            SQL / "tracked_fields.sql", {"staged_field_history": self._inputs["staged_field_history"]}
         ).to_pylist()
         self._tallies["snapshots"] = snapshots
         self._tallies["changes"] = {row["field"]: row["changes"] for row in changes}
@@ -418,8 +423,9 @@ class _Build:
         flags: dict[str, Scalar] = {f"snapshots_have_{_FLAG[f]}": snapshot[f] for f in _FIELDS}
         versioned = {field: snapshot[field] or field in tracked for field in _FIELDS}
         flags |= {f"{_FLAG[f]}_is_versioned": versioned[f] for f in _FIELDS}
-        self._canonical("opportunity_changes", **flags)
-        self._drop("state_history")
+        self._inputs["changed_states"] = self._hold(SQL / "changed_states.sql", self._inputs, _BY_OPPORTUNITY, **flags)
+        self._drop("staged_state_history")
+        self._canonical("opportunity_changes")
         history = pa.table(
             {
                 "field": list(_FIELDS),
@@ -436,7 +442,7 @@ class _Build:
             return False
         figures = self._engine.query(
             SQL / "new_since_first.sql",
-            {"staged_opportunities": self._staged["opportunities"]},
+            {"staged_opportunities": self._inputs["staged_opportunities"]},
             parameters={"first": instants[0]},
         )
         share = figures.column("new_share")[0].as_py() or 0.0

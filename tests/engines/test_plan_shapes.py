@@ -29,7 +29,7 @@ ALLOWED = {
 """Joins without an equality that are meant, and why they cost little."""
 IN_THE_SCAN = {
     "accounts": {"problem", "version", "is_deleted"}, "activities": {"problem", "version", "is_done"}, "opportunities": {"problem", "version"},
-    "opportunity_changes": {"problem", "version"}, "planned_activities": {"problem", "version", "is_done"}, "quarantine": {"outcome"},
+    "changed_states": {"problem", "version"}, "planned_activities": {"problem", "version", "is_done"}, "quarantine": {"outcome"},
     "owner_counts": {"owner_id"}, "outcomes": {"created_at", "closed_at", "changed_at"}, "overall_record": {"reopened_at"},
     "planned": {"opportunity_id", "due_at", "logged_at"}, "done_tasks": {"occurred_at", "logged_at", "queue_id"},
     "last_touch": {"occurred_at", "logged_at"}, "next_step": {"due_at", "logged_at"}, "account_cases": {"opened_at"},

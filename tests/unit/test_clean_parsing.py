@@ -166,8 +166,13 @@ def test_exponents_are_read_where_a_point_is_the_decimal_sign(engine: Engine) ->
 
 
 def test_flags(engine: Engine) -> None:
-    found = _read(engine, "parse_flag(x)", ["true", "1", " Yes ", "0", "FALSE", "n", "maybe", None])
-    assert found == [True, True, True, False, False, False, None, None]
+    found = _read(engine, "parse_flag(x)", ["true", "1", " Yes ", "0", "FALSE", "n", " 1", "0 ", "maybe", None])
+    assert found == [True, True, True, False, False, False, True, False, None, None]
+
+
+def test_plain_blanks_around_a_text_are_trimmed_and_those_inside_stay(engine: Engine) -> None:
+    found = _read(engine, "trimmed(x)", ["a", " a", "a  b ", "  ", "", None])
+    assert found == ["a", "a", "a  b", None, None, None]
 
 
 def test_salesforce_ids_conform_to_the_domain(engine: Engine) -> None:

@@ -251,6 +251,13 @@ def _deal(number: int, stage: str, **more: Any) -> dict[str, Any]:
     return {"opportunity_id": f"o{number}", "stage": stage, "created_at": "2026-01-01", **more}
 
 
+def test_states_met_range_by_range_are_those_met_at_once(world: Canonical, tmp_path: Path) -> None:
+    with DuckDBEngine(threads=1, rows_at_once=1) as engine:
+        again = prepare(Lake(tmp_path / "lake"), [ingested(tmp_path / "raw", WORLD)], MAPPING, CleanParams(), engine)
+    assert {name: ref.sha256 for name, ref in again.tables.items()} == {n: r.sha256 for n, r in world.tables.items()}
+    assert again.tables["opportunity_changes"].rows > 3
+
+
 def test_mostly_unknown_stages_stop_the_run_and_are_named(tmp_path: Path, engine: Engine) -> None:
     export = ingested(tmp_path / "raw", {"opportunities": [_deal(1, "Won"), _deal(2, "Odd"), _deal(3, "Odd")]})
     with pytest.raises(AuditBlocked, match=r"Odd \(2\)"):

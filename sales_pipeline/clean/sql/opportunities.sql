@@ -6,15 +6,11 @@ WITH current_rows AS (
 ), leads AS (
   SELECT opportunity_id, MIN(found_id) AS lead_id FROM opportunity_keys WHERE found_id <> opportunity_id GROUP BY opportunity_id
 ), turns AS (
-  SELECT opportunity_id, changed_at, state, is_creation,
-    LAG(state) OVER (PARTITION BY opportunity_id ORDER BY changed_at, sequence) AS previous_state
-  FROM opportunity_changes
+  SELECT opportunity_id, changed_at, state, is_creation, is_turn FROM changed_states WHERE is_turn OR is_creation
 ), turned AS (
-  SELECT opportunity_id, state, MAX(CASE WHEN previous_state IS NULL OR state <> previous_state THEN changed_at END) AS turned_at
-  FROM turns GROUP BY opportunity_id, state
+  SELECT opportunity_id, state, MAX(changed_at) AS turned_at FROM turns WHERE is_turn GROUP BY opportunity_id, state
 ), lives AS (
-  SELECT opportunity_id, MAX(CASE WHEN previous_state IS NULL OR state <> previous_state THEN changed_at END) AS last_turn_at,
-    MIN(CASE WHEN is_creation THEN changed_at END) AS started_at
+  SELECT opportunity_id, MAX(CASE WHEN is_turn THEN changed_at END) AS last_turn_at, MIN(CASE WHEN is_creation THEN changed_at END) AS started_at
   FROM turns GROUP BY opportunity_id
 )
 SELECT $source_system AS source_system, c.opportunity_id, c.kind, c.pipeline,

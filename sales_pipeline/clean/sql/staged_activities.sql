@@ -1,9 +1,12 @@
--- raw_activities, parsed: done and planned ones, one row per record
+-- raw_activities, parsed: done and planned ones, one row per record; the words most exports come with are taken as they are
 WITH parsed AS (
   SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at,
     parse_id(r.activity_id, $id_style) AS activity_id, parse_id(r.opportunity_id, $id_style) AS what_id, parse_id(r.account_id, $id_style) AS account_id_found,
     parse_id(r.contact_id, $id_style) AS contact_id, parse_id(r.owner_id, $id_style) AS owner_id,
-    trimmed(r.queue_id) AS queue_id, norm(r.kind) AS kind_key, norm(r.direction) AS direction_key, norm(r.is_done) AS done_key,
+    trimmed(r.queue_id) AS queue_id,
+    CASE WHEN r.kind IN ('call', 'email', 'meeting', 'task') THEN r.kind ELSE norm(r.kind) END AS kind_key,
+    CASE WHEN r.direction IN ('inbound', 'outbound') THEN r.direction ELSE norm(r.direction) END AS direction_key,
+    CASE WHEN r.is_done IN ('true', 'false') THEN r.is_done ELSE norm(r.is_done) END AS done_key,
     parse_instant(r.occurred_at, $date_order, $zone) AS occurred_at, r.occurred_at AS occurred_at_found,
     parse_instant(r.due_at, $date_order, $zone) AS due_at, r.due_at AS due_at_found,
     parse_instant(r.logged_at, $date_order, $zone) AS logged_at, r.logged_at AS logged_at_found,

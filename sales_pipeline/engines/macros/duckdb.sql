@@ -4,8 +4,8 @@
 -- text: trimmed of white space, U+00A0 and U+3000, inner blanks folded to one, NULL when nothing is left. What is printable ASCII with single
 -- blanks inside is as it should be: looking costs a third of replacing.
 CREATE MACRO clean_text(x) AS CASE WHEN REGEXP_MATCHES(x, '[^ -~]|  |^ | $') THEN NULLIF(TRIM(REGEXP_REPLACE(x, '[\s\x{00A0}\x{3000}]+', ' ', 'g')), '') ELSE NULLIF(x, '') END;
--- text as it is, without plain blanks around it, NULL when nothing is left
-CREATE MACRO trimmed(x) AS NULLIF(TRIM(x), '');
+-- text as it is, without plain blanks around it, NULL when nothing is left; looking for a blank costs a tenth of trimming
+CREATE MACRO trimmed(x) AS CASE WHEN x LIKE '% %' THEN NULLIF(TRIM(x), '') ELSE NULLIF(x, '') END;
 -- a category: clean text in lower case
 CREATE MACRO norm(x) AS LOWER(clean_text(x));
 -- The day (UTC) of an instant, the instant a microsecond before (the last one an as-of sees), and the one so many days of 24 hours before.
@@ -116,6 +116,7 @@ CREATE MACRO parse_number(x, decimal_sign) AS TRY_CAST(CASE
 END AS DOUBLE);
 -- a yes or no
 CREATE MACRO parse_flag(x) AS CASE
+  WHEN x = '0' THEN FALSE WHEN x = '1' THEN TRUE
   WHEN LOWER(TRIM(x)) IN ('true', '1', 'yes', 'y', 't', 'on', '1.0') THEN TRUE
   WHEN LOWER(TRIM(x)) IN ('false', '0', 'no', 'n', 'f', 'off', '0.0') THEN FALSE
 END;
