@@ -48,6 +48,9 @@ _SMALL_BYTES = 16_000_000
 """Inputs up to this size are shuffled into one partition: cutting them costs more than it gains, and an order over one partition is found without a look at all rows first."""
 
 _DRIVER = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+_ONE_PROCESS = {"spark.network.timeout": "3600s"}
+"""With a local master nothing is lost on a way; but a pause of two minutes (a laptop asleep, a machine short of memory) would be taken for a lost
+executor, from which local mode does not recover."""
 _LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 """For a master on this machine only: workers elsewhere must reach the driver by its own address."""
 
@@ -120,6 +123,7 @@ class SparkEngine(Engine):
             self._prepare_processes(java_home)
             given |= {**_DRIVER, "spark.driver.memory": driver_memory}
             given["spark.sql.warehouse.dir"] = str(self._work / "warehouse")
+            given |= _ONE_PROCESS if master.startswith("local") else {}
             given |= _LOOPBACK if master.startswith(("local", "spark://127.0.0.1")) else {}
             builder = builder.master(master)
         given |= conf or {}

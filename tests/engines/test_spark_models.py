@@ -213,6 +213,10 @@ def test_a_file_spark_would_pass_over_is_refused(spark: SparkEngine, tmp_path: P
         spark.query(tree, {"t": tmp_path / "_hidden.parquet"})
 
 
+def test_a_long_pause_of_a_local_session_is_not_taken_for_a_lost_executor(spark: SparkEngine) -> None:
+    assert spark._session.conf.get("spark.network.timeout") == "3600s"
+
+
 def test_a_session_leaves_nothing_between_steps(spark: SparkEngine) -> None:
     left = sorted(path.name for path in spark._work.iterdir())
     assert set(left) <= {"inputs", "warehouse"}
