@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from sales_pipeline.settings import Settings
 
 FORECAST_STAGE = "forecast"
-FORECAST_VERSION = 2
-"""Raised where forecasts of the same tables change: results that are kept are made again."""
 REPLAYED_STAGE = "forecast_replays"
 REPLAYED_ROWS = "rows.parquet"
 
@@ -80,7 +78,7 @@ def forecast_tables(
             for table, data in tables.items()
         }
 
-    key = digest_of(FORECAST_STAGE, FORECAST_VERSION, plan.run_id, scored.sha256, canonical.key)
+    key = digest_of(FORECAST_STAGE, plan.run_id, scored.sha256, canonical.key)
     folder, _ = lake.step(FORECAST_STAGE, key, build)
     return tuple(table_ref(table.name, folder / f"{table.name}.parquet") for table in FORECAST_TABLES)
 
@@ -122,7 +120,7 @@ def _replayed(
 
     rates = [now.exchange.currency, sorted(now.exchange.rates.items())]
     params = [settings.forecast.model_dump(mode="json"), settings.time_zone, plan.code_version]
-    folder, _ = lake.step(REPLAYED_STAGE, digest_of(FORECAST_VERSION, replay_key, canonical_key, rates, params), build)
+    folder, _ = lake.step(REPLAYED_STAGE, digest_of(replay_key, canonical_key, rates, params), build)
     found: list[dict[str, Any]] = read_table(folder / REPLAYED_ROWS).to_pylist()
     return found
 

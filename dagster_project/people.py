@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from sales_pipeline.settings import Settings
 
 STAGE = "people"
-VERSION = 2
-"""Raised where the tables of the same inputs change: results that are kept are made again."""
 PEOPLE_TABLES = (TEAM_PERFORMANCE, STAGE_TIMES, ACCOUNT_INSIGHTS)
 _WORK = "_work"
 
@@ -81,7 +79,7 @@ def people_tables(
         made = zip(PEOPLE_TABLES, (team.performance, team.stage_times, accounts), strict=True)
         return {table.name: write_table(data, folder / f"{table.name}.parquet", table).rows for table, data in made}
 
-    key = digest_of(STAGE, VERSION, plan.run_id, scored.sha256, features.key, forecast.sha256, canonical.key)
+    key = digest_of(STAGE, plan.run_id, scored.sha256, features.key, forecast.sha256, canonical.key)
     folder, _ = lake.step(STAGE, key, build)
     return {table.name: table_ref(table.name, folder / f"{table.name}.parquet") for table in PEOPLE_TABLES}
 
