@@ -28,7 +28,9 @@ class Exchange:
     def factors(self, currencies: npt.NDArray[np.object_]) -> Floats:
         """What an amount of each currency is multiplied by; NaN where there is no rate."""
         known = {name: 1.0 / rate for name, rate in self.rates.items() if rate > 0} | {self.currency: 1.0}
-        return np.array([known.get(name, np.nan) for name in currencies], dtype=np.float64)
+        coded = pa.array(currencies, pa.string(), from_pandas=True).dictionary_encode()
+        factors = np.array([*(known.get(name, np.nan) for name in coded.dictionary.to_pylist()), np.nan])
+        return np.asarray(factors[coded.indices.fill_null(len(factors) - 1).to_numpy(zero_copy_only=False)])
 
 
 def exchange_at(

@@ -33,7 +33,6 @@ from sales_pipeline.contracts.management import (
 from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.machine import one_core
 from sales_pipeline.lake.tables import conform
-from sales_pipeline.models.matrix import codes
 from sales_pipeline.sales_management.durations import median_times
 from sales_pipeline.sales_management.owner_quotas import owner_quotas
 from sales_pipeline.sales_management.params import TeamParams
@@ -99,7 +98,7 @@ def build_team(seen: Seen, beside: Beside, params: TeamParams, *, run_id: str) -
     )
     named = {owner for times in (cycles, stays, responses) for owner in times["owner_id"]}
     counts = _counts(seen, mix, beside, params, named)
-    rates = _Rates(mix, counts.index.tolist(), seen, params)
+    rates = _Rates(mix, params)
     shared = {"as_of": seen.as_of.instant, "run_id": run_id}
     rows: list[dict[str, Any]] = []
     stage_rows: list[dict[str, Any]] = []
@@ -199,8 +198,9 @@ def _indexed(frame: pd.DataFrame) -> pd.DataFrame:
 class _Rates:
     """Adjusted win rates, per level; the expectation is the same for all."""
 
-    def __init__(self, mix: pd.DataFrame, owners: list[str], seen: Seen, params: TeamParams) -> None:
-        self._mix, self._owners, self._seen, self._params = mix, owners, seen, params
+    def __init__(self, mix: pd.DataFrame, params: TeamParams) -> None:
+        self._params = params
+        self._owners = pd.factorize(mix["owner_id"])
         self._won = mix["is_won"].to_numpy(dtype=np.float64)
         self._expected = expected_log_odds(mix, params)
         self.basis = self._expected.basis
@@ -211,12 +211,13 @@ class _Rates:
             return {}
         if level == "company":
             return {COMPANY: overall_rate(float(self._won.sum()), float(len(self._won)))}
-        keys = [key_of(owner) for owner in self._mix["owner_id"]]
+        owners, owner_names = self._owners
+        keys = [key_of(owner) for owner in owner_names]
         names = sorted(set(keys))
-        group = codes(np.array(keys, dtype=object))
-        order = {name: int(code) for name, code in zip(keys, group.tolist(), strict=True)}
+        place = {name: number for number, name in enumerate(names)}
+        group = np.array([place[key] for key in keys], dtype=np.int64)[owners]
         found = adjusted_rates(group, len(names), self._won, self._expected, self._params)
-        return {name: rate for name in names if (rate := found[order[name]]) is not None}
+        return {name: rate for name, rate in zip(names, found, strict=True) if rate is not None}
 
 
 def _owner_facts(seen: Seen, level: str, key: str, total: Mapping[Hashable, Any]) -> dict[str, Any]:
