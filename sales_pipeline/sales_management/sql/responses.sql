@@ -1,6 +1,12 @@
 -- One row per owner and whole hours: turns of the customer in the window that we answered after so many hours, and those still waiting after so many.
 -- A turn begins with a contact by the customer after one of ours, or the first; any call, e-mail or meeting of ours with the opportunity answers it.
-WITH talks AS (
+-- Only opportunities whose customer was in touch within the window have turns in it: the others are not put in order.
+WITH heard AS (
+  SELECT opportunity_id
+  FROM activities
+  WHERE opportunity_id IS NOT NULL AND direction = 'inbound' AND occurred_at >= $inbound_from AND occurred_at < $as_of AND logged_at < $as_of
+  GROUP BY opportunity_id
+), talks AS (
   SELECT
     a.opportunity_id,
     a.activity_id,
@@ -11,8 +17,9 @@ WITH talks AS (
       PARTITION BY a.opportunity_id ORDER BY a.occurred_at, a.activity_id ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
     ) AS answered_at
   FROM activities AS a
+  JOIN heard AS h ON h.opportunity_id = a.opportunity_id
   WHERE
-    a.opportunity_id IS NOT NULL AND (a.direction IS NOT NULL OR a.kind IN ('call', 'email', 'meeting'))
+    (a.direction IS NOT NULL OR a.kind IN ('call', 'email', 'meeting'))
     AND a.occurred_at < $as_of AND a.logged_at < $as_of
 ), turns AS (
   SELECT
