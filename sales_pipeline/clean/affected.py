@@ -220,10 +220,7 @@ class Records:
     def _unlike(self, name: str, key: str, *, with_none: bool, ids: bool) -> exp.Query:
         """Records whose key does not stand in the file as it is read, and is one of the ids, or (`with_none`) none at all."""
         text, read = exp.column(key), _id(key, self._styles[name])
-        # One comparison, so that an id is read once: of a text without anything in it nothing is read.
-        differs = exp.or_(
-            text.is_(exp.Null()), text.copy().neq(exp.func("COALESCE", read.copy(), exp.Literal.string("")))
-        )
+        differs = exp.or_(text.is_(exp.Null()), _differs(key, self._styles[name]))
         unlike = exp.select(*_RECORD, exp.alias_(read, "id")).from_("raw").where(differs)
         wanted: list[exp.Expr] = [exp.column("id").is_(exp.Null())] if with_none else []
         if ids:
@@ -249,7 +246,7 @@ class Records:
             known = exp.select("id").from_(f"ids_of_{column}")
             text, read = exp.column(column), _id(column, self._styles[name])
             written.append(text.isin(query=known.copy()))
-            others.append(exp.and_(text.copy().neq(read), read.copy().isin(query=known)))
+            others.append(exp.and_(_differs(column, self._styles[name]), read.isin(query=known)))
         return written, others, inputs
 
     def _union(self, parts: Sequence[Source], columns: Sequence[str]) -> WorkTable:
@@ -277,6 +274,20 @@ def _paths(source: Source) -> list[Path]:
 
 def _id(column: str, style: str) -> exp.Expr:
     return exp.func("parse_id", exp.column(column), exp.Literal.string(style), dialect=DIALECT)
+
+
+def _differs(column: str, style: str) -> exp.Expr:
+    """Whether a text is not the id that is read from it; of one without anything in it none is read.
+
+    Of Salesforce's ids only one of 15 characters, or with blanks around it, is read as another text: looking for those costs a fifth of reading every id.
+    """
+    text = exp.column(column)
+    differs = exp.NullSafeNEQ(this=text.copy(), expression=_id(column, style))
+    if style != "salesforce":
+        return differs
+    blank = (exp.Like(this=text.copy(), expression=exp.Literal.string(pattern)) for pattern in (" %", "% "))
+    may = exp.or_(exp.func("LENGTH", text.copy()).eq(15), text.copy().eq(exp.Literal.string("")), *blank)
+    return exp.case().when(may, differs).else_(exp.false())
 
 
 def _joined(*ids: pa.Table) -> pa.Table:

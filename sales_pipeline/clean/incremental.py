@@ -13,16 +13,16 @@ cleaned anew:
 - no history is exported, so that comparing all exports decides what the past was
 - there are few records, or too many are affected, so that nothing is gained, or an engine's files depend on more than their rows
 
-Belongs here: what can be taken over, and putting tables together. Does not belong here: following ids (`affected`), cleaning (`prepare`).
+Belongs here: what is decided over whole tables, and whether it stands. Does not belong here: following ids (`affected`), putting tables together (`merged`),
+cleaning (`prepare`).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,7 @@ from sales_pipeline.clean.attributes import Seen
 from sales_pipeline.clean.built import Built, Given, step_facts
 from sales_pipeline.clean.columns import Column, corrected, kind_of, usual_spellings
 from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables, raw_inputs
+from sales_pipeline.clean.merged import TABLES, Base, NotCertain, Tables, same_tracking
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.rules import PROBLEMS, RuleCount
 from sales_pipeline.clean.vocabulary import (
@@ -46,13 +47,10 @@ from sales_pipeline.clean.vocabulary import (
     stage_map,
 )
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
-from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
-from sales_pipeline.contracts.model import Table
 from sales_pipeline.contracts.raw import RAW_TABLES
-from sales_pipeline.engines.base import Engine, WorkTable
+from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.ingest.params import SourceMapping
-from sales_pipeline.lake.layout import STEP_FILE
 from sales_pipeline.lake.tables import TableRef
 
 if TYPE_CHECKING:
@@ -65,15 +63,6 @@ MAX_SHARE = 0.3
 """Share of the raw records above which cleaning the affected ones twice saves nothing."""
 MIN_RECORDS = 2_000_000
 """Raw records below which it saves nothing either: compiling and planning each model twice costs what cleaning so many takes."""
-_TABLES: dict[str, Table] = {
-    **{name: table for name, table in CANONICAL_TABLES.items() if name != "field_history"},
-    "row_ledger": ROW_LEDGER,
-    "cell_issues": CELL_ISSUES,
-}
-
-
-class _NotCertain(Exception):
-    """Why all records are cleaned anew."""
 
 
 class Build(Protocol):
@@ -89,40 +78,13 @@ class Build(Protocol):
 Make = Callable[[Path, RawInputs, Given | None], Build]
 
 
-@dataclass(frozen=True)
-class Base:
-    """A step at rest of the same settings whose exports are the first ones of those wanted."""
-
-    folder: Path
-    step: dict[str, Any]
-
-    @property
-    def exports(self) -> int:
-        """How many of the exports it holds."""
-        return len(self.step["exports"])
-
-    def ref(self, name: str) -> TableRef:
-        """A table of it."""
-        table = self.step["tables"][name]
-        return TableRef(name, str(self.folder / f"{name}.parquet"), table["rows"], table["sha256"])
-
-
-def find_base(stage: Path, settings: str, exports: Sequence[str]) -> Base | None:
-    """The step below `stage` that holds the most of the first exports under the same settings, but not all."""
-    best: Base | None = None
-    for path in sorted(stage.glob(f"[!.]*/{STEP_FILE}")):
-        step = json.loads(path.read_text(encoding="utf-8"))
-        held = step.get("exports")
-        if (
-            step.get("settings") != settings
-            or not held
-            or len(held) >= len(exports)
-            or held != list(exports[: len(held)])
-        ):
-            continue
-        if best is None or len(held) > best.exports:
-            best = Base(path.parent, step)
-    return best
+def may_be_built_on(rows: Mapping[str, int], mapping: SourceMapping, engine: Engine) -> bool:
+    """Whether a later export may be cleaned onto tables of so many raw records."""
+    return (
+        sum(rows.values()) >= MIN_RECORDS
+        and mapping.extract.get("opportunities", "full") != "full"
+        and engine.dialect == DIALECT
+    )
 
 
 def build_on(
@@ -137,7 +99,7 @@ def build_on(
     """Write all tables of `exports` into the folder, and give the facts of the step; None, with nothing written, where all records must be cleaned anew."""
     try:
         return _Increment(base, folder, exports, mapping, params, engine, make).run()
-    except _NotCertain as reason:
+    except NotCertain as reason:
         _LOG.info("all records are cleaned anew: %s", reason)
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -160,6 +122,7 @@ class _Increment:
         self._mapping = mapping
         self._params = params
         self._engine = engine
+        self._tables = Tables(base, folder, engine)
         self._make = make
         self._exports = exports
         self._old = raw_inputs(exports[: base.exports])
@@ -178,11 +141,11 @@ class _Increment:
         }
         records = Records(self._old, self._now, styles, self._engine)
         if records.moves_old("opportunities"):
-            raise _NotCertain("a file of opportunities is sent again")
+            raise NotCertain("a file of opportunities is sent again")
         if any(self._old.file_of[path] is None for path in self._old.file_of) and records.moved_files & _files(
             self._old
         ):
-            raise _NotCertain("a file is sent again, and some tables are derived from several files")
+            raise NotCertain("a file is sent again, and some tables are derived from several files")
         seen = Seen.from_json(self._base.step["tallies"]["seen"])
         accounts, changed = self._accounts(records, decided)
         affected = records.of(changed)
@@ -198,15 +161,15 @@ class _Increment:
             self._release(affected)
         tallies = self._tallies(old, now)
         refs = {
-            name: self._merged(name, old.refs[name], now.refs[name])
-            for name in _TABLES
+            name: self._tables.merged(name, old.refs[name], now.refs[name])
+            for name in TABLES
             if name not in ("accounts", "opportunity_attributes")
         }
-        refs["opportunity_attributes"] = self._merged_attributes(old, now)
+        refs["opportunity_attributes"] = self._tables.merged_attributes(old, now)
         refs["accounts"] = accounts
-        refs["field_history"] = self._taken_over("field_history")
+        refs["field_history"] = self._tables.taken_over("field_history")
         facts = {"raw_rows": self._now.rows, "unknown_stage_records": self._unknown_stages(old, now)}
-        kept = CANONICAL_TABLES.keys() - (set() if _same_tracking(old, now) else {"opportunity_attributes"})
+        kept = CANONICAL_TABLES.keys() - (set() if same_tracking(old, now) else {"opportunity_attributes"})
         came = {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in now.refs.items() if name in kept}
         for name in now.refs.keys() - came.keys():
             (self._folder / "now" / f"{name}.parquet").unlink()
@@ -224,26 +187,26 @@ class _Increment:
 
     def _hold_to_base(self) -> None:
         """What can be told before anything is read."""
-        if sum(self._now.rows.values()) < MIN_RECORDS:
-            raise _NotCertain("there are few records")
-        if self._engine.dialect != DIALECT:
-            raise _NotCertain("this engine's files depend on more than their rows")
-        if self._mapping.extract.get("opportunities", "full") == "full":
-            raise _NotCertain("opportunities come as full extracts")
+        if not may_be_built_on(self._now.rows, self._mapping, self._engine):
+            raise NotCertain(
+                "few records, full extracts of opportunities, or an engine whose files depend on more than their rows"
+            )
+        if not may_be_built_on(self._old.rows, self._mapping, self._engine):
+            raise NotCertain("there were few records")
         before, later = (
             [one.export.exported_at for one in part]
             for part in (self._exports[: self._base.exports], self._exports[self._base.exports :])
         )
         if min(later) <= max(before):
-            raise _NotCertain("an export lies not after those before it")
+            raise NotCertain("an export lies not after those before it")
         if self._old.held != self._now.held:
-            raise _NotCertain("a table is held for the first time")
+            raise NotCertain("a table is held for the first time")
         if not self._now.has_history():
-            raise _NotCertain("no history is exported")
+            raise NotCertain("no history is exported")
         if "account_id" in self._mapping.synonyms:
-            raise _NotCertain("account ids are respelled")
+            raise NotCertain("account ids are respelled")
         if self._decided["feeds_several"] or feed_several_tables(self._new, self._engine):
-            raise _NotCertain("records of one file feed several tables")
+            raise NotCertain("records of one file feed several tables")
 
     def _decisions(self) -> dict[str, Any]:
         """What is decided over whole tables, found out over all records; the same as before for the records that were there."""
@@ -251,7 +214,7 @@ class _Increment:
         new, now, old = self._new.tables, self._now.tables, self._old.tables
         histories = (new["raw_opportunities"], new["raw_state_history"])
         if decided["probability_scale"] != 100 and probability_scale(histories, self._engine) == 100:
-            raise _NotCertain("probabilities are percentages")
+            raise NotCertain("probabilities are percentages")
         for name in (n.removeprefix("raw_") for n in RAW_TABLES):
             columns = RAW_TABLES[f"raw_{name}"].column_names[4:]
             key = f"folded ids of {name}"
@@ -259,7 +222,7 @@ class _Increment:
                 found = folded_ids(new[f"raw_{name}"], decided[key], self._engine)
                 both = {c: min((v for v in (decided[key][c], found[c]) if v is not None), default=None) for c in found}
                 if any(both.values()) != any(decided[key].values()):
-                    raise _NotCertain(f"ids of {name} are folded")
+                    raise NotCertain(f"ids of {name} are folded")
                 decided[key] = both
             key = f"spellings of {name}"
             if key in decided and self._new.has(f"raw_{name}"):
@@ -268,20 +231,20 @@ class _Increment:
                 was, now_is = (spellings(name, texts, self._mapping) for texts in (before, after))
                 known = {(column, text) for column, texts in before.items() for text, _ in texts}
                 if {tuple(row) for row in was} != {row for row in now_is if row[:2] in known}:
-                    raise _NotCertain(f"categories of {name} are spelled another way")
+                    raise NotCertain(f"categories of {name} are spelled another way")
                 decided[key] = now_is
         stages = asdict(stage_map(now["raw_stages"], now["raw_opportunities"], self._mapping, self._engine))
         if stages != decided["stages"]:
-            raise _NotCertain("there are other stages")
+            raise NotCertain("there are other stages")
         if not set(attributes_of(self._new, self._engine)) <= set(decided["attributes"]):
-            raise _NotCertain("there are other unmapped columns")
+            raise NotCertain("there are other unmapped columns")
         return decided
 
     def _accounts(self, records: Records, decided: Mapping[str, Any]) -> tuple[TableRef, pa.Table]:
         """The accounts of now, and the ids that are there and were not, or the other way round."""
         ids = pa.schema([("id", pa.string())])
         if not records.moved("accounts"):
-            return self._taken_over("accounts"), ids.empty_table()
+            return self._tables.taken_over("accounts"), ids.empty_table()
         affected = records.of_accounts()
         try:
             given = Given(decided)
@@ -292,7 +255,7 @@ class _Increment:
             }
         finally:
             self._release(affected)
-        merged = self._merged("accounts", refs["old"], refs["now"])
+        merged = self._tables.merged("accounts", refs["old"], refs["now"])
         there = [exp.select(exp.alias_(exp.column("account_id"), "id")).from_(side) for side in refs]
         both = exp.union(there[0], there[1], distinct=False, dialect=DIALECT).subquery("b")
         once = exp.select("id").from_(both).group_by("id").having(exp.Count(this=exp.Star()).eq(1))
@@ -301,7 +264,7 @@ class _Increment:
     def _hold_to_share(self, affected: Affected) -> None:
         count, whole = sum(affected.now.rows.values()), sum(self._now.rows.values())
         if count > MAX_SHARE * whole:
-            raise _NotCertain(f"{count} of {whole} records are affected")
+            raise NotCertain(f"{count} of {whole} records are affected")
 
     def _part(self, side: str, raw: RawInputs, given: Given) -> Built:
         return self._make(self._within(side), raw, given).part()
@@ -322,10 +285,10 @@ class _Increment:
             name: _corrected(base[name], old.tallies[name], now.tallies[name]) for name in ("snapshots", "changes")
         }
         if {field: bool(count) for field, count in tallies["snapshots"].items()} != self._decided["snapshots"]:
-            raise _NotCertain("the history shows other fields")
+            raise NotCertain("the history shows other fields")
         tallies["changes"] = {field: count for field, count in sorted(tallies["changes"].items()) if count}
         if list(tallies["changes"]) != self._decided["changes"]:
-            raise _NotCertain("the field history shows other fields")
+            raise NotCertain("the field history shows other fields")
         if "stage_states" in base:
             sides = (
                 {(stage, state): n for stage, state, n in part["stage_states"]}
@@ -333,14 +296,14 @@ class _Increment:
             )
             records = [(*key, count) for key, count in sorted(_corrected(*sides).items()) if count]
             if learned_states(records) != self._decided["learned_states"]:
-                raise _NotCertain("stages mean something else")
+                raise NotCertain("stages mean something else")
             tallies["stage_states"] = records
         seen, was, is_ = (Seen.from_json(part["seen"]) for part in (base, old.tallies, now.tallies))
         together = seen.with_(is_)
         if set(together.recorded) != set(seen.recorded):
-            raise _NotCertain("the history shows other unmapped columns")
+            raise NotCertain("the history shows other unmapped columns")
         if any(at < is_.recorded.get(name, at) or name not in is_.recorded for name, at in was.recorded.items()):
-            raise _NotCertain("the first change of an unmapped column is gone")
+            raise NotCertain("the first change of an unmapped column is gone")
         tallies["seen"] = together.to_json()
         tallies["columns"] = {name: column.to_json() for name, column in self._columns_of(old, now).items()}
         return tallies
@@ -353,18 +316,18 @@ class _Increment:
         columns = corrected(base, gone, come)
         for name, column in columns.items():
             if name not in base or kind_of(column, self._params) != self._decided["kinds"][name]:
-                raise _NotCertain(f"the unmapped column {name} may be of another type")
+                raise NotCertain(f"the unmapped column {name} may be of another type")
             stay = corrected({name: base[name]}, gone, {}).get(name)
             was, is_ = usual_spellings(base[name]), usual_spellings(column)
             if stay is not None and any(was.get(text) != is_.get(text) for text in stay.texts):
-                raise _NotCertain(f"categories of {name} are spelled another way")
+                raise NotCertain(f"categories of {name} are spelled another way")
         return columns
 
     def _unknown_stages(self, old: Built, now: Built) -> int:
         count = "unknown_stage_records"
         records: int = self._base.step["facts"][count] - old.facts[count] + now.facts[count]
         if records > self._params.max_unknown_stage_share * max(self._now.rows["raw_opportunities"], 1):
-            raise _NotCertain("too many stages are unknown")
+            raise NotCertain("too many stages are unknown")
         return records
 
     def _counts(self, old: Built, now: Built) -> list[RuleCount]:
@@ -381,46 +344,6 @@ class _Increment:
             replace(count, records=totals[key]) for key, count in found.items() if totals[key] or not _is_problem(count)
         ]
         return sorted(kept, key=lambda count: (tables.index(count.table), _place(count, sides[0])))
-
-    def _taken_over(self, name: str) -> TableRef:
-        target = self._folder / f"{name}.parquet"
-        shutil.copyfile(self._base.ref(name).path, target)
-        return replace(self._base.ref(name), path=str(target))
-
-    def _merged_attributes(self, old: Built, now: Built) -> TableRef:
-        """As `_merged`, where the instant from which on changes of a column are known may have moved for all of its rows."""
-        name = "opportunity_attributes"
-        if _same_tracking(old, now):
-            return self._merged(name, old.refs[name], now.refs[name])
-        columns = (c for c in CANONICAL_TABLES[name].column_names if c != "tracked_from")
-        tracked = exp.select(*(exp.column(c, table="s") for c in columns), "t.tracked_from").from_(f"{name} AS s")
-        tracked = tracked.join("tracking AS t", on="t.attribute = s.attribute", join_type="left", dialect=DIALECT)
-        base = self._engine.hold(tracked, {name: self._base.ref(name), "tracking": now.tracking})
-        try:
-            return self._merged(name, old.refs[name], now.refs[name], base)
-        finally:
-            self._engine.release(base)
-
-    def _merged(self, name: str, gone: TableRef, come: TableRef, changed: WorkTable | None = None) -> TableRef:
-        """The table of the base (`changed`, where it is not as it lies there) without the rows of `gone`, with those of `come`."""
-        contract = _TABLES[name]
-        if changed is None and gone.sha256 == come.sha256:
-            return self._taken_over(name)
-        base = changed or self._base.ref(name)
-        same = exp.and_(
-            *(exp.column(k, table="b", quoted=True).eq(exp.column(k, table="g", quoted=True)) for k in contract.key)
-        )
-        kept = exp.select("b.*").from_("base AS b").join("gone AS g", on=same, join_type="anti")
-        tree = exp.union(kept, exp.select("*").from_("come"), distinct=False, dialect=DIALECT)
-        inputs = {"base": base, "gone": gone, "come": come}
-        ref = self._engine.run(tree, inputs, self._folder / f"{name}.parquet", contract=contract)
-        if ref.rows != base.rows - gone.rows + come.rows:
-            raise _NotCertain(f"{name} does not add up: {base.rows} - {gone.rows} + {come.rows} is not {ref.rows}")
-        return ref
-
-
-def _same_tracking(old: Built, now: Built) -> bool:
-    return bool(old.tracking.sort_by("attribute").equals(now.tracking.sort_by("attribute")))
 
 
 def _columns(step: Mapping[str, Any]) -> dict[str, Column]:

@@ -14,7 +14,8 @@ from sqlglot import exp
 from sales_pipeline.clean.vocabulary import union
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
 from sales_pipeline.engines.base import Engine, Source
-from sales_pipeline.engines.compiler import DIALECT, parse_model
+from sales_pipeline.engines.compiler import DIALECT
+from sales_pipeline.engines.parts import Part
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.lake.tables import TableRef
 
@@ -153,36 +154,40 @@ def write_cell_issues(issues: Sequence[Source], files: Source, engine: Engine, o
 
 
 def write_ledger(
-    ingested: Source, exceptions: Sequence[Source], accepted: Sequence[Source], engine: Engine, output: Path
+    ingested: Source,
+    exceptions: Sequence[Source],
+    accepted: Sequence[Source],
+    engine: Engine,
+    output: Path,
+    *,
+    parts_by: str | None = None,
 ) -> TableRef:
     """The final ledger: what ingest accepted, with cleaning's verdict put over it.
 
     `exceptions` are tables as `exceptions_of` gives them. A record that feeds several tables is accepted when any of them took it (`accepted`:
-    keys of such records). `ingested` holds every record once. Raises LedgerUnbalanced when a record was lost or made up on the way.
+    keys of such records). `ingested` holds every record once. With `parts_by`, a column of the ledger, it is written in parts, those of one file of
+    `ingested` after the other. Raises LedgerUnbalanced when a record was lost or made up on the way.
     """
     inputs, verdicts = _all_of("exceptions", exceptions, _VERDICT)
-    inputs["ingest_ledger"] = ingested
-    one = exp.select(
-        *_VERDICT,
-        exp.alias_(
-            exp.Window(
-                this=exp.RowNumber(),
-                partition_by=[_col("source_file"), _col("source_record")],
-                order=exp.Order(expressions=[exp.Ordered(this=_col(n), nulls_first=False) for n in ("outcome", "reason", "duplicate_of")]),
-            ),
-            "number",
-        ),
-    ).from_(verdicts.subquery("v"))  # fmt: skip
-    tables: dict[str, exp.Query] = {"verdicts": one}
+    number = exp.Window(
+        this=exp.RowNumber(),
+        partition_by=[_col(name) for name in _RECORD],
+        order=exp.Order(expressions=[exp.Ordered(this=_col(n), nulls_first=False) for n in ("outcome", "reason", "duplicate_of")]),
+    )  # fmt: skip
+    numbered = exp.select(*_VERDICT, exp.alias_(number, "number")).from_(verdicts.subquery("v"))
+    model = Path(__file__).parent / "sql" / ("row_ledger_shared.sql" if accepted else "row_ledger.sql")
+    held = {"verdicts": engine.hold(exp.select("*").from_(numbered.subquery("n")).where(_col("number").eq(1)), inputs)}
     if accepted:
         known, taken = _all_of("accepted", accepted, _RECORD)
-        inputs |= known
-        tables["taken"] = exp.select(*_RECORD).from_(taken.subquery("t")).distinct()
-    model = Path(__file__).parent / "sql" / ("row_ledger_shared.sql" if accepted else "row_ledger.sql")
-    tree = parse_model(model)
-    for name, query in tables.items():
-        tree = tree.with_(name, as_=query)
-    ref = engine.run(tree, inputs, output, contract=ROW_LEDGER)
+        held["taken"] = engine.hold(exp.select(*_RECORD).from_(taken.subquery("t")).distinct(), known)
+    for one in ingested if parts_by and isinstance(ingested, list) else [ingested]:
+        parts: list[Part] = []
+        if parts_by:
+            column = ROW_LEDGER.column(parts_by)
+            parts = engine.parts_of(exp.select("*").from_("ingest_ledger"), {"ingest_ledger": one}, column)
+        ref = engine.run(model, {**held, "ingest_ledger": one}, output, contract=ROW_LEDGER, parts=parts)
+    for table in held.values():
+        engine.release(table)
     expected = engine.query(Path(__file__).parent / "sql" / "ledger_size.sql", {"ingest_ledger": ingested})
     records = int(expected.column("records")[0].as_py())
     if records != ref.rows:

@@ -18,8 +18,9 @@ from sales_pipeline.clean import audits, ledger, rules
 from sales_pipeline.clean.attributes import Seen, write_attribute_changes, write_attributes
 from sales_pipeline.clean.built import Built, Given, step_facts
 from sales_pipeline.clean.columns import Column, kind_of
-from sales_pipeline.clean.incremental import CAME, build_on, find_base
+from sales_pipeline.clean.incremental import CAME, build_on, may_be_built_on
 from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables, raw_inputs
+from sales_pipeline.clean.merged import PART_COLUMNS, find_base
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.versions import repeated_records, with_versions
 from sales_pipeline.clean.vocabulary import (
@@ -41,6 +42,7 @@ from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.domain.identifiers import digest_bytes, digest_of
 from sales_pipeline.engines.base import Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar, macro_text
+from sales_pipeline.engines.parts import Part
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 STAGE = "canonical"
-VERSION = "4"
+VERSION = "5"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 _FIELDS = ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
@@ -192,6 +194,7 @@ class _Build:
         self._given = given
         self._decided: dict[str, Any] = {}
         self._tallies: dict[str, Any] = {}
+        self._in_parts = given is None and may_be_built_on(raw.rows, mapping, engine)
         self._feeds_several = self._decide("feeds_several", lambda: feed_several_tables(raw, engine))
 
     def run(self) -> dict[str, Any]:
@@ -352,9 +355,13 @@ class _Build:
         self._inputs[name] = ref if self._given is None else self._given.whole.get(name, ref)
 
     def _canonical(self, name: str) -> None:
+        model, contract, parts = SQL / f"{name}.sql", CANONICAL_TABLES[name], list[Part]()
+        if self._in_parts and name in PART_COLUMNS:
+            column = contract.column(PART_COLUMNS[name])
+            parts = self._engine.parts_of(model, self._inputs, column, parameters=self._parameters)
         ref = self._engine.run(
-            SQL / f"{name}.sql", self._inputs, self._path / f"{name}.parquet",
-            contract=CANONICAL_TABLES[name], parameters=self._parameters,
+            model, self._inputs, self._path / f"{name}.parquet",
+            contract=contract, parameters=self._parameters, parts=parts,
         )  # fmt: skip
         self._keep(name, ref)
 
@@ -468,4 +475,5 @@ class _Build:
             self._accepted,
             self._engine,
             self._path / "row_ledger.parquet",
+            parts_by=PART_COLUMNS["row_ledger"] if self._in_parts else None,
         )

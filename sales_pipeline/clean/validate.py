@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sales_pipeline.clean.business import business_rules
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.derive import Expectation, expectations
+from sales_pipeline.lake.tables import TableRef, read_batches
 
 if TYPE_CHECKING:
     from sales_pipeline.clean.prepare import Canonical
@@ -78,7 +78,7 @@ def validate(canonical: Canonical, table: str, before: Sequence[CheckResult] = (
     came = canonical.came.get(table)
     known = {one.name: one.figures for one in before if one.row_level and one.passed}
     rows = came if came is not None and all(check.name in known for check in by_row) else ref
-    frames = _frames(rows.path, by_row, int(facts.get("batch_rows", 250_000))) if rows.rows else iter(())
+    frames = _frames(rows, by_row, int(facts.get("batch_rows", 250_000))) if rows.rows else iter(())
     figures = _figures(by_row, frames)
     if rows is not ref:
         for found in figures.values():
@@ -115,9 +115,9 @@ def _needed(checks: Sequence[_Check]) -> list[str]:
     return sorted({source for column in columns for source in _DERIVED.get(column, (column,))})
 
 
-def _frames(path: str, checks: Sequence[_Check], rows: int) -> Iterator[Any]:
+def _frames(ref: TableRef, checks: Sequence[_Check], rows: int) -> Iterator[Any]:
     """Pandas frames of the columns the checks need, money as float64."""
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=rows, columns=_needed(checks)):
+    for batch in read_batches(ref, rows=rows, columns=_needed(checks)):
         data = pa.Table.from_batches([batch])
         for index, column in enumerate(data.schema):
             if pa.types.is_decimal(column.type):

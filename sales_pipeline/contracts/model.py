@@ -40,7 +40,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its grain in words, its key, its columns in order; rows are written sorted by the key."""
+    """A table: its grain in words, its key, its columns in order; rows are written sorted by the key (of a table in parts, in each of them)."""
 
     name: str
     grain: str

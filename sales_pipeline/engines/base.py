@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from sqlglot import exp
 
 from sales_pipeline.contracts.derive import sql_type
-from sales_pipeline.contracts.model import Table
+from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_tree, parse_model
-from sales_pipeline.lake.tables import TableRef, table_ref
+from sales_pipeline.engines.parts import Part, parts_of
+from sales_pipeline.lake.tables import PARQUET, TableRef, table_ref
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Cut:
     Every row of its result must depend only on rows of `tables` with the same value of `key`, and the result must be ordered by `key` first; rows without
     a value must mean nothing to it. The other inputs are met whole in every range. `tables[0]` is the one whose rows the ranges share out evenly.
 
-    Ranges, not buckets by a hash of the key: tables at rest are sorted by their keys, so a range is a few row groups of each, its result is in its place
-    when it is written behind that of the range before, and no merge of buckets is needed. Ranges hold about as many rows each, as they lie between quantiles.
+    Ranges, not buckets by a hash of the key: tables at rest are sorted by their keys (large ones in each part), so a range is a few row groups of each, its result is in
+    its place when it is written behind that of the range before, and no merge of buckets is needed. Ranges hold about as many rows each, as they lie between quantiles.
     """
 
     key: str
@@ -78,17 +80,29 @@ class Engine(ABC):
         parameters: Mapping[str, Scalar] | None = None,
         order_by: Sequence[str] = (),
         cut: Cut | None = None,
+        parts: Sequence[Part] = (),
     ) -> TableRef:
-        """Run one model over named inputs and write its result as one Parquet file.
+        """Run one model over named inputs and write its result as one Parquet file, or with `parts` as a folder of files.
 
         With a contract the result has its columns, types and order, sorted by its key; without, `order_by` says the order
         (a file without an order is not reproducible, so give one). `cut` says how it may be run in parts; in how many changes no byte. An engine
         that spreads work over machines by itself takes no notice of it.
+
+        With `parts`, which needs a contract, the rows of each are written as a file of its own into the folder `output`, beside what is there; a part without
+        rows gets none, rows in no part are left out. The model is run once for each of them, so it should do little.
         """
         order = contract.key if contract is not None else tuple(order_by)
         if cut is not None and cut.key not in order[:1]:
             raise ValueError(f"cut by {cut.key}, but the result is ordered by {', '.join(order) or 'nothing'}")
         tree = self.compiled(model, parameters)
+        if parts and contract is not None:
+            output.mkdir(parents=True, exist_ok=True)
+            for part in parts:
+                file = output / f"{part.name}{PARQUET}"
+                self._write(project(part.of(tree), contract), inputs, file, cut)
+                if not pq.read_metadata(file).num_rows:
+                    file.unlink()
+            return table_ref(contract.name, output)
         if contract is not None:
             tree = project(tree, contract)
         elif order_by:
@@ -120,6 +134,18 @@ class Engine(ABC):
         Cheaper than a file: nothing is sorted, compressed or digested. `release` it as soon as it is not needed; closing the engine drops it.
         """
         return self._hold(self.compiled(model, parameters), inputs, cut)
+
+    def parts_of(
+        self,
+        model: Path | exp.Query,
+        inputs: Mapping[str, Source],
+        column: Column,
+        *,
+        parameters: Mapping[str, Scalar] | None = None,
+    ) -> list[Part]:
+        """The parts the result of a model has by one of its columns."""
+        found = self._read(parts_of(self.compiled(model, parameters), column), inputs)
+        return [Part(column.name, value) for value in found.column("value").to_pylist() if value is not None]
 
     def compiled(self, model: Path | exp.Query, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
         """A model as this engine runs it."""

@@ -22,6 +22,8 @@ from sales_pipeline.errors import InputRejected
 from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
 
 _BATCH_ROWS = 65_536
+_DICTIONARY = 4096
+"""Different values of a column in a row group above which a dictionary of them is given up: building and packing a larger one costs more than it saves."""
 _NOTHING = "no_rows"
 _NO_ROWS = pa.table({"nothing": pa.array([], pa.int64())})
 
@@ -84,7 +86,8 @@ class DuckDBEngine(Engine):
             # union with no rows of unknown columns it knows nothing.
             query = f"SELECT * FROM ({query}) UNION ALL SELECT {', '.join(['NULL'] * count)} FROM {_NOTHING}"
             self._connection.execute(
-                f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+                f"COPY ({query}) TO {target} (FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, ROW_GROUP_SIZE 122880, "
+                f"DICTIONARY_SIZE_LIMIT {_DICTIONARY})"
             )
 
     def _pieces(self, query: str, inputs: Mapping[str, Source], cut: Cut) -> Iterator[pa.Table]:
@@ -236,7 +239,7 @@ class _Views:
 
 def _paths(source: TableRef | Path | Sequence[Path]) -> list[Path]:
     if isinstance(source, TableRef):
-        return [Path(source.path)]
+        return source.files
     return [source] if isinstance(source, Path) else list(source)
 
 

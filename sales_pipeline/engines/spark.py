@@ -273,7 +273,7 @@ class SparkEngine(Engine):
             pq.write_table(source, path)
             return [path]
         if isinstance(source, TableRef):
-            return [Path(source.path)]
+            return source.files
         if isinstance(source, WorkTable):
             return source.parts
         return [source] if isinstance(source, Path) else list(source)

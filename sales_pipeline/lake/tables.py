@@ -6,7 +6,8 @@ Belongs here: writing and reading one table. Does not belong here: bulk transfor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,27 @@ from sales_pipeline.contracts.model import Table
 
 # One row group size and codec everywhere, so that equal rows give equal bytes.
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "row_group_size": 122_880, "write_statistics": True}
+PARQUET = ".parquet"
 _LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
 class TableRef:
-    """A table at rest: its name, its Parquet file, its row count and the sha256 of the file's bytes."""
+    """A table at rest: its name, its Parquet file, its row count and the sha256 of the file's bytes.
+
+    A large table may be a folder of Parquet files, its parts; the digest then is that of their names and digests.
+    """
 
     name: str
     path: str
     rows: int
     sha256: str
+
+    @property
+    def files(self) -> list[Path]:
+        """The file, or the parts in the order of their names."""
+        path = Path(self.path)
+        return sorted(path.glob(f"*{PARQUET}")) if path.is_dir() else [path]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -49,8 +60,31 @@ def file_sha256(path: Path) -> str:
 
 
 def table_ref(name: str, path: Path) -> TableRef:
-    """A reference to a Parquet file that is there."""
-    return TableRef(name=name, path=str(path), rows=pq.read_metadata(path).num_rows, sha256=file_sha256(path))
+    """A reference to a Parquet file that is there, or to a folder of parts."""
+    files = TableRef(name, str(path), 0, "").files
+    digests = [file_sha256(file) for file in files]
+    if path.is_dir():
+        told = "".join(f"{file.name} {digest}\n" for file, digest in zip(files, digests, strict=True))
+        digests = [hashlib.sha256(told.encode()).hexdigest()]
+    return TableRef(name, str(path), sum(pq.read_metadata(file).num_rows for file in files), digests[0])
+
+
+def take_over(ref: TableRef, target: Path, *, but: Collection[str] = ()) -> None:
+    """The same bytes at another place, of parts all `but` those of these names: as hard links, which take no room, where the file system has them."""
+    if not Path(ref.path).is_dir():
+        _link(Path(ref.path), target)
+        return
+    target.mkdir(exist_ok=True)
+    for file in ref.files:
+        if file.stem not in but:
+            _link(file, target / file.name)
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def conform(data: pa.Table, contract: Table) -> pa.Table:
@@ -128,22 +162,28 @@ def _encodings(first: pa.Table) -> dict[str, Any]:
 
 def read_table(ref: TableRef | Path, columns: list[str] | None = None) -> pa.Table:
     """The whole table in memory; for tables known to be small."""
-    path = Path(ref.path) if isinstance(ref, TableRef) else ref
-    return pq.read_table(path, columns=columns)
+    files = ref.files if isinstance(ref, TableRef) else [ref]
+    return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
 
 
 def read_matching(ref: TableRef, columns: list[str], key: str, values: pa.Array) -> pa.Table:
     """The rows whose `key` is among the values, in the file's order; of a table of any size, as only a batch of the others is in memory."""
-    file = pq.ParquetFile(ref.path)
     parts = (
-        batch.filter(pc.is_in(batch.column(key), value_set=values)) for batch in file.iter_batches(columns=columns)
+        batch.filter(pc.is_in(batch.column(key), value_set=values)) for batch in read_batches(ref, columns=columns)
     )
-    return pa.Table.from_batches(parts, pa.schema([file.schema_arrow.field(name) for name in columns])).select(columns)
+    schema = read_schema(ref)
+    return pa.Table.from_batches(parts, pa.schema([schema.field(name) for name in columns])).select(columns)
+
+
+def read_batches(ref: TableRef, *, columns: list[str], rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+    """The rows in the files' order, at most so many at a time, with these columns in the files' order."""
+    for file in ref.files:
+        yield from pq.ParquetFile(file).iter_batches(batch_size=rows, columns=columns)
 
 
 def read_schema(ref: TableRef) -> pa.Schema:
     """Columns and types of a table at rest."""
-    return pq.read_schema(ref.path)
+    return pq.read_schema(ref.files[0])
 
 
 def only_value(ref: TableRef, column: str) -> str | None:

@@ -13,8 +13,10 @@ import pytest
 from sqlglot import exp
 
 from sales_pipeline.clean import incremental
+from sales_pipeline.clean.affected import _differs, _id
 from sales_pipeline.clean.built import Given
 from sales_pipeline.clean.inputs import RawInputs
+from sales_pipeline.clean.merged import Base, find_base
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import STAGE, prepare
 from sales_pipeline.engines.base import Engine
@@ -47,9 +49,11 @@ def _make(path: Path, raw: RawInputs, given: Given | None) -> Any:
     raise _NotReached
 
 
-@pytest.fixture(autouse=True)
-def _however_few_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incremental, "MIN_RECORDS", 0)
+@pytest.fixture(autouse=True, scope="module")
+def _however_few_records() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incremental, "MIN_RECORDS", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +63,14 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[Path, Any, incremental.Base]:
+def world(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[Path, Any, Base]:
     """A folder, its first export, and that cleaned."""
     folder = tmp_path_factory.mktemp("days")
     first = ingested(folder / "raw", FIRST, exported_at=START)
     canonical = prepare(Lake(folder / "lake"), [first], MAPPING, CleanParams(), engine)
     step = json.loads((canonical.path / "_step.json").read_text())
     assert "base" not in step
-    return folder, first, incremental.Base(canonical.path, step)
+    return folder, first, Base(canonical.path, step)
 
 
 def _day(folder: Path, tables: dict[str, list[dict[str, Any]]], days: int = 1, **named: Any) -> Any:
@@ -74,7 +78,7 @@ def _day(folder: Path, tables: dict[str, list[dict[str, Any]]], days: int = 1, *
 
 
 def test_a_later_export_is_cleaned_onto_the_exports_before_it(
-    tmp_path: Path, world: tuple[Path, Any, incremental.Base], engine: Engine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: tuple[Path, Any, Base], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, first, base = world
     monkeypatch.setattr(incremental, "MAX_SHARE", 10.0)
@@ -109,7 +113,7 @@ SPELLED = {"accounts": [{"account_id": f"b{n}", "industry": "RETAIL"} for n in r
 )
 def test_all_records_are_cleaned_anew_where_it_is_not_certain(
     tmp_path: Path,
-    world: tuple[Path, Any, incremental.Base],
+    world: tuple[Path, Any, Base],
     engine: Engine,
     caplog: pytest.LogCaptureFixture,
     why: str,
@@ -128,7 +132,7 @@ def test_all_records_are_cleaned_anew_where_it_is_not_certain(
 
 
 def test_a_day_that_changes_nothing_of_this_goes_on(
-    tmp_path: Path, world: tuple[Path, Any, incremental.Base], engine: Engine
+    tmp_path: Path, world: tuple[Path, Any, Base], engine: Engine
 ) -> None:
     _, first, base = world
     (tmp_path / "target").mkdir()
@@ -137,8 +141,29 @@ def test_a_day_that_changes_nothing_of_this_goes_on(
         incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine, _make)
 
 
+@pytest.mark.parametrize(("more", "why"), [(1, "few records"), (0, "there were few records")])
+def test_where_there_are_few_records_all_are_cleaned_anew(
+    tmp_path: Path,
+    world: tuple[Path, Any, Base],
+    engine: Engine,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    more: int,
+    why: str,
+) -> None:
+    _, first, base = world
+    exports = [first, _day(tmp_path / "raw", NEXT)]
+    records = sum(sum(part.rows for parts in export.tables.values() for part in parts) for export in exports)
+    monkeypatch.setattr(incremental, "MIN_RECORDS", records + more)
+    (tmp_path / "target").mkdir()
+    with caplog.at_level("INFO"):
+        found = incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine, _make)
+    assert found is None
+    assert f"anew: {why}" in caplog.text
+
+
 def test_a_file_of_opportunities_that_is_sent_again_is_no_new_day(
-    tmp_path: Path, world: tuple[Path, Any, incremental.Base], engine: Engine
+    tmp_path: Path, world: tuple[Path, Any, Base], engine: Engine
 ) -> None:
     _, first, base = world
     (tmp_path / "target").mkdir()
@@ -161,15 +186,15 @@ def test_the_base_with_the_most_exports_is_taken_and_only_of_the_same_settings(t
         note(name, settings, exports)
     (tmp_path / STAGE / "before").mkdir()
     (tmp_path / STAGE / "before" / "_step.json").write_text('{"tables": {}}')
-    found = incremental.find_base(tmp_path / STAGE, "s", ["a", "b", "c"])
+    found = find_base(tmp_path / STAGE, "s", ["a", "b", "c"])
     assert found is not None
     assert found.folder.name == "two"
-    assert incremental.find_base(tmp_path / STAGE, "s", ["x", "a"]) is None
+    assert find_base(tmp_path / STAGE, "s", ["x", "a"]) is None
 
 
 def test_few_records_are_cleaned_anew(
     tmp_path: Path,
-    world: tuple[Path, Any, incremental.Base],
+    world: tuple[Path, Any, Base],
     engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -194,3 +219,17 @@ def test_an_id_that_was_read_is_read_as_it_is(engine: Engine, style: str) -> Non
     read = exp.alias_(exp.func("parse_id", exp.column("id"), exp.Literal.string(style), dialect="duckdb"), "id")
     once = engine.query(exp.select(read).from_("raw"), {"raw": pa.table({"id": ids})})
     assert engine.query(exp.select(read).from_("raw"), {"raw": once}).equals(once)
+
+
+@pytest.mark.parametrize(
+    ("text", "id_"),
+    [("006Dx0000000001IAA", "006Dx0000000001IAA"), ("006Dx0000000001", "006Dx0000000001IAA"), (" 006Dx0000000001IAA", "006Dx0000000001IAA"),
+     ("o1 ", "o1"), ("o1", "o1"), ("123456789-12345", "123456789-12345"), ("", None), (" ", None)],
+)  # fmt: skip
+@pytest.mark.parametrize("style", ["salesforce", "salesforce_folded", "text"])
+def test_a_text_differs_from_the_id_read_from_it_or_not(engine: Engine, text: str, id_: str | None, style: str) -> None:
+    query = exp.select(exp.alias_(_differs("id", style), "d"), exp.alias_(_id("id", style), "read")).from_("raw")
+    (row,) = engine.query(query, {"raw": pa.table({"id": [text]})}).to_pylist()
+    assert row["d"] == (row["read"] != text)
+    if style == "salesforce":
+        assert row["read"] == id_

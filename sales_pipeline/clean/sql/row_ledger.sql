@@ -6,4 +6,4 @@ SELECT i.source_file, i.source_record, i.line, i.file, i.export_id, i.canonical_
   CASE WHEN i.outcome = 'accepted' THEN v.problem_value ELSE i.value END AS value,
   CASE WHEN i.outcome = 'accepted' THEN v.duplicate_of ELSE i.duplicate_of END AS duplicate_of
 FROM ingest_ledger AS i
-LEFT JOIN verdicts AS v ON v.source_file = i.source_file AND v.source_record = i.source_record AND v.number = 1
+LEFT JOIN verdicts AS v ON v.source_file = i.source_file AND v.source_record = i.source_record

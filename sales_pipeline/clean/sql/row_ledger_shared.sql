@@ -7,4 +7,4 @@ SELECT i.source_file, i.source_record, i.line, i.file, i.export_id, i.canonical_
   CASE WHEN i.outcome = 'accepted' THEN v.duplicate_of ELSE i.duplicate_of END AS duplicate_of
 FROM ingest_ledger AS i
 LEFT JOIN taken AS t ON t.source_file = i.source_file AND t.source_record = i.source_record
-LEFT JOIN verdicts AS v ON v.source_file = i.source_file AND v.source_record = i.source_record AND v.number = 1 AND t.source_file IS NULL
+LEFT JOIN verdicts AS v ON v.source_file = i.source_file AND v.source_record = i.source_record AND t.source_file IS NULL

@@ -1,0 +1,149 @@
+"""Tables at rest, and those of a later set of exports put together from them: what did not change is taken over, rows that went are left out, rows that came put in.
+
+Belongs here: the step that is built on, which tables have parts, merging one table. Does not belong here: which rows went and came, and whether that is
+certain (`incremental`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlglot import exp
+
+from sales_pipeline.clean.built import Built
+from sales_pipeline.contracts.canonical import CANONICAL_TABLES
+from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
+from sales_pipeline.contracts.model import Table
+from sales_pipeline.engines.base import Engine, Source, WorkTable
+from sales_pipeline.engines.compiler import DIALECT
+from sales_pipeline.engines.parts import Part
+from sales_pipeline.lake.layout import STEP_FILE
+from sales_pipeline.lake.tables import TableRef, table_ref, take_over
+
+PART_COLUMNS = {"activities": "occurred_at", "opportunity_changes": "changed_at", "row_ledger": "source_file"}
+"""Tables that are written in parts where a later export may be cleaned onto them, by the column that tells a row's part: what is new lies in few of them."""
+TABLES: dict[str, Table] = {
+    **{name: table for name, table in CANONICAL_TABLES.items() if name != "field_history"},
+    "row_ledger": ROW_LEDGER,
+    "cell_issues": CELL_ISSUES,
+}
+
+
+class NotCertain(Exception):
+    """Why all records are cleaned anew."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A step at rest of the same settings whose exports are the first ones of those wanted."""
+
+    folder: Path
+    step: dict[str, Any]
+
+    @property
+    def exports(self) -> int:
+        """How many of the exports it holds."""
+        return len(self.step["exports"])
+
+    def ref(self, name: str) -> TableRef:
+        """A table of it."""
+        table = self.step["tables"][name]
+        return TableRef(name, str(self.folder / f"{name}.parquet"), table["rows"], table["sha256"])
+
+
+def find_base(stage: Path, settings: str, exports: Sequence[str]) -> Base | None:
+    """The step below `stage` that holds the most of the first exports under the same settings, but not all."""
+    best: Base | None = None
+    for path in sorted(stage.glob(f"[!.]*/{STEP_FILE}")):
+        step = json.loads(path.read_text(encoding="utf-8"))
+        held = step.get("exports")
+        if (
+            step.get("settings") != settings
+            or not held
+            or len(held) >= len(exports)
+            or held != list(exports[: len(held)])
+        ):
+            continue
+        if best is None or len(held) > best.exports:
+            best = Base(path.parent, step)
+    return best
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables that are put together in a folder from those of a base."""
+
+    base: Base
+    folder: Path
+    engine: Engine
+
+    def taken_over(self, name: str) -> TableRef:
+        """A table of the base as it lies there."""
+        base = self.base.ref(name)
+        target = self.folder / Path(base.path).name
+        take_over(base, target)
+        return replace(base, path=str(target))
+
+    def merged_attributes(self, old: Built, now: Built) -> TableRef:
+        """As `merged`, where the instant from which on changes of a column are known may have moved for all of its rows."""
+        name = "opportunity_attributes"
+        if same_tracking(old, now):
+            return self.merged(name, old.refs[name], now.refs[name])
+        columns = (c for c in CANONICAL_TABLES[name].column_names if c != "tracked_from")
+        tracked = exp.select(*(exp.column(c, table="s") for c in columns), "t.tracked_from").from_(f"{name} AS s")
+        tracked = tracked.join("tracking AS t", on="t.attribute = s.attribute", join_type="left", dialect=DIALECT)
+        base = self.engine.hold(tracked, {name: self.base.ref(name), "tracking": now.tracking})
+        try:
+            return self.merged(name, old.refs[name], now.refs[name], base)
+        finally:
+            self.engine.release(base)
+
+    def merged(self, name: str, gone: TableRef, come: TableRef, changed: WorkTable | None = None) -> TableRef:
+        """The table of the base (`changed`, where it is not as it lies there) without the rows of `gone`, with those of `come`.
+
+        Parts in which no row went or came are taken over as they lie.
+        """
+        contract = TABLES[name]
+        base = self.base.ref(name)
+        parts = self._parts(name, gone, come) if name in PART_COLUMNS else []
+        if changed is None and (not parts if name in PART_COLUMNS else gone.sha256 == come.sha256):
+            return self.taken_over(name)
+        output = self.folder / Path(base.path).name
+        names = {part.name for part in parts}
+        rows: Source = changed or [file for file in base.files if not parts or file.stem in names]
+        inputs = {"base": rows or arrow_schema(contract).empty_table(), "gone": gone, "come": come}
+        same = exp.and_(
+            *(exp.column(k, table="b", quoted=True).eq(exp.column(k, table="g", quoted=True)) for k in contract.key)
+        )
+        kept = exp.select("b.*").from_("base AS b").join("gone AS g", on=same, join_type="anti")
+        tree = exp.union(kept, exp.select("*").from_("come"), distinct=False, dialect=DIALECT)
+        ref = self.engine.run(tree, inputs, output, contract=contract, parts=parts)
+        if parts and base.rows:
+            take_over(base, output, but=names)
+            ref = table_ref(name, output)
+        if not ref.files:
+            raise NotCertain(f"no row of {name} is left")
+        if ref.rows != base.rows - gone.rows + come.rows:
+            raise NotCertain(f"{name} does not add up: {base.rows} - {gone.rows} + {come.rows} is not {ref.rows}")
+        return ref
+
+    def _parts(self, name: str, gone: TableRef, come: TableRef) -> list[Part]:
+        """The parts of a table in which a row went, came or changed."""
+        one, other = (exp.select("*").from_(side) for side in ("gone", "come"))
+        differing = exp.union(
+            exp.select("*").from_(exp.except_(one, other, dialect=DIALECT).subquery("g")),
+            exp.select("*").from_(exp.except_(other.copy(), one.copy(), dialect=DIALECT).subquery("c")),
+            dialect=DIALECT,
+        )
+        column = TABLES[name].column(PART_COLUMNS[name])
+        return self.engine.parts_of(differing, {"gone": gone, "come": come}, column)
+
+
+def same_tracking(old: Built, now: Built) -> bool:
+    """Whether changes of the same unmapped columns are known from the same instants on."""
+    return bool(old.tracking.sort_by("attribute").equals(now.tracking.sort_by("attribute")))
