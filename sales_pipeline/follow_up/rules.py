@@ -188,7 +188,7 @@ def _open_channel(wanted: str, situation: Situation, params: FollowUpParams) -> 
         return consent is True or (consent is None and not params.requires_recorded_consent)
 
     consents = {"email": situation.email_allowed, "phone": situation.call_allowed}
-    order = sorted(consents, key=lambda channel: channel != wanted)
+    order = ("phone", "email") if wanted == "phone" else ("email", "phone")
     return next((channel for channel in order if is_open(consents[channel])), None)
 
 

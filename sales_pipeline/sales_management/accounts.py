@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, SURVEY_DAYS, TREND_DAYS
+from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE
 from sales_pipeline.features.terms import Language
 from sales_pipeline.lake.tables import TableRef, conform
 from sales_pipeline.models.matrix import Floats, Indices
@@ -24,7 +26,7 @@ from sales_pipeline.sales_management.care import CARE_INPUTS, care
 from sales_pipeline.sales_management.co_purchase import next_product, rules
 from sales_pipeline.sales_management.params import AccountParams
 from sales_pipeline.sales_management.repeat import WEEKS_PER_YEAR, Purchases, fit
-from sales_pipeline.sales_management.seen import Seen, to_decimal
+from sales_pipeline.sales_management.seen import Seen
 
 UNKNOWN_RECENCY = 3
 MOST_FREQUENT = 5
@@ -306,8 +308,10 @@ def _instants(values: pd.Series) -> pa.Array:
     return stamps.cast(pa.timestamp("us", tz="UTC"))
 
 
-def _amounts(cents: pd.Series) -> list[Decimal]:
-    return [to_decimal(value) for value in cents.tolist()]
+def _amounts(cents: pd.Series) -> pa.Array:
+    """Whole cents as amounts."""
+    whole = pa.array(cents, pa.int64()).cast(pa.decimal128(AMOUNT_PRECISION + 1, 0))
+    return pc.multiply(whole, pa.scalar(Decimal("0.01"))).cast(pa.decimal128(AMOUNT_PRECISION, AMOUNT_SCALE))
 
 
 def _or_none(value: Any) -> Any:
