@@ -53,8 +53,8 @@ class Luck:
     def of(self, *parts: str) -> np.random.Generator:
         """The generator at the start of a key's numbers; valid until the next call."""
         digest = hashlib.sha256("\x1f".join((self._seed, *parts)).encode()).digest()
-        key = np.frombuffer(digest, "<u8", 2).astype(np.uint64)
-        self._bits.state = {**self._start, "state": {**self._start["state"], "key": key}}
+        self._start["state"]["key"] = np.frombuffer(digest, "<u8", 2)
+        self._bits.state = self._start
         return self._generator
 
     def lots(self, count: int, *parts: str) -> Lots:
