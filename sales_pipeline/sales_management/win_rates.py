@@ -70,7 +70,7 @@ def expected_log_odds(mix: pd.DataFrame, params: TeamParams) -> Expected:
             wins, losses = (
                 np.bincount(pattern[~held & (won == outcome)], minlength=len(features)) for outcome in (1, 0)
             )
-            log_odds[held] = _fitted(features, wins, losses, params)[pattern[held]]
+            log_odds[held] = fitted_log_odds(features, wins, losses, params)[pattern[held]]
     return Expected(log_odds + _shift(log_odds, float(won.sum())), "mix_model")
 
 
@@ -155,7 +155,7 @@ def _fifths(values: Floats) -> npt.NDArray[np.object_]:
     return fifth
 
 
-def _fitted(features: Floats, wins: Indices, losses: Indices, params: TeamParams) -> Floats:
+def fitted_log_odds(features: Floats, wins: Indices, losses: Indices, params: TeamParams) -> Floats:
     """The log-odds of every pattern, from how many opportunities of each were won and lost."""
     from sklearn.linear_model import LogisticRegression
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -105,6 +106,18 @@ def test_a_failed_audit_lists_everything_and_leaves_nothing(tmp_path: Path) -> N
     assert caught.value.exit_code == 4
     assert [path.name for path in (tmp_path / "runs").iterdir()] == []
     assert current_run(Lake(tmp_path)) is None
+
+
+def test_what_is_read_again_otherwise_than_it_was_audited_is_audited_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> pa.Table:
+        table = pq.read_table(path)
+        return changed({path.stem: table}, path.stem, 0, grade="Z")[path.stem] if "scored" in path.stem else table
+
+    monkeypatch.setattr("sales_pipeline.delivery.publish.read_table", read)
+    with pytest.raises(AuditBlocked, match="grade: is not an allowed value"):
+        write(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from sales_pipeline.sales_management.co_purchase import next_product, rules
 from sales_pipeline.sales_management.durations import median_times
 from sales_pipeline.sales_management.params import AccountParams, TeamParams
 from sales_pipeline.sales_management.repeat import BgNbd, Purchases, fit
-from sales_pipeline.sales_management.win_rates import Expected, adjusted_rates, expected_log_odds, overall_rate, verdict
+from sales_pipeline.sales_management.win_rates import (
+    Expected,
+    adjusted_rates,
+    expected_log_odds,
+    fitted_log_odds,
+    overall_rate,
+    verdict,
+)
 
 CDNOW = BgNbd(r=0.243, alpha=4.414, a=0.793, b=2.426)
 """Fader, Hardie & Lee (2005), table 2: the estimates for 2,357 customers of CDNOW."""
@@ -200,6 +208,53 @@ def test_too_little_to_learn_from_is_expected_at_the_company_s_rate(frame: pd.Da
     assert found.basis == "company_rate"
     assert len(set(found.log_odds.tolist())) <= 1
     assert np.isfinite(found.log_odds).all()
+
+
+def test_patterns_with_their_counts_are_fitted_as_their_rows_are() -> None:
+    features = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    wins, losses = np.array([5, 0, 9, 2]), np.array([7, 6, 0, 4])
+    pattern = np.concatenate([np.repeat(np.arange(4), wins), np.repeat(np.arange(4), losses)])
+    outcome = np.repeat([1.0, 0.0], [wins.sum(), losses.sum()])
+    rows = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-8).fit(features[pattern], outcome)
+    found = fitted_log_odds(features, wins, losses, TeamParams())
+    assert found == pytest.approx(rows.decision_function(features), abs=1e-8)
+
+
+def test_rates_are_those_of_sums_over_the_grid_one_by_one() -> None:
+    random = np.random.default_rng(4)
+    groups = random.integers(0, 5, 300)
+    log_odds = random.choice([-1.5, -0.5, 0.25], 300)
+    won = (random.random(300) < 1 / (1 + np.exp(-log_odds - 0.3 * (groups - 2)))).astype(np.float64)
+    grid, weights, posteriors = np.linspace(-3.0, 3.0, 121), [], []
+    for spread in np.linspace(0.02, 1.6, 40):
+        for centre in np.linspace(-0.6, 0.6, 13):
+            prior = np.exp(-0.5 * ((grid - centre) / spread) ** 2)
+            likelihood = np.array(
+                [
+                    np.prod(np.where(won[mine, None] == 1, p, 1 - p), axis=0)
+                    for mine in (groups == number for number in range(5))
+                    for p in [1 / (1 + np.exp(-(log_odds[mine, None] + grid[None, :])))]
+                ]
+            )
+            joint = likelihood * prior / prior.sum()
+            weights.append(joint.sum(axis=1).prod() * np.exp(-0.5 * (spread / TeamParams().spread_prior) ** 2))
+            posteriors.append(joint / joint.sum(axis=1, keepdims=True))
+    posterior = np.average(posteriors, axis=0, weights=weights)
+    chance = (1 / (1 + np.exp(-(log_odds[:, None] + grid[None, :])))).mean(axis=0)
+    found = adjusted_rates(groups, 5, won, Expected(log_odds, "mix_model"), TeamParams())
+    for rate, mine in zip(found, posterior, strict=True):
+        assert rate is not None
+        wanted = np.interp([0.1, 0.5, 0.9], mine.cumsum() - mine / 2, chance)
+        assert [rate.low, rate.value, rate.high] == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_group_of_very_many_leaves_no_number_too_small() -> None:
+    groups = np.repeat([0, 1], [200_000, 10])
+    won = np.concatenate([np.repeat([1.0, 0.0], [160_000, 40_000]), np.repeat([1.0, 0.0], 5)])
+    large, small = adjusted_rates(groups, 2, won, Expected(np.zeros(len(won)), "company_rate"), TeamParams())
+    assert large is not None and small is not None
+    assert large.value == pytest.approx(0.8, abs=0.01)
+    assert 0.5 < small.value < 0.8
 
 
 def test_a_seller_of_easy_opportunities_gets_no_credit_for_them() -> None:
