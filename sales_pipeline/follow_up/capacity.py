@@ -6,13 +6,15 @@ day (`allocation`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sales_pipeline.domain.time import AsOf
@@ -169,24 +171,25 @@ def read_owners(
     if activities.rows and params.capacity_minutes_per_day is None:
         window = {"as_of": as_of.instant, "since": as_of.instant - timedelta(days=params.capacity_learning.days)}
         found = engine.query(_SQL / "contact_days.sql", {"activities": activities}, parameters=window)
-        learned = learned_minutes(found.to_pylist(), params)
+        learned = learned_minutes(found, params)
     return Owners(params, as_of, rows, learned)
 
 
-def learned_minutes(contact_days: Iterable[Mapping[str, Any]], params: FollowUpParams) -> dict[str, int]:
-    """Capacity by owner from rows of {owner_id, occurred_on, kind, contact_count}: see CapacityLearning."""
+def learned_minutes(contact_days: pa.Table, params: FollowUpParams) -> dict[str, int]:
+    """Capacity by owner from columns owner_id, occurred_on, kind, contact_count: see CapacityLearning."""
     import numpy as np
 
     learning: CapacityLearning = params.capacity_learning
     minutes_of = {"call": params.minutes.call, "email": params.minutes.email, "meeting": params.minutes.meeting}
-    days: dict[str, dict[Any, int]] = {}
-    for row in contact_days:
-        day = days.setdefault(row["owner_id"], {})
-        day[row["occurred_on"]] = day.get(row["occurred_on"], 0) + minutes_of[row["kind"]] * row["contact_count"]
+    each = pa.array([minutes_of[kind] for kind in contact_days.column("kind").to_pylist()], pa.int64())
+    minutes = pc.multiply(each, contact_days.column("contact_count"))
+    days = contact_days.append_column("minutes", minutes).group_by(["owner_id", "occurred_on"])
+    of_days = days.aggregate([("minutes", "sum")]).group_by("owner_id").aggregate([("minutes_sum", "list")])
     learned = {}
-    for owner_id, by_day in days.items():
+    columns = (of_days.column(name).to_pylist() for name in ("owner_id", "minutes_sum_list"))
+    for owner_id, by_day in zip(*columns, strict=True):
         if len(by_day) >= learning.least_days:
-            full_day = float(np.quantile(sorted(by_day.values()), learning.quantile))
+            full_day = float(np.quantile(sorted(by_day), learning.quantile))
             rounded = _ROUNDED_TO_MINUTES * round(full_day / _ROUNDED_TO_MINUTES)
             learned[owner_id] = min(max(rounded, learning.floor), learning.ceiling)
     return learned

@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
@@ -20,12 +21,14 @@ def people(
     return Owners(FollowUpParams(**params), AS_OF, rows or {}, learned or {})
 
 
-def contact_days(owner_id: str, minutes: list[int]) -> list[dict[str, Any]]:
+def contact_days(owner_id: str, minutes: list[int]) -> pa.Table:
     """A day each, of five-minute pieces: calls take 5 minutes here."""
-    return [
-        {"owner_id": owner_id, "occurred_on": date(2026, 5, 1 + n), "kind": "call", "contact_count": m // 5}
-        for n, m in enumerate(minutes)
-    ]
+    return pa.Table.from_pylist(
+        [
+            {"owner_id": owner_id, "occurred_on": date(2026, 5, 1 + n), "kind": "call", "contact_count": m // 5}
+            for n, m in enumerate(minutes)
+        ]
+    )
 
 
 LEARNING = FollowUpParams(minutes={"call": 5, "email": 10, "meeting": 45})
@@ -47,7 +50,7 @@ def test_kinds_take_their_own_minutes_and_add_up_by_day() -> None:
         for n in range(10)
         for kind in ("email", "meeting")
     ]
-    assert learned_minutes(rows, LEARNING) == {"s": 110}
+    assert learned_minutes(pa.Table.from_pylist(rows), LEARNING) == {"s": 110}
 
 
 def test_what_is_said_of_one_owner_holds_before_what_is_said_of_all() -> None:
