@@ -21,20 +21,21 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlglot import exp
 
 from sales_pipeline.clean.affected import Affected, Records
 from sales_pipeline.clean.attributes import Seen
+from sales_pipeline.clean.build import Build
 from sales_pipeline.clean.built import Built, Given, step_facts
 from sales_pipeline.clean.columns import Column, corrected, kind_of, usual_spellings
 from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables, raw_inputs
-from sales_pipeline.clean.merged import TABLES, Base, NotCertain, Tables, same_tracking
+from sales_pipeline.clean.merged import TABLES, Base, NotCertain, Tables, may_be_built_on, same_tracking
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.rules import PROBLEMS, RuleCount
 from sales_pipeline.clean.vocabulary import (
@@ -61,30 +62,6 @@ CAME = "came"
 """Folder, in that of a step built on another, of the rows that are new in its tables."""
 MAX_SHARE = 0.3
 """Share of the raw records above which cleaning the affected ones twice saves nothing."""
-MIN_RECORDS = 2_000_000
-"""Raw records below which it saves nothing either: compiling and planning each model twice costs what cleaning so many takes."""
-
-
-class Build(Protocol):
-    """What is asked of a build of some records."""
-
-    def part(self) -> Built:
-        """All tables."""
-
-    def entity(self, name: str) -> TableRef:
-        """One table that needs no other."""
-
-
-Make = Callable[[Path, RawInputs, Given | None], Build]
-
-
-def may_be_built_on(rows: Mapping[str, int], mapping: SourceMapping, engine: Engine) -> bool:
-    """Whether a later export may be cleaned onto tables of so many raw records."""
-    return (
-        sum(rows.values()) >= MIN_RECORDS
-        and mapping.extract.get("opportunities", "full") != "full"
-        and engine.dialect == DIALECT
-    )
 
 
 def build_on(
@@ -94,11 +71,10 @@ def build_on(
     mapping: SourceMapping,
     params: CleanParams,
     engine: Engine,
-    make: Make,
 ) -> dict[str, Any] | None:
     """Write all tables of `exports` into the folder, and give the facts of the step; None, with nothing written, where all records must be cleaned anew."""
     try:
-        return _Increment(base, folder, exports, mapping, params, engine, make).run()
+        return _Increment(base, folder, exports, mapping, params, engine).run()
     except NotCertain as reason:
         _LOG.info("all records are cleaned anew: %s", reason)
         for path in folder.iterdir():
@@ -115,7 +91,6 @@ class _Increment:
         mapping: SourceMapping,
         params: CleanParams,
         engine: Engine,
-        make: Make,
     ) -> None:
         self._base = base
         self._folder = folder
@@ -123,7 +98,6 @@ class _Increment:
         self._params = params
         self._engine = engine
         self._tables = Tables(base, folder, engine)
-        self._make = make
         self._exports = exports
         self._old = raw_inputs(exports[: base.exports])
         self._now = raw_inputs(exports)
@@ -250,7 +224,7 @@ class _Increment:
             given = Given(decided)
             sides = {"old": affected.old, "now": affected.now}
             refs = {
-                side: self._make(self._within("accounts", side), raw, given).entity("accounts")
+                side: self._build(self._within("accounts", side), raw, given).entity("accounts")
                 for side, raw in sides.items()
             }
         finally:
@@ -267,7 +241,10 @@ class _Increment:
             raise NotCertain(f"{count} of {whole} records are affected")
 
     def _part(self, side: str, raw: RawInputs, given: Given) -> Built:
-        return self._make(self._within(side), raw, given).part()
+        return self._build(self._within(side), raw, given).part()
+
+    def _build(self, path: Path, raw: RawInputs, given: Given) -> Build:
+        return Build(path, raw, self._mapping, self._params, self._engine, given)
 
     def _within(self, *names: str) -> Path:
         path = self._folder.joinpath(*names)

@@ -1,13 +1,13 @@
 """Tables at rest, and those of a later set of exports put together from them: what did not change is taken over, rows that went are left out, rows that came put in.
 
-Belongs here: the step that is built on, which tables have parts, merging one table. Does not belong here: which rows went and came, and whether that is
+Belongs here: which tables may be built on, which have parts, merging one table. Does not belong here: which rows went and came, and whether that is
 certain (`incremental`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.base import Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.engines.parts import Part
+from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import STEP_FILE
 from sales_pipeline.lake.tables import TableRef, table_ref, take_over
 
+MIN_RECORDS = 2_000_000
+"""Raw records from which tables are such that a later export may be cleaned onto them: of fewer, compiling and planning each model twice costs what cleaning all takes."""
 PART_COLUMNS = {"activities": "occurred_at", "opportunity_changes": "changed_at", "row_ledger": "source_file"}
 """Tables that are written in parts where a later export may be cleaned onto them, by the column that tells a row's part: what is new lies in few of them."""
 TABLES: dict[str, Table] = {
@@ -54,6 +57,15 @@ class Base:
         """A table of it."""
         table = self.step["tables"][name]
         return TableRef(name, str(self.folder / f"{name}.parquet"), table["rows"], table["sha256"])
+
+
+def may_be_built_on(rows: Mapping[str, int], mapping: SourceMapping, engine: Engine) -> bool:
+    """Whether a later export may be cleaned onto tables of so many raw records."""
+    return (
+        sum(rows.values()) >= MIN_RECORDS
+        and mapping.extract.get("opportunities", "full") != "full"
+        and engine.dialect == DIALECT
+    )
 
 
 def find_base(stage: Path, settings: str, exports: Sequence[str]) -> Base | None:

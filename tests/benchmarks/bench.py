@@ -86,7 +86,7 @@ def floor(folder: Path) -> None:
 @contextmanager
 def parts(path: Path) -> Iterator[None]:
     """Note which CPU seconds of this process were the start and which the row ledger's: finding every record, and saying what became of it."""
-    from sales_pipeline.clean import prepare
+    from sales_pipeline.clean.build import Build
     from sales_pipeline.ingest import exports, reader
 
     spent = {"start": time.process_time(), "row ledger": 0.0}
@@ -103,7 +103,7 @@ def parts(path: Path) -> Iterator[None]:
 
         setattr(owner, name, wrapped)
 
-    for owner, name in ((reader.rec, "find_records"), (reader, "_ledger"), (exports, "write_ledger"), (prepare._Build, "_account_for")):  # fmt: skip
+    for owner, name in ((reader.rec, "find_records"), (reader, "_ledger"), (exports, "write_ledger"), (Build, "_account_for")):  # fmt: skip
         timed(owner, name)
     yield
     path.write_text(json.dumps(spent), encoding="utf-8")

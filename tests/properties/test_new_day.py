@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sales_pipeline.clean import incremental
+from sales_pipeline.clean import incremental, merged
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import Canonical, prepare
 from sales_pipeline.engines.duckdb import DuckDBEngine
@@ -30,7 +30,7 @@ def engine() -> Iterator[DuckDBEngine]:
 def _however_much_is_affected(monkeypatch: pytest.MonkeyPatch) -> None:
     """A world of thirty opportunities is small, and everything in it hangs together; its tables lie in parts all the same."""
     monkeypatch.setattr(incremental, "MAX_SHARE", 10.0)
-    monkeypatch.setattr(incremental, "MIN_RECORDS", 0)
+    monkeypatch.setattr(merged, "MIN_RECORDS", 0)
 
 
 def test_every_day_is_cleaned_onto_the_one_before_as_if_from_nothing(engine: DuckDBEngine) -> None:

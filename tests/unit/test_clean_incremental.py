@@ -12,10 +12,8 @@ import pyarrow as pa
 import pytest
 from sqlglot import exp
 
-from sales_pipeline.clean import incremental
+from sales_pipeline.clean import incremental, merged
 from sales_pipeline.clean.affected import _differs, _id
-from sales_pipeline.clean.built import Given
-from sales_pipeline.clean.inputs import RawInputs
 from sales_pipeline.clean.merged import Base, find_base
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import STAGE, prepare
@@ -45,14 +43,19 @@ class _NotReached(Exception):
     """Records would be cleaned onto what is there."""
 
 
-def _make(path: Path, raw: RawInputs, given: Given | None) -> Any:
+def _refuse(*_: Any) -> Any:
     raise _NotReached
+
+
+@pytest.fixture
+def _nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incremental, "Build", _refuse)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _however_few_records() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(incremental, "MIN_RECORDS", 0)
+        patch.setattr(merged, "MIN_RECORDS", 0)
         yield
 
 
@@ -97,6 +100,7 @@ CELL = {"opportunities": NEXT["opportunities"], "opportunity_attributes": [{"sou
 SPELLED = {"accounts": [{"account_id": f"b{n}", "industry": "RETAIL"} for n in range(20)]}
 
 
+@pytest.mark.usefixtures("_nothing_is_built")
 @pytest.mark.parametrize(
     ("why", "tables", "mapping", "days"),
     [
@@ -126,11 +130,12 @@ def test_all_records_are_cleaned_anew_where_it_is_not_certain(
     changed = SourceMapping(**{"extract": {"opportunities": "delta"}, **mapping})
     (tmp_path / "target").mkdir()
     with caplog.at_level("INFO"):
-        found = incremental.build_on(base, tmp_path / "target", exports, changed, CleanParams(), engine, _make)
+        found = incremental.build_on(base, tmp_path / "target", exports, changed, CleanParams(), engine)
     assert found is None
     assert why in caplog.text
 
 
+@pytest.mark.usefixtures("_nothing_is_built")
 def test_a_day_that_changes_nothing_of_this_goes_on(
     tmp_path: Path, world: tuple[Path, Any, Base], engine: Engine
 ) -> None:
@@ -138,9 +143,10 @@ def test_a_day_that_changes_nothing_of_this_goes_on(
     (tmp_path / "target").mkdir()
     exports = [first, _day(tmp_path / "raw", NEXT)]
     with pytest.raises(_NotReached):
-        incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine, _make)
+        incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine)
 
 
+@pytest.mark.usefixtures("_nothing_is_built")
 @pytest.mark.parametrize(("more", "why"), [(1, "few records"), (0, "there were few records")])
 def test_where_there_are_few_records_all_are_cleaned_anew(
     tmp_path: Path,
@@ -154,23 +160,22 @@ def test_where_there_are_few_records_all_are_cleaned_anew(
     _, first, base = world
     exports = [first, _day(tmp_path / "raw", NEXT)]
     records = sum(sum(part.rows for parts in export.tables.values() for part in parts) for export in exports)
-    monkeypatch.setattr(incremental, "MIN_RECORDS", records + more)
+    monkeypatch.setattr(merged, "MIN_RECORDS", records + more)
     (tmp_path / "target").mkdir()
     with caplog.at_level("INFO"):
-        found = incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine, _make)
+        found = incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine)
     assert found is None
     assert f"anew: {why}" in caplog.text
 
 
+@pytest.mark.usefixtures("_nothing_is_built")
 def test_a_file_of_opportunities_that_is_sent_again_is_no_new_day(
     tmp_path: Path, world: tuple[Path, Any, Base], engine: Engine
 ) -> None:
     _, first, base = world
     (tmp_path / "target").mkdir()
     again = _day(tmp_path / "raw", FIRST, contents={"opportunities": "e1", "stages": "e1"})
-    assert (
-        incremental.build_on(base, tmp_path / "target", [first, again], MAPPING, CleanParams(), engine, _make) is None
-    )
+    assert incremental.build_on(base, tmp_path / "target", [first, again], MAPPING, CleanParams(), engine) is None
 
 
 def test_the_base_with_the_most_exports_is_taken_and_only_of_the_same_settings(tmp_path: Path) -> None:
@@ -200,11 +205,11 @@ def test_few_records_are_cleaned_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     _, first, base = world
-    monkeypatch.setattr(incremental, "MIN_RECORDS", 1_000)
+    monkeypatch.setattr(merged, "MIN_RECORDS", 1_000)
     (tmp_path / "target").mkdir()
     with caplog.at_level("INFO"):
         exports = [first, _day(tmp_path / "raw", NEXT)]
-        assert incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine, _make) is None
+        assert incremental.build_on(base, tmp_path / "target", exports, MAPPING, CleanParams(), engine) is None
     assert "few records" in caplog.text
 
 
