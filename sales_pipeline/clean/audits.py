@@ -14,7 +14,9 @@ from sales_pipeline.clean.business import SQL_FACTS
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.vocabulary import SQL
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
+from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.base import Engine, Source, WorkTable
+from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.errors import AuditBlocked
 from sales_pipeline.lake.tables import TableRef
 
@@ -52,20 +54,43 @@ def refuse_absence(staged: WorkTable, previous: datetime, newest: datetime, para
     return absent
 
 
-def table_facts(tables: Mapping[str, TableRef], engine: Engine) -> dict[str, dict[str, float]]:
-    """Figures of each canonical table; `tables` also holds row_ledger and cell_issues."""
+def table_facts(
+    tables: Mapping[str, TableRef], engine: Engine, duplicates: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Figures of each canonical table; `tables` also holds row_ledger and cell_issues. `duplicates` are counts of duplicate keys that are known."""
     facts: dict[str, dict[str, float]] = {}
     for name, contract in CANONICAL_TABLES.items():
         ref = tables[name]
-        figures: dict[str, float] = {"row_count": ref.rows, "duplicate_key_count": 0}
-        if ref.rows:
-            keys = exp.select(*(exp.column(k) for k in contract.key)).from_(name).distinct()
-            distinct = exp.select(exp.alias_(exp.Count(this=exp.Star()), "keys")).from_(keys.subquery("k"))
-            figures["duplicate_key_count"] = ref.rows - int(
-                engine.query(distinct, {name: ref}).column("keys")[0].as_py()
-            )
+        count = duplicates[name] if name in duplicates else _duplicate_keys(contract, ref, engine)
+        figures: dict[str, float] = {"row_count": ref.rows, "duplicate_key_count": count}
         if name in SQL_FACTS:
             inputs: dict[str, Source] = dict(tables)
             figures |= engine.query(SQL / f"facts_of_{name}.sql", inputs).to_pylist()[0]
         facts[name] = figures
     return facts
+
+
+def _duplicate_keys(contract: Table, ref: TableRef, engine: Engine) -> int:
+    """Rows of a table whose key another one has, but one of each key."""
+    if not ref.rows:
+        return 0
+    keys = exp.select(*(exp.column(k) for k in contract.key)).from_("rows").distinct()
+    return ref.rows - _count(keys, {"rows": ref}, engine)
+
+
+def duplicate_keys_merged(contract: Table, base: TableRef, gone: TableRef, come: TableRef, engine: Engine) -> int:
+    """The same of a table of unique keys (`base`) without the keys of `gone`, with the rows of `come`: only their keys are looked for in it."""
+
+    def same(other: str) -> exp.Expr:
+        pairs = ((exp.column(key, table="c"), exp.column(key, table=other)) for key in contract.key)
+        return exp.and_(*(one.eq(two) for one, two in pairs))
+
+    keys = exp.select(*(exp.column(k) for k in contract.key)).from_("come").distinct()
+    met = exp.select("c.*").from_(keys.subquery("c")).join("base AS b", on=same("b"), dialect=DIALECT)
+    met = met.join("gone AS g", on=same("g"), join_type="anti", dialect=DIALECT)
+    return _duplicate_keys(contract, come, engine) + _count(met, {"base": base, "gone": gone, "come": come}, engine)
+
+
+def _count(rows: exp.Query, inputs: Mapping[str, Source], engine: Engine) -> int:
+    found = engine.query(exp.select(exp.alias_(exp.Count(this=exp.Star()), "n")).from_(rows.subquery("r")), inputs)
+    return int(found.column("n")[0].as_py())

@@ -122,7 +122,7 @@ class Build:
         finally:
             self._release_all()
         return {
-            **step_facts(built.refs, built.counts, built.facts, self._params, self._engine),
+            **step_facts(built.refs, built.counts, built.facts, self._params, self._engine, {}),
             "decided": self._decided,
             "tallies": built.tallies,
         }

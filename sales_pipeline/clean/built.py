@@ -55,14 +55,15 @@ def step_facts(
     facts: Mapping[str, Any],
     params: CleanParams,
     engine: Engine,
+    duplicates: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What the step of all tables says about them, JSON-able."""
+    """What the step of all tables says about them, JSON-able. `duplicates` are counts of duplicate keys that are known, by table."""
     return {
         "tables": {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in sorted(refs.items())},
         "rules": [count.to_dict() for count in counts],
         "facts": {
             **facts,
-            "tables": audits.table_facts(refs, engine),
+            "tables": audits.table_facts(refs, engine, duplicates),
             "limits": {"quarantined_share": params.max_quarantined_share},
             "batch_rows": params.validation_batch_rows,
         },

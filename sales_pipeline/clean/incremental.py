@@ -143,6 +143,7 @@ class _Increment:
         refs["accounts"] = accounts
         refs["field_history"] = self._tables.taken_over("field_history")
         facts = {"raw_rows": self._now.rows, "unknown_stage_records": self._unknown_stages(old, now)}
+        duplicates = self._tables.duplicates(old, now)
         kept = CANONICAL_TABLES.keys() - (set() if same_tracking(old, now) else {"opportunity_attributes"})
         came = {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in now.refs.items() if name in kept}
         for name in now.refs.keys() - came.keys():
@@ -152,7 +153,7 @@ class _Increment:
             shutil.rmtree(self._folder / side, ignore_errors=True)
         _LOG.info("%s records were cleaned onto %s", sum(affected.now.rows.values()), self._base.folder.name)
         return {
-            **step_facts(refs, self._counts(old, now), facts, self._params, self._engine),
+            **step_facts(refs, self._counts(old, now), facts, self._params, self._engine, duplicates),
             "decided": {**self._decided, **decided},
             "tallies": tallies,
             "base": self._base.folder.name,

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from sales_pipeline.clean.audits import duplicate_keys_merged
 from sales_pipeline.clean.built import Built
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.derive import arrow_schema
@@ -143,6 +144,15 @@ class Tables:
         if ref.rows != base.rows - gone.rows + come.rows:
             raise NotCertain(f"{name} does not add up: {base.rows} - {gone.rows} + {come.rows} is not {ref.rows}")
         return ref
+
+    def duplicates(self, old: Built, now: Built) -> dict[str, int]:
+        """Counts of duplicate keys of the merged tables, where no key of the base occurs twice; of all others nothing is known."""
+        facts = self.base.step["facts"]["tables"]
+        return {
+            name: duplicate_keys_merged(contract, self.base.ref(name), old.refs[name], now.refs[name], self.engine)
+            for name, contract in TABLES.items()
+            if name in facts and name != "accounts" and not facts[name]["duplicate_key_count"]
+        }
 
     def _parts(self, name: str, gone: TableRef, come: TableRef) -> list[Part]:
         """The parts of a table in which a row went, came or changed."""

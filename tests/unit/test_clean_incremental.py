@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ from sqlglot import exp
 
 from sales_pipeline.clean import incremental, merged
 from sales_pipeline.clean.affected import _differs, _id
+from sales_pipeline.clean.audits import duplicate_keys_merged
 from sales_pipeline.clean.merged import Base, find_base
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import STAGE, prepare
+from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
-from sales_pipeline.lake.tables import read_table
+from sales_pipeline.lake.tables import TableRef, read_table, write_table
 from tests.support.days import START
 from tests.support.raw import ingested
 
@@ -238,3 +240,20 @@ def test_a_text_differs_from_the_id_read_from_it_or_not(engine: Engine, text: st
     assert row["d"] == (row["read"] != text)
     if style == "salesforce":
         assert row["read"] == id_
+
+
+def test_duplicate_keys_of_a_merged_table_are_found(engine: Engine, tmp_path: Path) -> None:
+    contract = CANONICAL_TABLES["exchange_rates"]
+
+    def rates(name: str, days: dict[str, list[int]]) -> TableRef:
+        rows = [
+            {"currency": currency, "valid_from": date(2026, 1, day), "rate": 1.0}
+            for currency, found in days.items()
+            for day in found
+        ]
+        return write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+
+    base, gone = rates("base", {"EUR": [1, 2], "USD": [1, 3]}), rates("gone", {"EUR": [1]})
+    for days, duplicates in (({"EUR": [1, 3]}, 0), ({"EUR": [2, 3], "USD": [2]}, 1), ({"EUR": [1, 1], "USD": [3]}, 2)):
+        come = rates("come", days)
+        assert duplicate_keys_merged(contract, base, gone, come, engine) == duplicates
