@@ -25,7 +25,19 @@ from sales_pipeline.lake.tables import TableRef
 
 ACTIVITY_COLUMNS = ("opportunity_id", "contact_id", "kind", "direction", "occurred_at", "logged_at")
 """What is asked about an activity of an open opportunity; reading all columns takes twice as long."""
-_STATES = ("opportunity_changes",)
+STATE_COLUMNS = (
+    "opportunity_id",
+    "changed_at",
+    "position",
+    "next_changed_at",
+    "state",
+    "is_state_entry",
+    "amount",
+    "owner_id",
+)
+"""What is asked about a state of an opportunity that may have been closed long ago."""
+STAY_COLUMNS = (*STATE_COLUMNS, "stage", "previous_stage", "first_amount")
+"""The same, where stages are asked about too."""
 
 
 @contextmanager
@@ -35,16 +47,16 @@ def scoring_inputs(
     """What scoring features are made from besides canonical tables, by name, until the block ends: of all opportunities, and what takes its place
     once only those open at `as_of` are asked for.
 
-    Of all: `timeline` (the columns that count what has happened may be missing), `current_facts`, `closings`. Of those that may be open: `timeline`
-    whole, `current_facts`, `open_spans`, `activities`; empty where all of it is said of all.
+    Of all: `timeline` (of its columns at least STATE_COLUMNS), `current_facts`, `closings`. Of those that may be open: `timeline` whole,
+    `current_facts`, `open_spans`, `activities` (ACTIVITY_COLUMNS); empty where all of it is said of all.
     """
     if is_prepared(lake, canonical, engine):
         yield prepared(lake, canonical, engine), {}
         return
     with _held(engine) as held:
-        whole = _of_all(held, canonical)
+        whole = _of_all(held, canonical, STATE_COLUMNS)
         chosen = held.run("may_be_open", whole, parameters={"as_of": as_of.instant})
-        states = held.among(chosen, whole["timeline"])
+        states = held.run("states", {"opportunity_changes": held.among(chosen, canonical["opportunity_changes"])})
         few: dict[str, Source] = {
             "current_facts": held.among(chosen, whole["current_facts"]),
             "activities": held.among(chosen, canonical["activities"], ACTIVITY_COLUMNS),
@@ -56,21 +68,23 @@ def scoring_inputs(
 
 @contextmanager
 def stays_of_all(lake: Lake, canonical: Mapping[str, TableRef], engine: Engine) -> Iterator[Mapping[str, Source]]:
-    """Of all opportunities, until the block ends: `timeline` with the stage each change left it in and when that was entered (what counts may be
-    missing), `current_facts`, `closings`."""
+    """Of all opportunities, by name, until the block ends: `timeline` (of its columns at least those of the model `stage_entries`), `current_facts`,
+    `closings`."""
     if is_prepared(lake, canonical, engine):
         yield prepared(lake, canonical, engine)
         return
     with _held(engine) as held:
-        whole = _of_all(held, canonical)
+        whole = _of_all(held, canonical, STAY_COLUMNS)
         yield whole | {"timeline": held.run("stage_entries", {"states": whole["timeline"]})}
 
 
-def _of_all(held: _Held, canonical: Mapping[str, TableRef]) -> dict[str, Source]:
+def _of_all(held: _Held, canonical: Mapping[str, TableRef], columns: Sequence[str]) -> dict[str, Source]:
+    """`timeline` with those columns of the states, `current_facts`, `closings`."""
     known: dict[str, Source] = {name: canonical[name] for name in READ}
-    made: dict[str, Source] = {"timeline": held.run("states", known, cut=_STATES)}
+    cut = Cut("opportunity_id", ("opportunity_changes",))
+    made: dict[str, Source] = {"timeline": held.run("states", known, columns=columns, cut=cut)}
     for name in ("current_facts", "closings"):
-        made[name] = held.run(name, known | made, cut=PREPARED[name][1])
+        made[name] = held.run(name, known | made, cut=Cut("opportunity_id", PREPARED[name][1]))
     return made
 
 
@@ -82,11 +96,18 @@ class _Held:
         self.tables: list[WorkTable] = []
 
     def run(
-        self, name: str, known: Mapping[str, Source], *, cut: tuple[str, ...] = (), parameters: Mapping[str, Scalar] | None = None
-    ) -> WorkTable:  # fmt: skip
+        self,
+        name: str,
+        known: Mapping[str, Source],
+        *,
+        columns: Sequence[str] = ("*",),
+        cut: Cut | None = None,
+        parameters: Mapping[str, Scalar] | None = None,
+    ) -> WorkTable:
+        """Columns of a model's result."""
         tree = model(name)
-        by = Cut("opportunity_id", cut) if cut else None
-        self.tables.append(self._engine.hold(tree, inputs_of(tree, known), parameters=parameters, cut=by))
+        wanted = exp.select(*columns).from_(tree.subquery("result"))
+        self.tables.append(self._engine.hold(wanted, inputs_of(tree, known), parameters=parameters, cut=cut))
         return self.tables[-1]
 
     def among(self, chosen: WorkTable, rows: Source, columns: Sequence[str] = ("*",)) -> WorkTable:
