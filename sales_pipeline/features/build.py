@@ -50,9 +50,7 @@ CUTS: Mapping[str, Cut] = {
     "spine": Cut("opportunity_id", ("current_facts", "timeline")),
     "outcomes": Cut("opportunity_id", ("current_facts", "timeline", "closings")),
     "attributes": Cut("opportunity_id", ("opportunity_attributes", "spine")),
-    "features": Cut(
-        "opportunity_id", ("spine", "timeline", "opportunities", "activities", "planned_activities", "account_counts")
-    ),
+    "features": Cut("opportunity_id", ("spine", "timeline", "opportunities", "activities", "planned_activities")),
     "account_counts": Cut("account_id", ("closings", "open_spans", "spine")),
 }
 """How models may be run in parts: an opportunity's rows need no other opportunity's, and an account's no other account's."""

@@ -10,5 +10,6 @@ SELECT
   days_between(r.last_won_at, instant_before(s.as_of)) AS account_days_since_last_won,
   r.open_count AS account_open_count
 FROM spine AS s
-LEFT JOIN account_counts AS r ON r.opportunity_id = s.opportunity_id AND r.as_of = s.as_of
+LEFT JOIN account_counts AS r
+  ON r.account_id = s.account_id AND r.currency = s.currency AND r.as_of = s.as_of
 LEFT JOIN overall_record AS a ON a.as_of = s.as_of
