@@ -185,8 +185,13 @@ def test_salesforce_ids_conform_to_the_domain(engine: Engine) -> None:
 
 
 def test_short_salesforce_ids_are_lengthened_without_looking_for_folded_ones(engine: Engine) -> None:
-    found = _read(engine, "parse_id(x, 'salesforce')", ["006D00000000001", " 006D00000000001IAA", None])
-    assert found == [to_sfid18("006D00000000001"), "006D00000000001IAA", None]
+    found = _read(
+        engine,
+        "parse_id(x, 'salesforce')",
+        ["006D00000000001", " 006D00000000001IAA", "006D00000000001IAA ", " 006D00000000001", " ", None],
+    )
+    full = to_sfid18("006D00000000001")
+    assert found == [full, "006D00000000001IAA", "006D00000000001IAA", full, None, None]
 
 
 def test_the_text_none_is_a_value(engine: Engine) -> None:

@@ -4,8 +4,8 @@
 -- text: trimmed of white space, U+00A0 and U+3000, inner blanks folded to one, NULL when nothing is left. What is printable ASCII with single
 -- blanks inside is as it should be: looking costs a third of replacing.
 CREATE MACRO clean_text(x) AS CASE WHEN REGEXP_MATCHES(x, '[^ -~]|  |^ | $') THEN NULLIF(TRIM(REGEXP_REPLACE(x, '[\s\x{00A0}\x{3000}]+', ' ', 'g')), '') ELSE NULLIF(x, '') END;
--- text as it is, without plain blanks around it, NULL when nothing is left; looking for a blank costs a tenth of trimming
-CREATE MACRO trimmed(x) AS CASE WHEN x LIKE '% %' THEN NULLIF(TRIM(x), '') ELSE NULLIF(x, '') END;
+-- text as it is, without plain blanks around it, NULL when nothing is left
+CREATE MACRO trimmed(x) AS NULLIF(TRIM(x), '');
 -- a category: clean text in lower case
 CREATE MACRO norm(x) AS LOWER(clean_text(x));
 -- The day (UTC) of an instant, the instant a microsecond before (the last one an as-of sees), and the one so many days of 24 hours before.
@@ -139,9 +139,10 @@ CREATE MACRO sfid18_of_15(x) AS CASE WHEN LENGTH(x) = 15 AND REGEXP_MATCHES(x, '
 -- a GUID in lower case without braces; other text (a display name) as it is
 CREATE MACRO guid(x) AS CASE WHEN REGEXP_MATCHES(x, '^[{]?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}[}]?$') THEN LOWER(REGEXP_REPLACE(x, '[{}]', '', 'g')) ELSE x END;
 -- an identifier: trimmed, and where `id_style` is 'salesforce' to 18 characters ('salesforce_folded': also with its case repaired, which is
--- slow), where it is 'guid' GUIDs to one spelling; NULL when empty
+-- slow), where it is 'guid' GUIDs to one spelling; NULL when empty. Looking for a blank costs a tenth of trimming.
 CREATE MACRO parse_id(x, id_style) AS CASE
   WHEN id_style = 'guid' THEN guid(clean_text(x))
+  WHEN id_style = 'salesforce' AND NOT x LIKE '% %' AND LENGTH(x) <> 15 THEN NULLIF(x, '')
   WHEN id_style = 'salesforce' THEN sfid18_of_15(trimmed(x)) WHEN id_style = 'salesforce_folded' THEN sfid18(trimmed(x)) ELSE clean_text(x)
 END;
 
