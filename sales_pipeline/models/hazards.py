@@ -1,13 +1,13 @@
-"""How fast open opportunities of one outcome close: a hazard that is constant on pieces of the remaining time, log-linear in what is known.
+"""How fast open opportunities of one outcome close: a hazard that is constant on pieces of the remaining time (`pieces`), log-linear in what is known.
 
-The pieces are fixed intervals of days after the as-of, split once more around the close date the CRM states, because closings gather there. On
-each piece the rate is exp(x · b) per day, fitted by ridge-penalised Poisson regression on the exposure of every (row, piece): Holford, "The
+On each piece the rate is exp(x · b) per day, fitted by ridge-penalised Poisson regression on the exposure of every (row, piece): Holford, "The
 analysis of rates and of survivorship using log-linear models", 1980; it is Allison's discrete-time model ("Discrete-time methods for the
-analysis of event histories", 1982) for intervals of unequal width, which need no interpolation.
+analysis of event histories", 1982) for intervals of unequal width, which need no interpolation. What x · b says of a row alone, and of a state's pieces, is
+added up apart: only the sum is one per row and piece.
 
 Tail: beyond the last interval's start the rate of that interval goes on for ever (an exponential tail).
 
-Belongs here: pieces, their columns, rates and survival. Does not belong here: mixing outcomes, dates (`timing`).
+Belongs here: what rates rest on, fitting them. Does not belong here: pieces and integrals (`pieces`), mixing outcomes, dates (`timing`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
-from sales_pipeline.models.matrix import DAY, Floats
+from sales_pipeline.models.matrix import Floats
+from sales_pipeline.models.pieces import Clock, Course, Pieces, Texts
 
 EDGES = (0.0, 7.0, 14.0, 21.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 270.0, 365.0, 545.0, 730.0)
 """Starts of the intervals, in days after the as-of."""
@@ -32,62 +31,9 @@ RIDGE = 2.0
 """Precision of the normal prior on every effect; one unit is one closing."""
 LEVEL_STRENGTH = 20.0
 """Closings the pace learnt so far is worth when later rows correct it."""
-AFTER_DAYS = 14.0
-"""Days after the stated close date that are a piece of their own."""
 _CENTER = float(np.log1p(60.0))
 _RATES = (1e-6, 5.0)
 _STAGES = 12
-
-
-@dataclass(frozen=True)
-class Clock:
-    """What a row's pace may depend on, one element per row: all known at its as-of.
-
-    `until` are the days to the end of the stated close date (negative: past; NaN: none), `age` those since creation (NaN: unknown),
-    `as_of` the as-of in days since 1970-01-01, `amount` the CRM's amount.
-    """
-
-    stage: npt.NDArray[Any]
-    kind: npt.NDArray[Any]
-    as_of: Floats
-    age: Floats
-    until: Floats
-    amount: Floats
-
-    @classmethod
-    def of(cls, keys: pd.DataFrame) -> Clock:
-        """From a matrix's keys."""
-        as_of = keys["as_of_us"].to_numpy(dtype=np.float64)
-        until = (keys["crm_close_us"].to_numpy(dtype=np.float64) - as_of) / DAY
-        age = (as_of - keys["created_us"].to_numpy(dtype=np.float64)) / DAY
-        return cls(
-            _text(keys["stage"]),
-            _text(keys["kind"]),
-            as_of / DAY,
-            np.where(np.isfinite(age), np.maximum(age, 0.0), np.nan),
-            np.where(np.isfinite(until), np.clip(until, -3650.0, 3650.0), np.nan),
-            keys["amount"].to_numpy(dtype=np.float64),
-        )
-
-    def take(self, rows: Any) -> Clock:
-        """Those rows."""
-        return Clock(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-    def __len__(self) -> int:
-        return len(self.as_of)
-
-
-def pieces(edges: Floats, until: Floats) -> Floats:
-    """Starts of each row's pieces, ascending, (rows, pieces): the intervals', the stated close day's start and end, and some days on.
-
-    Starts may coincide: such a piece is empty. The last piece has no end.
-    """
-    known = np.where(np.isfinite(until), until, 0.0)
-    own = np.column_stack([known - 1.0, known, known + AFTER_DAYS])
-    # Beyond the last interval's start nothing is split: the tail has one rate.
-    own = np.clip(own, 0.0, edges[-1])
-    starts = np.concatenate([np.broadcast_to(edges, (len(until), len(edges))), own], axis=1)
-    return np.sort(starts, axis=1)
 
 
 @dataclass(frozen=True)
@@ -103,33 +49,73 @@ class Hazard:
     coefficients: Floats
     level: float = 0.0
 
-    def rates(self, clock: Clock, starts: Floats) -> Floats:
-        """Closings per day on each piece, (rows, pieces)."""
-        eta = self._design(clock, starts) @ self.coefficients + self.intercept + self.level
-        return np.clip(np.exp(np.clip(eta, -20.0, 20.0)), *_RATES).reshape(starts.shape)
+    def course(self, clock: Clock, pieces: Pieces) -> Course:
+        """Closings per day on each piece."""
+        weights = iter(self.coefficients)
+        level, slope = np.full(len(clock), self.intercept + self.level), np.zeros(len(clock))
+        by_state = np.zeros(pieces.starts.shape)
+        intervals, others = self._of_time(pieces)
+        for values in intervals:
+            by_state += next(weights) * values
+        for text, names, grows in self._of_texts(clock):
+            found = [(name, next(weights), next(weights) if grows else 0.0) for name in names]
+            level += text.mapped({name: weight for name, weight, _ in found})
+            slope += text.mapped({name: growth for name, _, growth in found})
+        for standard in self._of_numbers(clock):
+            level += next(weights) * standard
+            slope += next(weights) * standard
+        for values in others:
+            by_state += next(weights) * values
+        late = _late(pieces.starts)
+        rates = np.empty((len(late), len(clock)))
+        for piece, eta in enumerate(rates):
+            np.multiply(late[piece][pieces.state], slope, out=eta)
+            eta += by_state[piece][pieces.state]
+            eta += level
+        np.exp(np.clip(rates, -20.0, 20.0, out=rates), out=rates)
+        return Course(pieces, np.clip(rates, *_RATES, out=rates))
 
-    def _design(self, clock: Clock, starts: Floats) -> Floats:
-        """Columns of each (row, piece), as (rows x pieces, columns)."""
-        rows, count = starts.shape
-        late = _late(starts)
-        interval = np.searchsorted(np.asarray(self.edges), starts + 1e-9, side="right") - 1
-        columns: list[Floats] = [(interval == j).astype(np.float64) for j in range(1, len(self.edges))]
+    def design(self, clock: Clock, pieces: Pieces) -> Floats:
+        """What `coefficients` weigh: the columns of each (row, piece), as (rows x pieces, columns)."""
+        intervals, others = self._of_time(pieces)
+        late = _late(pieces.starts)[:, pieces.state].T
 
-        def row(values: Floats) -> Floats:
-            return np.broadcast_to(values[:, None], (rows, count))
+        def of_state(values: Floats) -> Floats:
+            return values[:, pieces.state].T
 
-        for stage in self.stages:
-            here = row((clock.stage == stage).astype(np.float64))
-            columns += [here] if self.is_small else [here, here * late]
-        if not self.is_small:
-            columns += [row((clock.kind == kind).astype(np.float64)) for kind in self.kinds]
-            for name, values in _numbers(clock).items():
-                center, scale = self.scales[name]
-                standard = row(np.clip(np.where(np.isfinite(values), (values - center) / scale, 0.0), -4.0, 4.0))
-                columns += [standard, standard * late]
-            columns += _around_close_date(clock.until, starts)
-            columns += _around_quarter_end(clock.as_of, starts)
-        return np.stack(columns, axis=-1).reshape(rows * count, len(columns))
+        def of_row(values: Floats) -> Floats:
+            return np.broadcast_to(values[:, None], late.shape)
+
+        columns = [of_state(values) for values in intervals]
+        for text, names, grows in self._of_texts(clock):
+            for name in names:
+                here = of_row(text.mapped({name: 1.0}))
+                columns += [here, here * late] if grows else [here]
+        for values in self._of_numbers(clock):
+            columns += [of_row(values), of_row(values) * late]
+        columns += [of_state(values) for values in others]
+        return np.stack(columns, axis=-1).reshape(late.size, len(columns))
+
+    def _of_time(self, pieces: Pieces) -> tuple[list[Floats], list[Floats]]:
+        """Columns of each (piece, state): the interval, and where the piece lies to the stated close date and to the quarter's end."""
+        interval = np.searchsorted(np.asarray(self.edges), pieces.starts + 1e-9, side="right") - 1
+        intervals = [(interval == j).astype(np.float64) for j in range(1, len(self.edges))]
+        if self.is_small:
+            return intervals, []
+        return intervals, [*pieces.around_close_date, *pieces.around_quarter_end]
+
+    def _of_texts(self, clock: Clock) -> list[tuple[Texts, tuple[str, ...], bool]]:
+        """A column of each row per name, and whether its effect may grow or fade with time."""
+        stages = (clock.stage, self.stages, not self.is_small)
+        return [stages] if self.is_small else [stages, (clock.kind, self.kinds, False)]
+
+    def _of_numbers(self, clock: Clock) -> list[Floats]:
+        """Columns of each row whose effect may grow or fade."""
+        found: list[Floats] = []
+        for name, values in _numbers(clock).items() if not self.is_small else ():
+            center, scale = self.scales[name]
+            found.append(np.clip(np.where(np.isfinite(values), (values - center) / scale, 0.0), -4.0, 4.0))
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -169,18 +155,18 @@ def fit_hazard(clock: Clock, days: Floats, event: Floats, weight: Floats, opport
     small = opportunity_count < FEW
     blank = Hazard(
         edges,
-        _common(clock.stage[closed], 1 if small else MIN_EVENTS),
-        () if small else _common(clock.kind[closed], MIN_EVENTS)[1:],
+        _common(clock.stage.take(closed), 1 if small else MIN_EVENTS),
+        () if small else _common(clock.kind.take(closed), MIN_EVENTS)[1:],
         {name: _scale(values[closed]) for name, values in _numbers(clock).items()},
         small,
         0.0,
         np.zeros(0),
     )
-    starts = pieces(np.asarray(edges), clock.until)
-    exposure, hits = exposures(starts, days, event)
+    pieces = Pieces.of(np.asarray(edges), clock)
+    exposure, hits = exposures(pieces, days, event)
     scale = opportunity_count / max(float((weight * event).sum()), 1e-12)
     intercept, coefficients = _poisson(
-        blank._design(clock, starts), exposure, hits, np.repeat(weight * scale, starts.shape[1])
+        blank.design(clock, pieces), exposure, hits, np.repeat(weight * scale, len(pieces.starts))
     )
     return replace(blank, intercept=intercept, coefficients=coefficients)
 
@@ -192,15 +178,15 @@ def levelled(
 
     The factor is closings over expected closings, with a gamma prior of mean 1 worth `LEVEL_STRENGTH` closings.
     """
-    starts = pieces(np.asarray(hazard.edges), clock.until)
-    expected = float((weight * cumulative(starts, hazard.rates(clock, starts), days)).sum())
+    expected = float((weight * hazard.course(clock, Pieces.of(np.asarray(hazard.edges), clock)).by(days)).sum())
     scale = opportunity_count / max(float((weight * event).sum()), 1e-12)
     factor = (opportunity_count + LEVEL_STRENGTH) / (expected * scale + LEVEL_STRENGTH)
     return replace(hazard, level=hazard.level + float(np.log(factor)))
 
 
-def exposures(starts: Floats, days: Floats, event: Floats) -> tuple[Floats, Floats]:
+def exposures(pieces: Pieces, days: Floats, event: Floats) -> tuple[Floats, Floats]:
     """Days each row spent in each of its pieces, and 1 in the piece in which it closed; both flat, (rows x pieces)."""
+    starts = pieces.starts[:, pieces.state].T
     ends = np.column_stack([starts[:, 1:], np.full(len(starts), np.inf)])
     exposure = np.clip(np.minimum(days[:, None], ends) - starts, 0.0, None)
     last = np.maximum((starts < np.maximum(days, 1e-9)[:, None]).sum(axis=1) - 1, 0)
@@ -209,12 +195,6 @@ def exposures(starts: Floats, days: Floats, event: Floats) -> tuple[Floats, Floa
     # A closing needs some exposure: half an hour stands for none.
     exposure = np.where(hits > 0, np.maximum(exposure, 0.02), exposure)
     return exposure.ravel(), hits.ravel()
-
-
-def cumulative(starts: Floats, rates: Floats, days: Floats) -> Floats:
-    """Integrated rate from the as-of to each row's number of days; 0 at and below 0 days."""
-    ends = np.column_stack([starts[:, 1:], np.full(len(starts), np.inf)])
-    return np.asarray((rates * np.clip(np.minimum(days[:, None], ends) - starts, 0.0, None)).sum(axis=1))
 
 
 def _poisson(x: Floats, exposure: Floats, hits: Floats, weight: Floats) -> tuple[float, Floats]:
@@ -259,47 +239,7 @@ def _scale(values: Floats) -> tuple[float, float]:
     return float(known.mean()), max(float(known.std()), 0.1)
 
 
-def _common(values: npt.NDArray[Any], least: int) -> tuple[str, ...]:
-    names, counts = np.unique(values.astype(str), return_counts=True)
-    ordered = sorted(zip(counts.tolist(), names.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+def _common(texts: Texts, least: int) -> tuple[str, ...]:
+    counts = np.bincount(texts.number, minlength=len(texts.names)).tolist()
+    ordered = sorted(zip(counts, texts.names, strict=True), key=lambda pair: (-pair[0], pair[1]))
     return tuple(name for count, name in ordered[:_STAGES] if count >= least)
-
-
-def _text(values: pd.Series) -> npt.NDArray[Any]:
-    """Texts; the empty text for none."""
-    return np.asarray(values.astype(object).where(values.notna(), "").astype(str), dtype=object)
-
-
-def _around_close_date(until: Floats, starts: Floats) -> list[Floats]:
-    known = np.isfinite(until)[:, None]
-    distance = np.where(np.isfinite(until), until, 0.0)[:, None] - starts
-    overdue = known & (until <= 0)[:, None]
-    ahead = known & ~overdue
-    return [
-        (~known & np.ones(starts.shape, dtype=bool)).astype(np.float64),
-        (overdue & np.ones(starts.shape, dtype=bool)).astype(np.float64),
-        np.where(overdue, np.log1p(np.maximum(-distance, 0.0)) / 2.0, 0.0),
-        (ahead & (distance > 0.0) & (distance <= 1.0 + 1e-9)).astype(np.float64),
-        np.where(ahead & (distance > 0.0), np.log1p(np.maximum(distance, 0.0)) / 2.0, 0.0),
-        (ahead & (distance <= 0.0) & (distance > -AFTER_DAYS)).astype(np.float64),
-        (ahead & (distance <= -AFTER_DAYS)).astype(np.float64),
-    ]
-
-
-def _around_quarter_end(as_of: Floats, starts: Floats) -> list[Floats]:
-    """Shares of each piece's days within the last three weeks, and within the first ten days, of a calendar quarter."""
-    first = np.floor(as_of)[:, None] + starts
-    ends = np.column_stack([starts[:, 1:], starts[:, -1] + 91.0])
-    last = np.floor(as_of)[:, None] + np.maximum(ends, starts + 1.0)
-    lowest, highest = int(np.floor(first.min(initial=0.0))), int(np.ceil(last.max(initial=1.0))) + 1
-    days = np.arange(lowest, highest, dtype=np.int64).astype("datetime64[D]")
-    month = days.astype("datetime64[M]").astype(np.int64)
-    begin = (month - month % 3).astype("datetime64[M]").astype("datetime64[D]")
-    following = (month - month % 3 + 3).astype("datetime64[M]").astype("datetime64[D]")
-    shares: list[Floats] = []
-    for inside in ((following - days).astype(np.int64) <= 21, (days - begin).astype(np.int64) < 10):
-        running = np.concatenate([[0.0], np.cumsum(inside)])
-        position = np.arange(lowest, highest + 1, dtype=np.float64)
-        covered = np.interp(last, position, running) - np.interp(first, position, running)
-        shares.append(covered / (last - first))
-    return shares

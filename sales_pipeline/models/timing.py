@@ -20,14 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sales_pipeline.models.hazards import Clock, Hazard, cumulative, fit_hazard, levelled, pieces
+from sales_pipeline.models.hazards import Hazard, fit_hazard, levelled
 from sales_pipeline.models.matrix import DAY, Floats, Matrix, codes, known_kinds
 from sales_pipeline.models.params import TrainingParams
+from sales_pipeline.models.pieces import Clock, Course, Pieces
 from sales_pipeline.models.splits import kaplan_meier, thin_by_opportunity
 
 MIN_ROWS = 20
@@ -47,7 +49,9 @@ TIMING_COLUMNS = (
     "predicted_close_date_high",
     "slip_probability",
 )
-_CHUNK = 5_000
+PRECISION = 1e-8
+"""Days by which a quantile may be off."""
+_CHUNK = 10_000
 _LEVEL_STRENGTH = 100.0
 
 
@@ -82,9 +86,8 @@ class Timing:
 
     def mixture(self, clock: Clock, p: Floats) -> Mixture:
         """The distribution of the closing time of some rows."""
-        edges = np.union1d(np.asarray(self.won.edges), np.asarray(self.lost.edges))
-        starts = pieces(edges, clock.until)
-        return Mixture(clock, p, starts, self.won.rates(clock, starts), self.lost.rates(clock, starts))
+        pieces = Pieces.of(np.union1d(self.won.edges, self.lost.edges), clock)
+        return Mixture(clock, p, self.won.course(clock, pieces), self.lost.course(clock, pieces))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -106,60 +109,55 @@ class Timing:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Closing times of rows: pieces of time, (rows, pieces), with a rate per outcome."""
+    """Closing times of rows: the course of each outcome on the same pieces, and `p`, the chance that it is the one of winning."""
 
     clock: Clock
     p: Floats
-    starts: Floats
-    won: Floats
-    lost: Floats
+    won: Course
+    lost: Course
 
     def won_within(self, days: Floats) -> Floats:
         """Probability that the row is won within its number of days."""
-        return np.asarray(self.p * -np.expm1(-cumulative(self.starts, self.won, days)))
+        return np.asarray(self.p * -np.expm1(-self.won.by(days)))
 
     def closed_within(self, days: Floats) -> Floats:
         """Probability that the row is closed within its number of days, either way."""
-        lost = (1.0 - self.p) * -np.expm1(-cumulative(self.starts, self.lost, days))
+        lost = (1.0 - self.p) * -np.expm1(-self.lost.by(days))
         return np.clip(self.won_within(days) + lost, 0.0, 1.0)
 
     def won_if_open(self, days: Floats) -> Floats:
         """Probability of winning ever, given that the row is still open after its number of days."""
-        won = np.log(self.p) - cumulative(self.starts, self.won, days)
-        lost = np.log1p(-self.p) - cumulative(self.starts, self.lost, days)
+        won = np.log(self.p) - self.won.by(days)
+        lost = np.log1p(-self.p) - self.lost.by(days)
         return np.asarray(1.0 / (1.0 + np.exp(np.clip(lost - won, -700.0, 700.0))))
 
+    @cached_property
+    def _still_open(self) -> tuple[Floats, Floats]:
+        """Probability that the row is still open at the start of each piece and will be won, and will be lost; both (pieces, rows)."""
+        return self.p * np.exp(-self.won.before), (1.0 - self.p) * np.exp(-self.lost.before)
+
     def quantiles(self, level: float) -> Floats:
-        """Days after which the row is closed with that probability, by bisection; `MAX_DAYS` at most.
+        """Days after which the row is closed with that probability; `MAX_DAYS` at most.
 
-        The piece it lies in is found first, so that a step of the bisection looks at one rate of each outcome and not at all of them.
+        In the piece where that is so, the share still open is a sum of two exponentials of the days since its start. The logarithm of such a sum is convex
+        and falls, so that Newton's steps from the start never go too far; each row takes as many as it needs.
         """
-        won, lost = (_at_starts(self.starts, rates) for rates in (self.won, self.lost))
-        p = self.p[:, None]
-        reached = p * -np.expm1(-won) + (1.0 - p) * -np.expm1(-lost)
-        piece = np.maximum((reached < level).sum(axis=1) - 1, 0)[:, None]
-        ends = np.column_stack([self.starts[:, 1:], np.full(len(piece), np.inf)])
-        start, end, won, lost, won_rate, lost_rate = (
-            np.take_along_axis(values, piece, axis=1)[:, 0]
-            for values in (self.starts, ends, won, lost, self.won, self.lost)
+        pieces = self.won.pieces
+        to_win, to_lose = self._still_open
+        piece = np.maximum((to_win + to_lose > 1.0 - level).sum(axis=0) - 1, 0)
+        rows = np.arange(len(piece))
+        won, lost, won_rate, lost_rate = (
+            values[piece, rows] for values in (to_win, to_lose, self.won.rates, self.lost.rates)
         )
-        low, high = np.zeros(len(piece)), np.full(len(piece), MAX_DAYS)
-        for _ in range(36):
-            middle = 0.5 * (low + high)
-            days = np.maximum(np.minimum(middle, end) - start, 0.0)
-            closed = self.p * -np.expm1(-(won + won_rate * days)) + (1.0 - self.p) * -np.expm1(
-                -(lost + lost_rate * days)
-            )
-            is_later = closed < level
-            low, high = np.where(is_later, middle, low), np.where(is_later, high, middle)
-        return high
-
-
-def _at_starts(starts: Floats, rates: Floats) -> Floats:
-    """The integrated rate up to the start of each piece."""
-    parts = np.zeros(starts.shape)
-    parts[:, 1:] = rates[:, :-1] * np.diff(starts, axis=1)
-    return np.cumsum(parts, axis=1)
+        days = np.zeros(len(piece))
+        while len(rows):
+            of_won = won[rows] * np.exp(-won_rate[rows] * days[rows])
+            of_lost = lost[rows] * np.exp(-lost_rate[rows] * days[rows])
+            share = of_won + of_lost
+            step = np.log(share / (1.0 - level)) * share / (won_rate[rows] * of_won + lost_rate[rows] * of_lost)
+            days[rows] += step
+            rows = rows[(step > PRECISION) & (days[rows] < MAX_DAYS)]
+        return np.minimum(pieces.starts[piece, pieces.state] + np.maximum(days, 0.0), MAX_DAYS)
 
 
 def learn_timing(

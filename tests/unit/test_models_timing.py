@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sales_pipeline.models.hazards import Clock
 from sales_pipeline.models.matrix import DAY, Matrix
 from sales_pipeline.models.params import TrainingParams
+from sales_pipeline.models.pieces import Clock
 from sales_pipeline.models.timing import TIMING_COLUMNS, Timing, calibrate, interval_coverage, learn_timing
 
 PARAMS = TrainingParams()
