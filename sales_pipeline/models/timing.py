@@ -157,7 +157,7 @@ class Mixture:
             step = np.log(share / (1.0 - level)) * share / (won_rate[rows] * of_won + lost_rate[rows] * of_lost)
             days[rows] += step
             rows = rows[(step > PRECISION) & (days[rows] < MAX_DAYS)]
-        return np.minimum(pieces.starts[piece, pieces.state] + np.maximum(days, 0.0), MAX_DAYS)
+        return np.asarray(np.minimum(pieces.starts[piece, pieces.state] + np.maximum(days, 0.0), MAX_DAYS))
 
 
 def learn_timing(
