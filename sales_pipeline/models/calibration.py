@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sales_pipeline.models.estimators import expit, logit
+from sales_pipeline.models.interpolation import Curve
 from sales_pipeline.models.matrix import Floats, codes
 
 SHARE = 0.8
@@ -161,12 +163,29 @@ class IntervalTable:
 
     def bounds(self, p: Floats) -> tuple[Floats, Floats]:
         """Lower and upper end; p lies between them."""
+        odds = logit(p)
+        low, high = (expit(curve(odds)) for curve in self._curves)
+        return np.minimum(low, p), np.maximum(high, p)
+
+    @cached_property
+    def _curves(self) -> tuple[Curve, Curve]:
+        """Log-odds of the ends by those of p. A quantile of the beta distribution takes a hundred times as long as anything else that is done to a probability."""
         from scipy.stats import beta
 
-        n = np.interp(logit(p), self.grid, self.counts)
-        low = beta.ppf((1 - SHARE) / 2, p * n + 0.5, (1 - p) * n + 0.5)
-        high = beta.ppf((1 + SHARE) / 2, p * n + 0.5, (1 - p) * n + 0.5)
-        return np.minimum(np.asarray(low, dtype=np.float64), p), np.maximum(np.asarray(high, dtype=np.float64), p)
+        reach = float(logit(np.array([1.0]))[0])
+        inside = [end for end in self.grid if -reach < end < reach]
+
+        def end_of(share: float) -> Curve:
+            def quantile(odds: Floats) -> Floats:
+                # Seen from the rarer outcome: next to 1 there are no digits left for how near.
+                rarer, n = expit(-np.abs(odds)), np.interp(odds, self.grid, self.counts)
+                found = beta.ppf(np.where(odds > 0, 1 - share, share), rarer * n + 0.5, (1 - rarer) * n + 0.5)
+                away = np.log(found) - np.log1p(-found)
+                return np.asarray(np.where(odds > 0, -away, away), dtype=np.float64)
+
+            return Curve.through(quantile, np.array([-reach, *inside, reach]), tolerance=1e-10)
+
+        return end_of((1 - SHARE) / 2), end_of((1 + SHARE) / 2)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""

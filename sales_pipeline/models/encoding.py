@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sales_pipeline.models.matrix import Encoded, Floats, Indices, Matrix, SourceColumn
+from sales_pipeline.models.matrix import Encoded, Floats, Indices, Matrix, SourceColumn, Texts
 
 OTHER = "\x00other"
 MISSING = "\x00missing"
@@ -54,7 +54,7 @@ class Encoding:
         parts: list[Floats] = []
         for column, block in zip(self.columns, self.blocks, strict=True):
             if column.kind == "category":
-                parts.append(_one_hot(frame[column.name].to_numpy(dtype=object), block["levels"]))
+                parts.append(_one_hot(Texts.of(frame[column.name]), block["levels"]))
             else:
                 parts.append(_numeric(frame[column.name].to_numpy(dtype=np.float64), block))
         return np.hstack(parts) if parts else np.zeros((len(frame), 0))
@@ -154,16 +154,13 @@ def _learn_category(values: npt.NDArray[Any], max_categories: int, min_rows: int
     return {"levels": levels}
 
 
-def _one_hot(values: npt.NDArray[Any], levels: Sequence[str]) -> Floats:
-    texts = np.array([MISSING if value is None or value != value else str(value) for value in values], dtype=object)
-    encoded = np.zeros((len(values), len(levels)))
-    known = np.zeros(len(values), dtype=bool)
-    for index, level in enumerate(levels):
-        if level == OTHER:
-            continue
-        hits = texts == level
-        encoded[:, index] = hits
-        known |= hits
-    if OTHER in levels:
-        encoded[:, levels.index(OTHER)] = ~known
-    return encoded
+def _one_hot(texts: Texts, levels: Sequence[str]) -> Floats:
+    """A column per level: the row's value, or `MISSING`; `OTHER` for what is no level."""
+    encoded = np.zeros((len(texts.names), len(levels)))
+    for row, name in enumerate(texts.names):
+        level = MISSING if name is None else name
+        if level != OTHER and level in levels:
+            encoded[row, levels.index(level)] = 1.0
+        elif OTHER in levels:
+            encoded[row, levels.index(OTHER)] = 1.0
+    return encoded[texts.number]

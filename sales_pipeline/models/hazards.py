@@ -12,14 +12,15 @@ Belongs here: what rates rest on, fitting them. Does not belong here: pieces and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from sales_pipeline.models.matrix import Floats
-from sales_pipeline.models.pieces import Clock, Course, Pieces, Texts
+from sales_pipeline.models.matrix import Floats, Texts
+from sales_pipeline.models.pieces import Clock, Course, Pieces
 
 EDGES = (0.0, 7.0, 14.0, 21.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 270.0, 365.0, 545.0, 730.0)
 """Starts of the intervals, in days after the as-of."""
@@ -59,8 +60,8 @@ class Hazard:
             by_state += next(weights) * values
         for text, names, grows in self._of_texts(clock):
             found = [(name, next(weights), next(weights) if grows else 0.0) for name in names]
-            level += text.mapped({name: weight for name, weight, _ in found})
-            slope += text.mapped({name: growth for name, _, growth in found})
+            level += _by_name(text, {name: weight for name, weight, _ in found})
+            slope += _by_name(text, {name: growth for name, _, growth in found})
         for standard in self._of_numbers(clock):
             level += next(weights) * standard
             slope += next(weights) * standard
@@ -89,7 +90,7 @@ class Hazard:
         columns = [of_state(values) for values in intervals]
         for text, names, grows in self._of_texts(clock):
             for name in names:
-                here = of_row(text.mapped({name: 1.0}))
+                here = of_row(_by_name(text, {name: 1.0}))
                 columns += [here, here * late] if grows else [here]
         for values in self._of_numbers(clock):
             columns += [of_row(values), of_row(values) * late]
@@ -239,7 +240,14 @@ def _scale(values: Floats) -> tuple[float, float]:
     return float(known.mean()), max(float(known.std()), 0.1)
 
 
+def _by_name(texts: Texts, values: Mapping[str, float]) -> Floats:
+    """The value of each row's text; 0 where it has none. Missing texts go by the empty one."""
+    return texts.mapped(lambda name: values.get(name or "", 0.0))
+
+
 def _common(texts: Texts, least: int) -> tuple[str, ...]:
-    counts = np.bincount(texts.number, minlength=len(texts.names)).tolist()
-    ordered = sorted(zip(counts, texts.names, strict=True), key=lambda pair: (-pair[0], pair[1]))
-    return tuple(name for count, name in ordered[:_STAGES] if count >= least)
+    counts: Counter[str] = Counter()
+    for name, count in zip(texts.names, np.bincount(texts.number, minlength=len(texts.names)).tolist(), strict=True):
+        counts[name or ""] += count
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple(name for name, count in ordered[:_STAGES] if count >= least)

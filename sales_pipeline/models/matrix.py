@@ -5,7 +5,7 @@ Belongs here: reading, pivoting, aligning, naming. Does not belong here: anythin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -28,6 +28,8 @@ DAY = 86_400_000_000
 ATTRIBUTE_PREFIX = "attribute:"
 VALUE_PREFIX = "value:"
 """Of the names features and attributes have in a table where they are joined to their spine, whose columns share some of their names."""
+_TEXT = pd.StringDtype(na_value=np.nan)
+"""What pandas takes texts for."""
 FEATURES_BY_NAME = {feature.name: feature for feature in FEATURES}
 
 
@@ -136,6 +138,28 @@ class Encoded:
         return Encoded(self.x[rows], self.keys.iloc[rows].reset_index(drop=True), self.groups)
 
 
+@dataclass(frozen=True)
+class Texts:
+    """A column of texts by its distinct values: `names`, of which None stands for missing, and the `number` of each row's among them."""
+
+    number: Indices
+    names: tuple[str | None, ...]
+
+    @classmethod
+    def of(cls, values: pd.Series | npt.NDArray[Any]) -> Texts:
+        """From a column of texts."""
+        number, names = pd.factorize(values, use_na_sentinel=False)
+        return cls(np.asarray(number, dtype=np.int64), tuple(None if pd.isna(name) else str(name) for name in names))
+
+    def mapped(self, value_of: Callable[[str | None], Any], dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+        """What `value_of` says of each row's text; it is asked once for each distinct one."""
+        return np.array([value_of(name) for name in self.names], dtype=dtype)[self.number]
+
+    def take(self, rows: Any) -> Texts:
+        """Those rows."""
+        return Texts(self.number[rows], self.names)
+
+
 def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None) -> Matrix:
     """The matrix of a feature set, sorted by (opportunity_id, as_of).
 
@@ -198,11 +222,12 @@ def joined_matrix(rows: pa.Table, found: Sequence[SourceColumn], columns: Sequen
     become something else, is all missing (`align`). Outcomes are not known.
     """
     keys = _keys(rows, None)
-    data: dict[str, npt.NDArray[Any]] = {}
-    for column in found:
-        values = _values(rows.column(VALUE_PREFIX + column.name), column.kind)
-        data[column.name] = keys["as_of_us"].to_numpy(dtype=np.float64) / DAY - values if column.is_date else values
-    return align(Matrix(pd.DataFrame(data, index=range(len(keys))), keys, tuple(found)), columns)
+
+    def values(column: SourceColumn) -> Any:
+        held = _values(rows.column(VALUE_PREFIX + column.name), column.kind)
+        return keys["as_of_us"].to_numpy(dtype=np.float64) / DAY - held if column.is_date else held
+
+    return _aligned(keys, columns, {column.name: column for column in found}, values)
 
 
 def align(matrix: Matrix, columns: Sequence[SourceColumn]) -> Matrix:
@@ -211,14 +236,27 @@ def align(matrix: Matrix, columns: Sequence[SourceColumn]) -> Matrix:
     A column it lacks is all missing, and so is one that has become something else since the columns were learnt: an attribute's type is found
     anew in every export, and the text of a number, or the days since a date, mean nothing to who learnt an amount.
     """
-    found = {column.name: _meaning(column) for column in matrix.columns}
+    if matrix.columns == tuple(columns) and list(matrix.frame) == [column.name for column in columns]:
+        return matrix
+    told = {column.name: column for column in matrix.columns}
+    found = {column.name: told.get(column.name, column) for column in columns if column.name in matrix.frame}
+    return _aligned(matrix.keys, columns, found, lambda column: matrix.frame[column.name].array)
+
+
+def _aligned(
+    keys: pd.DataFrame,
+    columns: Sequence[SourceColumn],
+    found: Mapping[str, SourceColumn],
+    values: Callable[[SourceColumn], Any],
+) -> Matrix:
+    """The matrix of those columns: the values of what was found, if it means the same, else missing."""
     data = {
-        column.name: matrix.frame[column.name].to_numpy()
-        if column.name in matrix.frame and found.get(column.name, _meaning(column)) == _meaning(column)
-        else _missing(column.kind, len(matrix))
+        column.name: values(found[column.name])
+        if column.name in found and _meaning(found[column.name]) == _meaning(column)
+        else _missing(column.kind, len(keys))
         for column in columns
     }
-    return Matrix(pd.DataFrame(data, index=range(len(matrix))), matrix.keys, tuple(columns))
+    return Matrix(pd.DataFrame(data, index=range(len(keys))), keys, tuple(columns))
 
 
 def _meaning(column: SourceColumn) -> tuple[bool, bool]:
@@ -246,9 +284,10 @@ def _missing(kind: Kind, rows: int) -> npt.NDArray[Any]:
     return np.full(rows, None, dtype=object) if kind == "category" else np.full(rows, np.nan)
 
 
-def _values(column: pa.ChunkedArray, kind: Kind) -> npt.NDArray[Any]:
+def _values(column: pa.ChunkedArray, kind: Kind) -> Any:
+    """What a frame is made of: an array of numbers, or of texts that stay as Arrow holds them."""
     if kind == "category":
-        return np.asarray(column.cast(pa.string()).to_numpy(zero_copy_only=False), dtype=object)
+        return pd.array(column.cast(pa.large_string()), dtype=_TEXT)
     if pa.types.is_date(column.type):
         column = column.cast(pa.int32())
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -262,14 +301,11 @@ def _micros(column: pa.ChunkedArray) -> Floats:
 
 
 def _keys(spine: pa.Table, outcomes: pa.Table | None) -> pd.DataFrame:
-    def text(name: str) -> npt.NDArray[Any]:
-        return np.asarray(spine.column(name).to_numpy(zero_copy_only=False), dtype=object)
-
     close_days = spine.column("crm_close_date").cast(pa.int32()).cast(pa.float64()).to_numpy(zero_copy_only=False)
     keys = pd.DataFrame(
         {
             **{
-                name: text(name)
+                name: _values(spine.column(name), "category")
                 for name in ("opportunity_id", "kind", "account_id", "owner_id", "product_id", "stage", "currency")
             },
             "amount": _values(spine.column("amount"), "number"),
@@ -277,10 +313,11 @@ def _keys(spine: pa.Table, outcomes: pa.Table | None) -> pd.DataFrame:
             "as_of_us": _micros(spine.column("as_of")),
             "created_us": _micros(spine.column("created_at")),
             "crm_close_us": (np.asarray(close_days, dtype=np.float64) + 1) * DAY,
+            **({} if outcomes is not None else dict.fromkeys(("is_won", "closed_us", "won_amount"), np.nan)),
         }
     )
     if outcomes is None:
-        return keys.assign(is_won=np.nan, closed_us=np.nan, won_amount=np.nan)
+        return keys
     result = pd.DataFrame(
         {
             "opportunity_id": np.asarray(

@@ -8,47 +8,17 @@ Belongs here: rows, pieces, integrals. Does not belong here: what rates rest on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from sales_pipeline.models.matrix import DAY, Floats, Indices
+from sales_pipeline.models.matrix import DAY, Floats, Indices, Texts
 
 AFTER_DAYS = 14.0
 """Days after the stated close date that are a piece of their own."""
-
-
-@dataclass(frozen=True)
-class Texts:
-    """A column of texts: the place of each row's among the distinct `names`. Missing ones are the empty text."""
-
-    number: Indices
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, values: pd.Series) -> Texts:
-        """From a column of texts."""
-        number, names = pd.factorize(values)
-        places = {name: place for place, name in enumerate(dict.fromkeys([*map(str, names), ""]))}
-        place = np.array([*(places[str(name)] for name in names), places[""]], dtype=np.int64)
-        return cls(place[number], tuple(places))
-
-    def mapped(self, values: Mapping[str, float]) -> Floats:
-        """The value of each row's text; 0 where it has none."""
-        return np.array([values.get(name, 0.0) for name in self.names])[self.number]
-
-    def take(self, rows: Any) -> Texts:
-        """Those rows."""
-        return Texts(self.number[rows], self.names)
-
-    def to_numpy(self) -> npt.NDArray[Any]:
-        """The texts themselves."""
-        return np.array(self.names, dtype=object)[self.number]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Belongs here: applying a bundle's parts to rows. Does not belong here: fitting t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from sales_pipeline.models.matrix import (
     Floats,
     Matrix,
     SourceColumn,
+    Texts,
     align,
     joined_matrix,
     load_matrix,
@@ -123,7 +125,7 @@ def predict_matrix(bundle: Bundle, matrix: Matrix, wording: Wording = ENGLISH) -
     columns: dict[str, Any] = dict.fromkeys(WIN_COLUMNS, missing)
     up = down = pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, dtype=np.int32)), pa.array([], REASON_TYPE))
     reasons = reasons_to_abstain(bundle, matrix)
-    abstains = np.array([reason is not None for reason in reasons], dtype=bool)
+    abstains = reasons.mapped(lambda reason: reason is not None, bool)
     unseen = _of_unseen_kind(bundle, matrix)
     if bundle.win is not None:
         scored = score(bundle.win, matrix)
@@ -142,10 +144,9 @@ def predict_matrix(bundle: Bundle, matrix: Matrix, wording: Wording = ENGLISH) -
         columns[name] = np.where(abstains, np.nan, values)
     columns |= {name: np.where(unseen, np.nan, values) for name, values in _amounts(bundle, matrix).items()}
     level = bundle.win.evidence_level if bundle.win else "rules"
-    told = {reason: wording.abstention(reason) for reason in set(reasons)}
     days = ("predicted_close_date", "predicted_close_date_low", "predicted_close_date_high")
     data = {
-        "opportunity_id": pa.array(keys["opportunity_id"].to_numpy(dtype=object), pa.string()),
+        "opportunity_id": pa.array(keys["opportunity_id"], pa.string()),
         "as_of": pa.array(keys["as_of_us"].to_numpy(dtype=np.float64).astype(np.int64), pa.int64()).cast(
             pa.timestamp("us", tz="UTC")
         ),
@@ -153,56 +154,60 @@ def predict_matrix(bundle: Bundle, matrix: Matrix, wording: Wording = ENGLISH) -
         **{name: _dates(columns[name]) for name in days},
         "reasons_up": up,
         "reasons_down": down,
-        "evidence_level": pa.array(["rules" if flag else level for flag in abstains], pa.string()),
-        "abstain_reason": pa.array([told[reason] for reason in reasons], pa.string()),
+        "evidence_level": _texts(reasons, lambda reason: level if reason is None else "rules"),
+        "abstain_reason": _texts(reasons, wording.abstention),
     }
     return conform(pa.table(data), PREDICTIONS)
 
 
-def reasons_to_abstain(bundle: Bundle, matrix: Matrix) -> list[str | None]:
+def reasons_to_abstain(bundle: Bundle, matrix: Matrix) -> Texts:
     """Per row why no probability is given: the record is outside what the model has seen; None where one is given.
 
     Outside are: kinds of which nothing has closed (unless nothing has closed at all: then rules speak), no creation date where all had one, a stage no
     landmark stood in (rates need none), and more than `MOST_FAR_SHARE` of the numbers the model looks at far outside their training range (beyond it by more than its own width).
     """
+    number = np.zeros(len(matrix), dtype=np.int64)
     if bundle.win is None:
-        return [bundle.abstain_reason] * len(matrix)
-    keys = matrix.keys
-    found: list[str | None] = [None] * len(matrix)
-    for row in np.flatnonzero(_far_outside(bundle.win, matrix)):
-        found[row] = FAR_OUTSIDE
+        return Texts(number, (bundle.abstain_reason,))
+    names: list[str | None] = [None]
+
+    def say(reason: str, rows: npt.NDArray[np.bool_]) -> None:
+        number[rows] = len(names)
+        names.append(reason)
+
+    say(FAR_OUTSIDE, _far_outside(bundle.win, matrix))
     stages = bundle.card["data"].get("stages", [])
     if stages and bundle.win.evidence_level.endswith("model"):
-        stage = keys["stage"].to_numpy(dtype=object)
-        for row in np.flatnonzero((keys["stage"].notna() & ~keys["stage"].isin(stages)).to_numpy()):
-            found[row] = f"stage {stage[row]} was not met before: nothing to learn from"
+        held = Texts.of(matrix.keys["stage"])
+        for place, stage in enumerate(held.names):
+            if stage is not None and stage not in stages:
+                say(f"stage {stage} was not met before: nothing to learn from", held.number == place)
     if bundle.win.needs_created_at:
-        for row in np.flatnonzero(keys["created_us"].isna().to_numpy()):
-            found[row] = NO_CREATION
-    kind = keys["kind"].to_numpy(dtype=object)
-    for row in np.flatnonzero(_of_unseen_kind(bundle, matrix)):
-        found[row] = f"no {kind[row]} is known to have closed: nothing to learn from"
-    return found
+        say(NO_CREATION, matrix.keys["created_us"].isna().to_numpy())
+    kinds = bundle.card["data"]["kinds"]
+    held = Texts.of(matrix.keys["kind"])
+    for place, kind in enumerate(held.names if kinds else ()):
+        if kind not in kinds:
+            say(f"no {kind} is known to have closed: nothing to learn from", held.number == place)
+    return Texts(number, tuple(names))
 
 
 def _of_unseen_kind(bundle: Bundle, matrix: Matrix) -> npt.NDArray[np.bool_]:
     kinds = bundle.card["data"]["kinds"]
-    if not kinds:
-        return np.zeros(len(matrix), dtype=bool)
-    return np.asarray(~matrix.keys["kind"].isin(kinds).to_numpy(), dtype=bool)
+    return Texts.of(matrix.keys["kind"]).mapped(lambda kind: bool(kinds) and kind not in kinds, bool)
 
 
 def _far_outside(win: WinModel, matrix: Matrix) -> npt.NDArray[np.bool_]:
-    far = np.zeros(len(matrix))
-    counted = 0
-    for column, block in zip(win.encoding.columns, win.encoding.blocks, strict=True):
-        if "low" not in block or column.kind != "number":
-            continue
-        values = matrix.frame[column.name].to_numpy(dtype=np.float64)
-        width = block["high"] - block["low"]
-        far += (values > block["high"] + width) | (values < block["low"] - width)
-        counted += 1
-    return np.asarray((far >= LEAST_FAR) & (far > MOST_FAR_SHARE * counted), dtype=bool)
+    """Whether many of the numbers a row has lie far outside."""
+    blocks = {
+        column.name: block
+        for column, block in zip(win.encoding.columns, win.encoding.blocks, strict=True)
+        if "low" in block and column.kind == "number"
+    }
+    low, high = (np.array([block[end] for block in blocks.values()]) for end in ("low", "high"))
+    values = matrix.frame[list(blocks)].to_numpy(dtype=np.float64)
+    far = ((values > high + (high - low)) | (values < low - (high - low))).sum(axis=1)
+    return np.asarray((far >= LEAST_FAR) & (far > MOST_FAR_SHARE * len(blocks)), dtype=bool)
 
 
 def _of_owners(parts: Contributions) -> Floats:
@@ -223,6 +228,11 @@ def _amounts(bundle: Bundle, matrix: Matrix) -> dict[str, Floats]:
     if bundle.amount is None:
         return {name: np.full(len(matrix), np.nan) for name in names}
     return dict(zip(names, bundle.amount.predict(matrix), strict=True))
+
+
+def _texts(texts: Texts, told: Callable[[str | None], str | None]) -> pa.Array:
+    """What is told of each row's text."""
+    return pa.array([told(name) for name in texts.names], pa.string()).take(pa.array(texts.number))
 
 
 def _numbers(values: npt.NDArray[Any]) -> pa.Array:

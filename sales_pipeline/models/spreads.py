@@ -19,7 +19,7 @@ import pandas as pd
 
 from sales_pipeline.domain.money import LARGEST_AMOUNT
 from sales_pipeline.models.calibration import SHARE
-from sales_pipeline.models.matrix import Floats, Indices
+from sales_pipeline.models.matrix import Floats, Indices, Texts
 
 MIN_GROUP = 30
 """Opportunities a group needs for a spread of its own."""
@@ -38,10 +38,14 @@ class Spread:
 
 def groups_of(keys: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
     """Whether the CRM states a positive amount, and the group of the row's stage; per row."""
-    amount = keys["amount"].to_numpy(dtype=np.float64)
     stage = keys["stage"].astype(object)
     names = (STATED + "/" + stage.where(stage.notna(), "").astype(str)).to_numpy(dtype=object)
-    return np.isfinite(amount) & (amount > 0), names
+    return _is_stated(keys), names
+
+
+def _is_stated(keys: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    amount = keys["amount"].to_numpy(dtype=np.float64)
+    return np.asarray(np.isfinite(amount) & (amount > 0))
 
 
 def spread_of(residual: Floats, opportunity: Indices) -> Spread:
@@ -81,14 +85,10 @@ def amounts_of(score: Floats, keys: pd.DataFrame, spreads: Mapping[str, Spread])
 
     All are held within what an amount can be (`LARGEST_AMOUNT`): one typing error among the won amounts can put the ends anywhere.
     """
-    stated, stage = groups_of(keys)
-    names = np.where(stated, np.where(np.isin(stage.astype(str), list(spreads)), stage, STATED), UNSTATED)
-    number, distinct = pd.factorize(names)
-    chosen = [spreads[name] for name in distinct]
-    smearing, low, high = (
-        np.array([getattr(spread, name) for spread in chosen], dtype=np.float64)[number]
-        for name in ("smearing", "low", "high")
-    )
+    stage = Texts.of(keys["stage"])
+    chosen = [spreads.get(f"{STATED}/{name or ''}", spreads[STATED]) for name in stage.names]
+    group = np.where(_is_stated(keys), stage.number, len(chosen))
+    smearing, low, high = np.array([(s.smearing, s.low, s.high) for s in (*chosen, spreads[UNSTATED])]).T[:, group]
     expected, lower, upper = (
         np.minimum(values, LARGEST_AMOUNT)
         for values in (np.exp(score) * smearing, np.exp(score + low), np.exp(score + high))

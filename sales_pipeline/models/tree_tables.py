@@ -103,7 +103,7 @@ class TreeTables:
 
 def _look_up(table: Floats, pattern: npt.NDArray[np.intp], out: Floats) -> Floats:
     """The entries of a table, which has one for every pattern: nothing is out of range, and `wrap` looks after that for least."""
-    return np.take(table, pattern, out=out, mode="wrap")
+    return table.take(pattern, out=out, mode="wrap")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sales_pipeline.models.hazards import Hazard
-from sales_pipeline.models.pieces import Clock, Course, Pieces, Texts
+from sales_pipeline.models.matrix import Texts
+from sales_pipeline.models.pieces import Clock, Course, Pieces
 from sales_pipeline.models.timing import MAX_DAYS, Mixture
 
 EDGES = np.array([0.0, 7.0, 30.0, 90.0, 365.0])
@@ -33,13 +34,11 @@ untils = st.one_of(st.just(float("nan")), st.integers(-40, 500).map(float), st.f
 rows_of_time = st.lists(st.tuples(st.sampled_from([20_000.0, 20_031.25, 20_089.0]), untils), min_size=1, max_size=30)
 
 
-def test_texts_that_are_missing_are_the_empty_text() -> None:
-    texts = Texts.of(pd.Series(["b", None, "a", np.nan, "", "b"], dtype=object))
-    assert texts.to_numpy().tolist() == ["b", "", "a", "", "", "b"]
-    assert len(texts.names) == len(set(texts.names))
-    assert texts.mapped({"a": 2.0, "": 3.0}).tolist() == [0.0, 3.0, 2.0, 3.0, 3.0, 0.0]
-    assert texts.take(np.array([2, 0])).to_numpy().tolist() == ["a", "b"]
-    assert Texts.of(pd.Series([], dtype=object)).mapped({"a": 1.0}).shape == (0,)
+def test_a_missing_stage_is_the_empty_text() -> None:
+    clock = clock_of(np.zeros(4), np.zeros(4), stage=["b", None, "", np.nan])
+    pieces = Pieces.of(EDGES, clock)
+    hazard = Hazard(tuple(EDGES), ("",), (), {}, True, 0.0, np.array([0.0, 0.0, 0.0, 0.0, -2.0]))
+    np.testing.assert_allclose(hazard.course(clock, pieces).rates[0], [1.0, *np.exp([-2.0] * 3)])
 
 
 @given(rows_of_time)
