@@ -154,15 +154,17 @@ class Engine(ABC):
     @abstractmethod
     def apply_batches(
         self,
-        source: Source,
+        model: Path | exp.Query,
+        inputs: Mapping[str, Source],
         function: BatchFunction,
         shared: Any,
         output: Path,
         contract: Table,
         *,
         batch_rows: int = 10_000,
+        cut: Cut | None = None,
     ) -> TableRef:
-        """Apply a pure function to a table of any size, a few rows at a time, and write what comes out as one Parquet file.
+        """Apply a pure function to the rows of a model, a few at a time, and write what comes out as one Parquet file.
 
         Parameters
         ----------
@@ -171,7 +173,9 @@ class Engine(ABC):
         shared
             What every batch needs, such as a model: handed to each process once.
         contract
-            Of the result: its columns and types; its key must be columns of `source` too, and stands for the order.
+            Of the result: its columns and types; its key must be columns of the model too, and stands for the order.
+        cut
+            How the model may be run in parts, as in `run`.
         """
 
     @abstractmethod

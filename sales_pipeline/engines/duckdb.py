@@ -24,6 +24,8 @@ from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_piece
 _BATCH_ROWS = 65_536
 _DICTIONARY = 4096
 """Different values of a column in a row group above which a dictionary of them is given up: building and packing a larger one costs more than it saves."""
+_RANGE_ROWS = 500_000
+"""Rows of input a range has at most whose result is not a table but a stream: a larger one would take more memory and be no quicker."""
 _NOTHING = "no_rows"
 _NO_ROWS = pa.table({"nothing": pa.array([], pa.int64())})
 
@@ -98,10 +100,10 @@ class DuckDBEngine(Engine):
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
 
-    def _ranges(self, inputs: Mapping[str, Source], cut: Cut) -> list[Range]:
-        """As many ranges as the memory asks for; one, which leaves nothing out, for few rows."""
+    def _ranges(self, inputs: Mapping[str, Source], cut: Cut, *, most: int | None = None) -> list[Range]:
+        """As many ranges as the memory asks for, of at most so many rows; one, which leaves nothing out, for few rows."""
         rows = {name: _row_count(inputs[name]) for name in cut.tables if name in inputs}
-        count = how_many(sum(rows.values()), self._rows_at_once)
+        count = how_many(sum(rows.values()), min(self._rows_at_once, most or self._rows_at_once))
         if count == 1:
             return [Range(cut.key, None, None)]
         first = cut.tables[0]
@@ -140,23 +142,27 @@ class DuckDBEngine(Engine):
 
     def apply_batches(
         self,
-        source: Source,
+        model: Path | exp.Query,
+        inputs: Mapping[str, Source],
         function: BatchFunction,
         shared: Any,
         output: Path,
         contract: Table,
         *,
         batch_rows: int = 10_000,
+        cut: Cut | None = None,
     ) -> TableRef:
-        """See `Engine.apply_batches`: one batch after the other in this process; the sort by the key spills what does not fit."""
+        """See `Engine.apply_batches`: one batch after the other in this process, of a model that is cut one range after the other."""
         order = ", ".join(exp.column(name, quoted=True).sql(DIALECT) for name in contract.key)
-        query = f"SELECT * FROM batches ORDER BY {order}"
-        with (
-            self._views({"batches": source}),
-            self._connection.sql(query).to_arrow_reader(batch_rows) as reader,
-        ):
-            pieces = (conform(function(pa.Table.from_batches([batch]), shared), contract) for batch in reader)
-            write_pieces(pieces, output, arrow_schema(contract))
+        query = f"SELECT * FROM ({to_sql(self.compiled(model))}) ORDER BY {order}"
+
+        def pieces() -> Iterator[pa.Table]:
+            for part in self._ranges(inputs, cut, most=_RANGE_ROWS) if cut is not None else [None]:
+                with self._views(inputs, cut, part), self._connection.sql(query).to_arrow_reader(batch_rows) as reader:
+                    for batch in reader:
+                        yield conform(function(pa.Table.from_batches([batch]), shared), contract)
+
+        write_pieces(pieces(), output, arrow_schema(contract))
         return table_ref(contract.name, output)
 
     def _views(self, inputs: Mapping[str, Source], cut: Cut | None = None, part: Range | None = None) -> _Views:

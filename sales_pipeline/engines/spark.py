@@ -197,13 +197,15 @@ class SparkEngine(Engine):
 
     def apply_batches(
         self,
-        source: Source,
+        model: Path | exp.Query,
+        inputs: Mapping[str, Source],
         function: BatchFunction,
         shared: Any,
         output: Path,
         contract: Table,
         *,
         batch_rows: int = 10_000,
+        cut: Cut | None = None,  # noqa: ARG002 - Spark spreads work by itself
     ) -> TableRef:
         """See `Engine.apply_batches`. `function` and `shared` are pickled; `shared` is broadcast once (with Spark Connect, sent with each task)."""
         from pyspark.sql.pandas.types import from_arrow_schema
@@ -218,9 +220,9 @@ class SparkEngine(Engine):
 
         self._session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(batch_rows))
         schema = from_arrow_schema(arrow_schema(contract))
-        self._name({"batches": source})
+        self._name(inputs)
         # Written before it is ordered: an order looks at all rows beforehand, and the function would be called twice for each.
-        folder = self._run(self._session.table("batches").mapInArrow(each, schema))
+        folder = self._run(self._session.sql(to_sql(self.compiled(model), self.dialect)).mapInArrow(each, schema))
         self._settle(
             self._session.read.schema(schema).parquet(str(folder)).orderBy(*contract.key),
             output,

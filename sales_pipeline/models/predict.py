@@ -37,7 +37,7 @@ from sales_pipeline.models.matrix import (
     load_matrix,
 )
 from sales_pipeline.models.reasons import rank_reasons
-from sales_pipeline.models.scoring_rows import found_columns, write_scoring_rows
+from sales_pipeline.models.scoring_rows import CUT, found_columns, joined, scoring_inputs
 from sales_pipeline.models.stability import owner_columns
 from sales_pipeline.models.timing import TIMING_COLUMNS, Timing
 from sales_pipeline.models.wording import ENGLISH, Wording
@@ -73,12 +73,16 @@ def write_predictions(
     """
     columns = needed_columns(read_bundle(bundle))
     found = found_columns(features, [column.name for column in columns], engine)
-    rows = write_scoring_rows(features, found, folder / "scoring_rows.parquet", engine)
-    shared = _Shared(str(bundle), columns, found, wording)
-    output = folder / f"{PREDICTIONS.name}.parquet"
-    ref = engine.apply_batches(rows, _predict_batch, shared, output, PREDICTIONS, batch_rows=batch_rows)
-    Path(rows.path).unlink()
-    return ref
+    return engine.apply_batches(
+        joined(found),
+        scoring_inputs(features),
+        _predict_batch,
+        _Shared(str(bundle), columns, found, wording),
+        folder / f"{PREDICTIONS.name}.parquet",
+        PREDICTIONS,
+        batch_rows=batch_rows,
+        cut=CUT,
+    )
 
 
 @dataclass(frozen=True)

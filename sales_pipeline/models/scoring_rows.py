@@ -7,11 +7,10 @@ of tables that fit in memory (`matrix`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sqlglot import exp
 
-from sales_pipeline.engines.base import Engine
+from sales_pipeline.engines.base import Cut, Engine
 from sales_pipeline.lake.tables import TableRef, read_schema
 from sales_pipeline.models.matrix import (
     ATTRIBUTE_PREFIX,
@@ -23,6 +22,8 @@ from sales_pipeline.models.matrix import (
     catalogue_column,
 )
 
+CUT = Cut("opportunity_id", ("spine", "features", "attributes"))
+"""All of a row's values are its opportunity's."""
 SPINE_COLUMNS = (
     "opportunity_id",
     "as_of",
@@ -56,16 +57,13 @@ def found_columns(features: FeatureTables, wanted: Sequence[str], engine: Engine
     return tuple(found)
 
 
-def write_scoring_rows(
-    features: FeatureTables, columns: Sequence[SourceColumn], output: Path, engine: Engine
-) -> TableRef:
-    """One row per spine row, in no order (who reads it in batches sorts it): `SPINE_COLUMNS`, and `columns` under their names prefixed with `VALUE_PREFIX`."""
-    inputs = {"spine": features.spine, "features": features.features, "attributes": features.attributes}
-    return engine.run(joined(columns), inputs, output)
+def scoring_inputs(features: FeatureTables) -> dict[str, TableRef]:
+    """The tables `joined` reads."""
+    return {"spine": features.spine, "features": features.features, "attributes": features.attributes}
 
 
 def joined(columns: Sequence[SourceColumn]) -> exp.Select:
-    """The join as a query over `spine`, `features` and `attributes`."""
+    """One row per spine row, in no order: `SPINE_COLUMNS`, and `columns` under their names prefixed with `VALUE_PREFIX`; over `scoring_inputs`."""
     of_features = [column for column in columns if not column.name.startswith(ATTRIBUTE_PREFIX)]
     of_attributes = [column for column in columns if column.name.startswith(ATTRIBUTE_PREFIX)]
     tree = exp.select(

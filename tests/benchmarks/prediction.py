@@ -199,7 +199,7 @@ def _ours(features: FeatureSet, path: Path, pipeline: Any, columns: Any, out: Pa
     from sales_pipeline.models.bundle import read_bundle
     from sales_pipeline.models.matrix import joined_matrix
     from sales_pipeline.models.predict import win_probabilities
-    from sales_pipeline.models.scoring_rows import found_columns, write_scoring_rows
+    from sales_pipeline.models.scoring_rows import CUT, found_columns, joined, scoring_inputs
 
     key = tuple(Column(name, kind, name, required=True) for name, kind in (("opportunity_id", "string"), ("as_of", "timestamp")))  # fmt: skip
     table = Table("probabilities", "one row per row", ("opportunity_id", "as_of"), (*key, Column("p", "float64", "p", null_means="none")))  # fmt: skip
@@ -212,13 +212,12 @@ def _ours(features: FeatureSet, path: Path, pipeline: Any, columns: Any, out: Pa
         assert win is not None
         wanted = win.encoding.columns
         found = found_columns(features, [column.name for column in wanted], engine)
-        rows = write_scoring_rows(features, found, out / "rows.parquet", engine)
 
         def batch(part: pa.Table, _: Any) -> pa.Table:
             p = win_probabilities(win, joined_matrix(part, found, wanted))
             return part.select(["opportunity_id", "as_of"]).append_column("p", pa.array(p))
 
-        engine.apply_batches(rows, batch, None, out / "p.parquet", table)
+        engine.apply_batches(joined(found), scoring_inputs(features), batch, None, out / "p.parquet", table, cut=CUT)
 
     return run
 

@@ -29,7 +29,7 @@ rows = pa.table({"key": ["b", "a", "b"], "x": [1.5, None, 2.0]})
 tree = sqlglot.parse_one("SELECT key, latest(x, x) AS x, COUNT(*) AS n FROM t GROUP BY key", read="duckdb")
 with SparkEngine(Path(sys.argv[2]), master=sys.argv[1], shuffle_partitions=1) as engine:
     ref = engine.run(tree, {"t": rows}, Path(sys.argv[2]) / "out.parquet", order_by=["key"])
-    made = engine.apply_batches(rows.slice(0, 2), doubled, {"factor": 2.0}, Path(sys.argv[2]) / "made.parquet", contract)
+    made = engine.apply_batches(sqlglot.parse_one("SELECT key, x FROM t", read="duckdb"), {"t": rows.slice(0, 2)}, doubled, {"factor": 2.0}, Path(sys.argv[2]) / "made.parquet", contract)
     plan = engine.explain(tree, {"t": rows})
     kind = type(engine._session).__module__
 left = sorted(path.name for path in Path(sys.argv[2]).iterdir())

@@ -185,7 +185,13 @@ def test_a_function_over_batches_gives_the_same_bytes_on_both(
     weights = {"x": 0.3, "bias": -1.0}
     one, other = (
         engine.apply_batches(
-            tmp_path / "in.parquet", scored, weights, tmp_path / f"{number}.parquet", SCORES, batch_rows=64
+            exp.select("*").from_("t"),
+            {"t": tmp_path / "in.parquet"},
+            scored,
+            weights,
+            tmp_path / f"{number}.parquet",
+            SCORES,
+            batch_rows=64,
         )
         for number, engine in enumerate((duck, spark))
     )

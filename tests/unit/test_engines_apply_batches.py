@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from sqlglot import exp
 
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.engines.duckdb import DuckDBEngine
@@ -17,6 +18,7 @@ from sales_pipeline.lake.tables import PARQUET_OPTIONS, read_table, write_pieces
 SCORES = Table(
     "scores", "one row per key", ("key",), (Column("key", "string", "key", required=True), Column("value", "float64", "value", null_means="none", decimals=3))
 )  # fmt: skip
+EVERY = exp.select("*").from_("batches")
 
 
 def scaled(batch: pa.Table, factor: Any) -> pa.Table:
@@ -47,8 +49,10 @@ def test_the_size_of_batches_changes_no_byte(batch_rows: int, at_rest: bool, tmp
         return scaled(batch, factor)
 
     with DuckDBEngine(threads=1) as engine:
-        whole = engine.apply_batches(given, scaled, 3.0, tmp_path / "whole.parquet", SCORES)
-        found = engine.apply_batches(given, counted, 3.0, tmp_path / "parts.parquet", SCORES, batch_rows=batch_rows)
+        whole = engine.apply_batches(EVERY, {"batches": given}, scaled, 3.0, tmp_path / "whole.parquet", SCORES)
+        found = engine.apply_batches(
+            EVERY, {"batches": given}, counted, 3.0, tmp_path / "parts.parquet", SCORES, batch_rows=batch_rows
+        )
         again = engine.query(
             Path(__file__).parents[2] / "sales_pipeline/clean/sql/raw_files.sql",
             {"raw": pa.table({"source_file": ["a"]})},
@@ -63,7 +67,9 @@ def test_the_size_of_batches_changes_no_byte(batch_rows: int, at_rest: bool, tmp
 
 def test_an_empty_table_gives_an_empty_one(tmp_path: Path) -> None:
     with DuckDBEngine(threads=1) as engine:
-        found = engine.apply_batches(rows(5).slice(0, 0), scaled, 3.0, tmp_path / "out.parquet", SCORES)
+        found = engine.apply_batches(
+            EVERY, {"batches": rows(5).slice(0, 0)}, scaled, 3.0, tmp_path / "out.parquet", SCORES
+        )
     assert (found.rows, read_table(found).column_names) == (0, ["key", "value"])
 
 
@@ -71,9 +77,16 @@ def test_a_function_that_loses_a_column_is_an_error_and_the_engine_lives_on(tmp_
     with DuckDBEngine(threads=1) as engine:
         with pytest.raises(KeyError, match="value"):
             engine.apply_batches(
-                rows(5), lambda batch, _: batch.select(["key"]), None, tmp_path / "out.parquet", SCORES
+                EVERY,
+                {"batches": rows(5)},
+                lambda batch, _: batch.select(["key"]),
+                None,
+                tmp_path / "out.parquet",
+                SCORES,
             )
-        assert engine.apply_batches(rows(5), scaled, 2.0, tmp_path / "out.parquet", SCORES).rows == 5
+        assert (
+            engine.apply_batches(EVERY, {"batches": rows(5)}, scaled, 2.0, tmp_path / "out.parquet", SCORES).rows == 5
+        )
 
 
 def test_pieces_become_row_groups_of_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ def test_a_missing_stage_is_the_empty_text() -> None:
     np.testing.assert_allclose(hazard.course(clock, pieces).rates[0], [1.0, *np.exp([-2.0] * 3)])
 
 
+@settings(deadline=None)
 @given(rows_of_time)
 def test_rows_of_one_state_have_the_pieces_each_has_alone(rows: list[tuple[float, float]]) -> None:
     as_of, until = np.array(rows).T
@@ -61,6 +62,7 @@ def test_rows_of_one_state_have_the_pieces_each_has_alone(rows: list[tuple[float
             np.testing.assert_allclose(one[:, 0], all_[:, state], atol=1e-9)
 
 
+@settings(deadline=None)
 @given(rows_of_time, st.integers(0, 1000))
 def test_integrals_are_sums_over_the_pieces(rows: list[tuple[float, float]], seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -104,6 +106,7 @@ def test_quantiles_are_where_the_mixture_reaches_the_level(
         assert alone.quantiles(level)[0] == found[row]
 
 
+@settings(deadline=None)
 @given(rows_of_time, st.booleans(), st.integers(0, 1000))
 def test_rates_are_those_of_the_design_they_are_fitted_with(
     rows: list[tuple[float, float]], is_small: bool, seed: int

@@ -106,7 +106,8 @@ def abstained(**values: Any) -> str:
         (row.keys if name in row.keys else row.frame)[name] = np.array([value], dtype=object)
     if "far" in values:
         row.frame[list(NUMBERS[:-1])] = 1e9
-    [reason] = predict.reasons_to_abstain(model, row)
+    reasons = predict.reasons_to_abstain(model, row)
+    reason = reasons.names[int(reasons.number[0])]
     assert reason is not None
     return reason
 

@@ -19,7 +19,7 @@ from sales_pipeline.lake.tables import conform, read_table, write_table
 from sales_pipeline.models.matrix import align, attribute_column, catalogue_column, joined_matrix, load_matrix
 from sales_pipeline.models.params import TrainingParams
 from sales_pipeline.models.predict import predict, write_predictions
-from sales_pipeline.models.scoring_rows import found_columns, joined, write_scoring_rows
+from sales_pipeline.models.scoring_rows import found_columns, joined, scoring_inputs
 from sales_pipeline.models.store import NullRecorder
 from sales_pipeline.models.train import TrainedModel, train
 from sales_pipeline.models.win import Recipe
@@ -95,8 +95,8 @@ def test_joined_rows_are_the_matrix_of_the_tables(
     frames = with_attributes(world[0], tmp_path, kinds) if kinds else world[0]
     with DuckDBEngine(threads=1) as engine:
         found = found_columns(frames, [column.name for column in LEARNT], engine)
-        ref = write_scoring_rows(frames, found, tmp_path / "rows.parquet", engine)
-    rows = read_table(ref).sort_by([("opportunity_id", "ascending"), ("as_of", "ascending")])
+        rows = engine.query(joined(found), scoring_inputs(frames))
+    rows = rows.sort_by([("opportunity_id", "ascending"), ("as_of", "ascending")])
     matrix = joined_matrix(rows, found, LEARNT)
     expected = align(load_matrix(frames, [column.name for column in LEARNT]), LEARNT)
     pd.testing.assert_frame_equal(matrix.frame, expected.frame)
