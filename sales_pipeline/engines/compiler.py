@@ -207,7 +207,9 @@ def compile_tree(tree: exp.Query, dialect: str = DIALECT, parameters: Mapping[st
             return literal(given[name])
         return node
 
-    expanded = _prune(_inline(tree.copy().transform(bind, copy=False), macros(dialect)))
+    bound = tree.copy().transform(bind, copy=False)
+    # Reading all macros takes longer than a short query does: one that calls none of them does without.
+    expanded = _prune(_inline(bound, macros(dialect)) if bound.find(exp.Anonymous) else bound)
     if not isinstance(expanded, exp.Query):
         raise ConfigurationError("a SQL model is one SELECT", found=type(expanded).__name__)
     return expanded

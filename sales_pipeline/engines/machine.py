@@ -6,9 +6,14 @@ is spilled, and sums are added in one order on any number of cores.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 SHARE = 4
 """The embedded engine takes one part in so many: Python's own batches, models and other processes need the rest."""
@@ -43,9 +48,15 @@ def one_core() -> Iterator[None]:
     By itself it takes a thread per core, and sums are then added in an order that depends on their number: another machine would train another model. And on
     matrices of some ten thousand rows the others wait for each other longer than they work: a training took three times the CPU.
     """
+    with _libraries().limit(limits=1, user_api="blas"):
+        yield
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """NumPy's and SciPy's, found once per process: looking for them takes as long as predicting some thousand rows."""
     import numpy as np  # noqa: F401 - only what is loaded can be held to one thread
     import scipy.linalg  # noqa: F401
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import ThreadpoolController
 
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+    return ThreadpoolController()
