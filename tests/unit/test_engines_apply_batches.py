@@ -12,6 +12,7 @@ import pytest
 from sqlglot import exp
 
 from sales_pipeline.contracts.model import Column, Table
+from sales_pipeline.engines.base import Cut
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.lake.tables import PARQUET_OPTIONS, read_table, write_pieces
 
@@ -63,6 +64,31 @@ def test_the_size_of_batches_changes_no_byte(batch_rows: int, at_rest: bool, tmp
     values = read_table(found).to_pydict()
     assert values["key"] == sorted(source.column("key").to_pylist())
     assert values["value"][:2] == [None, round(3 / 7, 3)]
+
+
+def test_a_model_that_is_cut_gives_the_same_bytes_in_any_number_of_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "batches": rows(97),
+        "more": pa.table({"key": [f"k{n:07d}" for n in range(0, 97, 2)], "y": list(range(49))}),
+    }
+    tree = exp.select("batches.key", "x", "y").from_("batches").join("more", using="key", join_type="left")
+    sizes: list[int] = []
+
+    def counted(batch: pa.Table, factor: Any) -> pa.Table:
+        sizes.append(batch.num_rows)
+        return scaled(batch, factor)
+
+    cut = Cut("key", ("batches", "more"))
+    with DuckDBEngine(threads=1) as engine:
+        whole = engine.apply_batches(tree, given, counted, 3.0, tmp_path / "whole.parquet", SCORES, cut=cut)
+        assert sizes == [97]
+        monkeypatch.setattr("sales_pipeline.engines.duckdb._RANGE_ROWS", 30)
+        parts = engine.apply_batches(tree, given, counted, 3.0, tmp_path / "parts.parquet", SCORES, cut=cut)
+    assert (parts.sha256, parts.rows) == (whole.sha256, 97)
+    assert len(sizes) > 4
+    assert sum(sizes) == 2 * 97
 
 
 def test_an_empty_table_gives_an_empty_one(tmp_path: Path) -> None:

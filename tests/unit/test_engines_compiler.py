@@ -122,3 +122,10 @@ def test_identifiers_with_quotes_survive() -> None:
     with DuckDBEngine(threads=1) as engine:
         tree = exp.select(exp.alias_(exp.column(name, quoted=True), "v")).from_("t")
         assert engine.query(tree, {"t": pa.table({name: [1, 2]})}).column("v").to_pylist() == [1, 2]
+
+
+def test_a_query_that_calls_no_macro_is_compiled_without_reading_them() -> None:
+    macros.cache_clear()
+    tree = compile_tree(exp.select("a").from_("t"))
+    assert macros.cache_info().currsize == 0
+    assert to_sql(tree) == "SELECT a FROM t"
