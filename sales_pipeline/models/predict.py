@@ -71,7 +71,7 @@ def write_predictions(
 
     The engine joins what the bundle looks at and hands it over in batches; where it works in several processes, each reads the bundle from its folder.
     """
-    columns = needed_columns(read_bundle(bundle))
+    columns = needed_columns(_bundle(str(bundle)))
     found = found_columns(features, [column.name for column in columns], engine)
     return engine.apply_batches(
         joined(found),
