@@ -16,8 +16,9 @@ from sales_pipeline.contracts.raw import RAW_TABLES
 
 GROUP = "prepare"
 STAGED_OPPORTUNITIES = ("raw_opportunities", "raw_stages")
+STATES = (*STAGED_OPPORTUNITIES, "raw_state_history", "raw_field_history", "raw_opportunity_attributes")
 INPUTS: dict[str, tuple[str, ...]] = {
-    "opportunities": (*STAGED_OPPORTUNITIES, "accounts", "opportunity_changes"),
+    "opportunities": (*STATES, "accounts"),
     "opportunity_attributes": (
         *STAGED_OPPORTUNITIES,
         "raw_opportunity_attributes",
@@ -25,12 +26,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
         "opportunities",
     ),
     "attribute_changes": (*STAGED_OPPORTUNITIES, "raw_opportunity_attributes", "raw_field_history"),
-    "opportunity_changes": (
-        *STAGED_OPPORTUNITIES,
-        "raw_state_history",
-        "raw_field_history",
-        "raw_opportunity_attributes",
-    ),
+    "opportunity_changes": STATES,
     "field_history": ("raw_state_history", "raw_field_history", "raw_opportunity_attributes"),
     "activities": (*STAGED_OPPORTUNITIES, "raw_activities", "accounts"),
     "planned_activities": (*STAGED_OPPORTUNITIES, "raw_activities", "accounts"),

@@ -11,6 +11,7 @@ from dagster_project.validation import validated
 from sales_pipeline.clean import validate
 from sales_pipeline.clean.prepare import Canonical
 from sales_pipeline.lake.layout import Lake
+from sales_pipeline.lake.tables import TableRef
 from tests.support.histories import write_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -49,9 +50,9 @@ def test_a_new_day_is_judged_by_its_rows_as_if_by_all(tmp_path: Path, monkeypatc
     looked_at: list[str] = []
     frames = validate._frames
 
-    def noted(path: str, *given: object) -> object:
-        looked_at.append(Path(path).parent.name)
-        return frames(path, *given)  # type: ignore[arg-type]
+    def noted(ref: TableRef, *given: object) -> object:
+        looked_at.append(Path(ref.path).parent.name)
+        return frames(ref, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(validate, "_frames", noted)
     found, docs = validated(lake, onto)
