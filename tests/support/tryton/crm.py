@@ -124,7 +124,12 @@ class TrytonCrm:
         self._http.close()
         if self._server is not None:
             self._server.terminate()
-            self._server.wait(20)
+            try:
+                self._server.wait(20)
+            except subprocess.TimeoutExpired:
+                # Where the shell that began it all ignores the signal, so does the server.
+                self._server.kill()
+                self._server.wait(20)
 
     def export(
         self,
