@@ -19,6 +19,7 @@ from sales_pipeline.contracts.derive import sql_type
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_tree, parse_model
 from sales_pipeline.engines.parts import Part, parts_of
+from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.lake.tables import PARQUET, TableRef, table_ref
 
 
@@ -143,9 +144,16 @@ class Engine(ABC):
         *,
         parameters: Mapping[str, Scalar] | None = None,
     ) -> list[Part]:
-        """The parts the result of a model has by one of its columns."""
-        found = self._read(parts_of(self.compiled(model, parameters), column), inputs)
-        return [Part(column.name, value) for value in found.column("value").to_pylist() if value is not None]
+        """The parts the result of a model has by one of its columns. Raises LedgerUnbalanced where a row has no value there: it would be in none."""
+        values = self._read(parts_of(self.compiled(model, parameters), column), inputs).column("value").to_pylist()
+        if None in values:
+            raise LedgerUnbalanced(
+                "a row of a table in parts is in none of them",
+                expected=f"a value of {column.name} in every row",
+                found="NULL",
+                fix="this is a fault of the program: keep the export and report it",
+            )
+        return [Part(column.name, value) for value in values]
 
     def compiled(self, model: Path | exp.Query, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
         """A model as this engine runs it."""

@@ -14,6 +14,7 @@ from sqlglot import exp
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.engines.parts import Part
+from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.lake.tables import read_batches, read_matching, read_schema, read_table, table_ref, take_over
 
 AT = Column("at", "timestamp", "when", required=True)
@@ -59,6 +60,12 @@ def test_a_part_of_a_text_is_named_after_it() -> None:
     assert Part("file", "ab12").name == "ab12"
     with pytest.raises(ValueError, match="letters and digits alone"):
         Part("file", "../ab12")
+
+
+def test_a_row_that_would_be_in_no_part_is_refused(engine: DuckDBEngine, rows: pa.Table) -> None:
+    lost = pa.concat_tables([rows, pa.table({"id": ["e"], "at": [None]}, schema=rows.schema)])
+    with pytest.raises(LedgerUnbalanced, match="in none of them"):
+        engine.parts_of(ALL, {"rows": lost}, AT)
 
 
 def test_parts_together_are_the_table(engine: DuckDBEngine, rows: pa.Table, tmp_path: Path) -> None:
