@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from sales_pipeline.contracts.derive import sql_type
 from sales_pipeline.contracts.model import Column, Table
-from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_tree, parse_model
+from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_model, compile_tree
 from sales_pipeline.engines.parts import Part, parts_of
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.lake.tables import PARQUET, TableRef, table_ref
@@ -157,7 +157,9 @@ class Engine(ABC):
 
     def compiled(self, model: Path | exp.Query, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
         """A model as this engine runs it."""
-        return compile_tree(parse_model(model) if isinstance(model, Path) else model, self.dialect, parameters)
+        if isinstance(model, Path):
+            return compile_model(model, self.dialect, parameters)
+        return compile_tree(model, self.dialect, parameters)
 
     @abstractmethod
     def apply_batches(

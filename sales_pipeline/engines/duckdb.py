@@ -79,9 +79,9 @@ class DuckDBEngine(Engine):
             first = next(pieces)
             write_pieces(itertools.chain([first], pieces), output, first.schema, is_encoded_by_look=True)
             return
-        with self._views({**inputs, _NOTHING: _NO_ROWS}):
+        query = to_sql(tree)
+        with self._views({**_named(query, inputs), _NOTHING: _NO_ROWS}):
             target = exp.Literal.string(str(output)).sql(DIALECT)
-            query = to_sql(tree)
             names = tree.named_selects
             count = len(self._connection.sql(query).columns if "*" in names else names)
             # A column the planner knows to hold no NULL would be written as required, in other bytes: what it knows depends on the plan. Of a
@@ -118,10 +118,11 @@ class DuckDBEngine(Engine):
         """A temporary table: in memory as long as it fits under the limit, else in the spill directory."""
         self._held += 1
         name = f"held_{self._held}"
-        start = f"CREATE TEMP TABLE {name} AS"
+        start, query = f"CREATE TEMP TABLE {name} AS", to_sql(tree)
+        inputs = _named(query, inputs)
         for part in self._ranges(inputs, cut) if cut is not None else [None]:
             with self._views(inputs, cut, part):
-                self._connection.execute(f"{start} {to_sql(tree)}")
+                self._connection.execute(f"{start} {query}")
             start = f"INSERT INTO {name}"
         table = self._connection.table(name)
         return WorkTable(name, tuple(table.columns), len(table))
@@ -131,8 +132,9 @@ class DuckDBEngine(Engine):
         self._connection.execute(f"DROP TABLE {table.name}")
 
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:
-        with self._views(inputs):
-            return self._connection.sql(to_sql(tree)).to_arrow_table()
+        query = to_sql(tree)
+        with self._views(_named(query, inputs)):
+            return self._connection.sql(query).to_arrow_table()
 
     def explain(self, model: Path | exp.Query, inputs: Mapping[str, Source], **parameters: Any) -> str:
         """DuckDB's physical plan of a model, as JSON."""
@@ -241,6 +243,12 @@ class _Views:
                 self._connection.unregister(name)
             else:
                 self._connection.execute(f"DROP VIEW IF EXISTS {exp.to_identifier(name, quoted=True).sql(DIALECT)}")
+
+
+def _named(query: str, inputs: Mapping[str, Source]) -> dict[str, Source]:
+    """The inputs a query may read, by their names in its text: a view of every other would be made, and its files opened, for nothing."""
+    text = query.lower()
+    return {name: source for name, source in inputs.items() if name.lower() in text}
 
 
 def _paths(source: TableRef | Path | Sequence[Path]) -> list[Path]:

@@ -13,7 +13,9 @@ from sqlglot import exp
 from sales_pipeline.engines.compiler import (
     DIALECT,
     ColumnSource,
+    Scalar,
     column_lineage,
+    compile_model,
     compile_tree,
     macros,
     parse_model,
@@ -129,3 +131,19 @@ def test_a_query_that_calls_no_macro_is_compiled_without_reading_them() -> None:
     tree = compile_tree(exp.select("a").from_("t"))
     assert macros.cache_info().currsize == 0
     assert to_sql(tree) == "SELECT a FROM t"
+
+
+def test_what_was_compiled_before_is_told_apart_by_text_and_type_and_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "m.sql"
+    path.write_text("SELECT $p AS v, norm(a) AS b FROM s", encoding="utf-8")
+
+    def value(given: Scalar) -> str:
+        tree = compile_model(path, DIALECT, {"p": given, "another": 1})
+        text = tree.selects[0].sql(DIALECT)
+        tree.selects[0].set("this", exp.Null())
+        return text
+
+    values: list[Scalar] = [1, 1, True, 1.5, "1"]
+    assert [value(one) for one in values] == ["1 AS v", "1 AS v", "TRUE AS v", "1.5 AS v", "'1' AS v"]
+    path.write_text("SELECT 7 AS v", encoding="utf-8")
+    assert value(1) == "7 AS v"

@@ -42,3 +42,9 @@ def test_a_held_table_is_read_by_the_next_model_until_it_is_released() -> None:
         assert engine.query(_tree("SELECT SUM(k) AS s FROM data"), {"data": other}).to_pylist() == [{"s": 24}]
         with pytest.raises(Exception, match=held.name):
             engine.query(_tree("SELECT k FROM data"), {"data": held})
+
+
+def test_inputs_that_a_query_does_not_name_are_not_opened(tmp_path: Path) -> None:
+    with DuckDBEngine(threads=1) as engine:
+        known = {"Data": pa.Table.from_pylist(ROWS), "another": tmp_path / "missing.parquet"}
+        assert engine.query(_tree("SELECT COUNT(*) AS n FROM data"), known).to_pylist() == [{"n": 10}]
