@@ -150,15 +150,20 @@ class Records:
         if picked:
             every = union([exp.select(*_RECORD).from_(name) for name in inputs])
             records = self._hold(exp.select(*_RECORD).from_(every.subquery("r")).distinct(), inputs)
-        result = []
-        for whole in (self._old, self._now):
-            known: dict[str, Source] = {"raw": whole.ledger, "files": files}
+
+        def of(ledger: Source) -> WorkTable:
+            known: dict[str, Source] = {"raw": ledger, "files": files}
             queries: list[exp.Query] = [exp.select("*").from_("raw").where(of_files.copy())]
             if records is not None:
                 known["records"] = records
                 queries.append(_with_records("raw"))
-            result.append(self._hold(union(queries), known))
-        return result[0], result[1]
+            return self._hold(union(queries), known)
+
+        before = _paths(self._old.ledger)
+        old, came = of(before), of([path for path in _paths(self._now.ledger) if path not in set(before)])
+        return old, self._hold(
+            union([exp.select("*").from_(name) for name in ("old", "came")]), {"old": old, "came": came}
+        )
 
     def _links(self) -> pa.Table:
         """Ids that are one opportunity's: of records that name a lead they came from, or what they were converted to."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlglot import exp
 
@@ -19,6 +20,9 @@ from sales_pipeline.engines.base import Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.errors import AuditBlocked
 from sales_pipeline.lake.tables import TableRef
+
+ADDITIVE = ("activities", "opportunity_changes")
+"""Tables whose figures are counts that add up over parts, and shares of these: reading a large table for them would cost more than what a day changed in it."""
 
 
 def refuse_unknown_stages(staged: WorkTable, limit: float, engine: Engine) -> int:
@@ -55,19 +59,54 @@ def refuse_absence(staged: WorkTable, previous: datetime, newest: datetime, para
 
 
 def table_facts(
-    tables: Mapping[str, TableRef], engine: Engine, duplicates: Mapping[str, int]
+    tables: Mapping[str, TableRef],
+    engine: Engine,
+    duplicates: Mapping[str, int],
+    counts: Mapping[str, Mapping[str, int]],
 ) -> dict[str, dict[str, float]]:
-    """Figures of each canonical table; `tables` also holds row_ledger and cell_issues. `duplicates` are counts of duplicate keys that are known."""
+    """Figures of each canonical table; `tables` also holds row_ledger and cell_issues.
+
+    `duplicates` are counts of duplicate keys that are known, `counts` those of ADDITIVE tables that are.
+    """
     facts: dict[str, dict[str, float]] = {}
     for name, contract in CANONICAL_TABLES.items():
         ref = tables[name]
         count = duplicates[name] if name in duplicates else _duplicate_keys(contract, ref, engine)
         figures: dict[str, float] = {"row_count": ref.rows, "duplicate_key_count": count}
         if name in SQL_FACTS:
-            inputs: dict[str, Source] = dict(tables)
-            figures |= engine.query(SQL / f"facts_of_{name}.sql", inputs).to_pylist()[0]
+            figures |= counts[name] if name in counts else _sql_facts(name, tables, engine)
+        if name == "activities":
+            figures["logged_before_happening_share"] = _share(
+                figures, "logged_before_happening_count", "row_count", 0.0
+            )
+        elif name == "opportunity_changes":
+            figures["no_creation_share"] = 1 - _share(figures, "creation_count", "opportunity_count", 1.0)
         facts[name] = figures
     return facts
+
+
+def counts_merged(
+    base: Mapping[str, Mapping[str, int]], gone: Mapping[str, TableRef], come: Mapping[str, TableRef], engine: Engine
+) -> dict[str, dict[str, int]]:
+    """Counts over ADDITIVE tables from which the rows of `gone` were taken and into which those of `come` were put; `base` are the facts before.
+
+    What a row is counted for, it is counted for among the tables of its own side: all changes of an opportunity and the opportunity a row names are in it.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for name in ADDITIVE:
+        out, new = (_sql_facts(name, side, engine) for side in (gone, come))
+        found[name] = {key: base[name][key] - out[key] + new[key] for key in out}
+    return found
+
+
+def _sql_facts(name: str, tables: Mapping[str, TableRef], engine: Engine) -> dict[str, Any]:
+    inputs: dict[str, Source] = dict(tables)
+    figures: dict[str, Any] = engine.query(SQL / f"facts_of_{name}.sql", inputs).to_pylist()[0]
+    return figures
+
+
+def _share(figures: Mapping[str, float], part: str, whole: str, of_none: float) -> float:
+    return figures[part] / figures[whole] if figures[whole] else of_none
 
 
 def _duplicate_keys(contract: Table, ref: TableRef, engine: Engine) -> int:

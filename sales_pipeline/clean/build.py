@@ -122,7 +122,7 @@ class Build:
         finally:
             self._release_all()
         return {
-            **step_facts(built.refs, built.counts, built.facts, self._params, self._engine, {}),
+            **step_facts(built.refs, built.counts, built.facts, self._params, self._engine),
             "decided": self._decided,
             "tallies": built.tallies,
         }
@@ -255,8 +255,8 @@ class Build:
             self._accepted.append(self._hold(ledger.accepted_of("staged"), {"staged": staged}))
 
     def _simple(self, name: str, *canonical: str) -> None:
-        """Stage a raw table and build what it alone feeds; where no export holds it, the tables are empty."""
-        if self._raw.has(f"raw_{name}"):
+        """Stage a raw table and build what it alone feeds; where no export holds it, or none of its records is of this part, the tables are empty."""
+        if self._raw.has(f"raw_{name}") and (self._given is None or self._raw.rows[f"raw_{name}"]):
             self._stage(name)
             for table in canonical or (name,):
                 self._canonical(table)

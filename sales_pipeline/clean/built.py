@@ -55,15 +55,16 @@ def step_facts(
     facts: Mapping[str, Any],
     params: CleanParams,
     engine: Engine,
-    duplicates: Mapping[str, int],
+    duplicates: Mapping[str, int] | None = None,
+    additive: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
-    """What the step of all tables says about them, JSON-able. `duplicates` are counts of duplicate keys that are known, by table."""
+    """What the step of all tables says about them, JSON-able. `duplicates` and `additive`: what is known of tables, as `table_facts` takes it."""
     return {
         "tables": {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in sorted(refs.items())},
         "rules": [count.to_dict() for count in counts],
         "facts": {
             **facts,
-            "tables": audits.table_facts(refs, engine, duplicates),
+            "tables": audits.table_facts(refs, engine, duplicates or {}, additive or {}),
             "limits": {"quarantined_share": params.max_quarantined_share},
             "batch_rows": params.validation_batch_rows,
         },

@@ -31,11 +31,12 @@ from sqlglot import exp
 
 from sales_pipeline.clean.affected import Affected, Records
 from sales_pipeline.clean.attributes import Seen
+from sales_pipeline.clean.audits import counts_merged
 from sales_pipeline.clean.build import Build
 from sales_pipeline.clean.built import Built, Given, step_facts
 from sales_pipeline.clean.columns import Column, corrected, kind_of, usual_spellings
 from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables, raw_inputs
-from sales_pipeline.clean.merged import TABLES, Base, NotCertain, Tables, may_be_built_on, same_tracking
+from sales_pipeline.clean.merged import TABLES, Base, NotCertain, Tables, may_be_built_on
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.rules import PROBLEMS, RuleCount
 from sales_pipeline.clean.vocabulary import (
@@ -144,8 +145,10 @@ class _Increment:
         refs["field_history"] = self._tables.taken_over("field_history")
         facts = {"raw_rows": self._now.rows, "unknown_stage_records": self._unknown_stages(old, now)}
         duplicates = self._tables.duplicates(old, now)
-        kept = CANONICAL_TABLES.keys() - (set() if same_tracking(old, now) else {"opportunity_attributes"})
-        came = {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in now.refs.items() if name in kept}
+        counts = counts_merged(self._base.step["facts"]["tables"], old.refs, now.refs, self._engine)
+        came = {
+            name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in now.refs.items() if name in CANONICAL_TABLES
+        }
         for name in now.refs.keys() - came.keys():
             (self._folder / "now" / f"{name}.parquet").unlink()
         (self._folder / "now").rename(self._folder / CAME)
@@ -153,7 +156,7 @@ class _Increment:
             shutil.rmtree(self._folder / side, ignore_errors=True)
         _LOG.info("%s records were cleaned onto %s", sum(affected.now.rows.values()), self._base.folder.name)
         return {
-            **step_facts(refs, self._counts(old, now), facts, self._params, self._engine, duplicates),
+            **step_facts(refs, self._counts(old, now), facts, self._params, self._engine, duplicates, counts),
             "decided": {**self._decided, **decided},
             "tallies": tallies,
             "base": self._base.folder.name,

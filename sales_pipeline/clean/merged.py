@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from sqlglot import exp
 
 from sales_pipeline.clean.audits import duplicate_keys_merged
@@ -20,7 +21,7 @@ from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import Engine, Source, WorkTable
+from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.engines.parts import Part
 from sales_pipeline.ingest.params import SourceMapping
@@ -105,35 +106,31 @@ class Tables:
     def merged_attributes(self, old: Built, now: Built) -> TableRef:
         """As `merged`, where the instant from which on changes of a column are known may have moved for all of its rows."""
         name = "opportunity_attributes"
-        if same_tracking(old, now):
-            return self.merged(name, old.refs[name], now.refs[name])
-        columns = (c for c in CANONICAL_TABLES[name].column_names if c != "tracked_from")
-        tracked = exp.select(*(exp.column(c, table="s") for c in columns), "t.tracked_from").from_(f"{name} AS s")
-        tracked = tracked.join("tracking AS t", on="t.attribute = s.attribute", join_type="left", dialect=DIALECT)
-        base = self.engine.hold(tracked, {name: self.base.ref(name), "tracking": now.tracking})
-        try:
-            return self.merged(name, old.refs[name], now.refs[name], base)
-        finally:
-            self.engine.release(base)
+        tracking = None if _same_tracking(old, now) else now.tracking
+        return self.merged(name, old.refs[name], now.refs[name], tracking)
 
-    def merged(self, name: str, gone: TableRef, come: TableRef, changed: WorkTable | None = None) -> TableRef:
-        """The table of the base (`changed`, where it is not as it lies there) without the rows of `gone`, with those of `come`.
+    def merged(self, name: str, gone: TableRef, come: TableRef, tracking: pa.Table | None = None) -> TableRef:
+        """The table of the base without the rows of `gone`, with those of `come`; all of them tracked from the instants of `tracking`, where it is given.
 
         Parts in which no row went or came are taken over as they lie.
         """
         contract = TABLES[name]
         base = self.base.ref(name)
         parts = self._parts(name, gone, come) if name in PART_COLUMNS else []
-        if changed is None and (not parts if name in PART_COLUMNS else gone.sha256 == come.sha256):
+        if tracking is None and (not parts if name in PART_COLUMNS else gone.sha256 == come.sha256):
             return self.taken_over(name)
         output = self.folder / Path(base.path).name
         names = {part.name for part in parts}
-        rows: Source = changed or [file for file in base.files if not parts or file.stem in names]
+        rows: Source = [file for file in base.files if not parts or file.stem in names]
         inputs = {"base": rows or arrow_schema(contract).empty_table(), "gone": gone, "come": come}
         same = exp.and_(
             *(exp.column(k, table="b", quoted=True).eq(exp.column(k, table="g", quoted=True)) for k in contract.key)
         )
-        kept = exp.select("b.*").from_("base AS b").join("gone AS g", on=same, join_type="anti")
+        stay = exp.select("*").from_("base")
+        if tracking is not None:
+            inputs["tracking"] = tracking
+            stay = _tracked(contract.column_names)
+        kept = exp.select("b.*").from_(stay.subquery("b")).join("gone AS g", on=same, join_type="anti")
         tree = exp.union(kept, exp.select("*").from_("come"), distinct=False, dialect=DIALECT)
         ref = self.engine.run(tree, inputs, output, contract=contract, parts=parts)
         if parts and base.rows:
@@ -166,6 +163,13 @@ class Tables:
         return self.engine.parts_of(differing, {"gone": gone, "come": come}, column)
 
 
-def same_tracking(old: Built, now: Built) -> bool:
+def _tracked(columns: Sequence[str]) -> exp.Select:
+    """The rows of `base` with the instants of `tracking`, by attribute."""
+    others = (exp.column(name, table="s") for name in columns if name != "tracked_from")
+    rows = exp.select(*others, "t.tracked_from").from_("base AS s")
+    return rows.join("tracking AS t", on="t.attribute = s.attribute", join_type="left", dialect=DIALECT)
+
+
+def _same_tracking(old: Built, now: Built) -> bool:
     """Whether changes of the same unmapped columns are known from the same instants on."""
     return bool(old.tracking.sort_by("attribute").equals(now.tracking.sort_by("attribute")))

@@ -41,7 +41,7 @@ class Canonical:
     `tables` holds every table of CANONICAL_TABLES (empty where the exports have nothing); `ledger` the final ROW_LEDGER; `cell_issues`
     CELL_ISSUES; `rules` the count of what each rule touched; `facts` figures for the audit, JSON-able.
     `base` is the key of the tables these were built on, None where all records were cleaned; `came` then holds, of some tables, the rows that are new
-    or were computed again: all others stand in the base's too.
+    or were computed again: all others stand in the base's too, but for the instants attributes are tracked from.
     """
 
     key: str

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from sales_pipeline.clean import validate as clean_validate
 from sales_pipeline.clean.business import BUSINESS_RULES
 from sales_pipeline.clean.docs import render_data_docs, strip_external
 from sales_pipeline.clean.prepare import Canonical
@@ -149,3 +150,9 @@ def test_only_rows_that_came_are_checked_where_none_was_at_fault_before(tmp_path
     )
     assert not _failed(validate(spoiled, "opportunities", before))
     assert _failed(validate(spoiled, "opportunities", validate(spoiled, "opportunities")))
+
+
+def test_attributes_are_not_all_looked_at_again_because_they_are_tracked_from_another_instant() -> None:
+    by_row = [check for check in clean_validate._checks("opportunity_attributes", {}) if check.row_level]
+    assert by_row
+    assert "tracked_from" not in clean_validate._needed(by_row)
