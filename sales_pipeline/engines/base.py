@@ -100,7 +100,7 @@ class Engine(ABC):
             output.mkdir(parents=True, exist_ok=True)
             for part in parts:
                 file = output / f"{part.name}{PARQUET}"
-                self._write(project(part.of(tree), contract), inputs, file, cut)
+                self._write(project(part.of(tree), contract, part), inputs, file, cut)
                 if not pq.read_metadata(file).num_rows:
                     file.unlink()
             return table_ref(contract.name, output)
@@ -212,13 +212,23 @@ class Engine(ABC):
         self.close()
 
 
-def project(tree: exp.Query, contract: Table) -> exp.Query:
-    """The contract's columns in order, cast to its types, sorted by its key."""
+def project(tree: exp.Query, contract: Table, part: Part | None = None) -> exp.Query:
+    """The contract's columns in order, cast to its types, sorted by its key.
+
+    What tells the rows of a part by one text is the same in all of them: it is written behind the sort, which would carry it through, and is no part of the order.
+    """
+    told = part.column if part is not None and part.is_of_one_value else None
     columns = [
         exp.alias_(
             exp.cast(exp.column(column.name, quoted=True), sql_type(column), dialect=DIALECT), column.name, quoted=True
         )
         for column in contract.columns
+        if column.name != told
     ]
-    ordered = exp.select(*columns).from_(tree.subquery("result", copy=False))
-    return ordered.order_by(*(exp.column(name, quoted=True) for name in contract.key))
+    order = (exp.column(name, quoted=True) for name in contract.key if name != told)
+    ordered = exp.select(*columns).from_(tree.subquery("result", copy=False)).order_by(*order)
+    if part is None or told is None:
+        return ordered
+    value = exp.alias_(exp.Literal.string(str(part.value)), told, quoted=True)
+    every = (value if name == told else exp.column(name, quoted=True) for name in contract.column_names)
+    return exp.select(*every).from_(ordered.subquery("ordered", copy=False))

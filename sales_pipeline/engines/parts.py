@@ -35,6 +35,11 @@ class Part:
             return self.value
         return f"{self.value.year:04}-Q{(self.value.month + 2) // 3}"
 
+    @property
+    def is_of_one_value(self) -> bool:
+        """Whether the column says the same in all of its rows."""
+        return isinstance(self.value, str)
+
     def of(self, rows: exp.Query) -> exp.Query:
         """The rows of a query that are in it."""
         column = exp.column(self.column, quoted=True)
