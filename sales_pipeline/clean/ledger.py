@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from sales_pipeline.clean.vocabulary import union
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
-from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.base import Cut, Engine, Source
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.engines.parts import Part
 from sales_pipeline.errors import LedgerUnbalanced
@@ -43,6 +43,8 @@ _RECORD = ("source_file", "source_record")
 _ISSUE = (*_RECORD, "canonical_table", "issue_column", "issue_value", "reason")
 _VERDICT = (*_RECORD, "outcome", "reason", "problem_column", "problem_value", "duplicate_of")
 """What cleaning says about a record that it does not accept: columns of ROW_LEDGER from `outcome` on, by record."""
+_BY_RECORD = Cut("source_record", ("ingest_ledger", "verdicts", "taken"))
+"""Of one file: what became of a record follows from the verdicts on it alone."""
 
 
 def exceptions_of(staged: str, repeated: str, *, keeps_deleted: bool, has_deleted_flag: bool) -> exp.Query:
@@ -185,7 +187,9 @@ def write_ledger(
         if parts_by:
             column = ROW_LEDGER.column(parts_by)
             parts = engine.parts_of(exp.select("*").from_("ingest_ledger"), {"ingest_ledger": one}, column)
-        ref = engine.run(model, {**held, "ingest_ledger": one}, output, contract=ROW_LEDGER, parts=parts)
+        ref = engine.run(
+            model, {**held, "ingest_ledger": one}, output, contract=ROW_LEDGER, parts=parts, cut=_BY_RECORD if parts else None
+        )
     for table in held.values():
         engine.release(table)
     expected = engine.query(Path(__file__).parent / "sql" / "ledger_size.sql", {"ingest_ledger": ingested})

@@ -21,7 +21,7 @@ from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.base import Cut, Engine, Source
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.engines.parts import Part
 from sales_pipeline.ingest.params import SourceMapping
@@ -32,6 +32,7 @@ MIN_RECORDS = 2_000_000
 """Raw records from which tables are such that a later export may be cleaned onto them: of fewer, compiling and planning each model twice costs what cleaning all takes."""
 PART_COLUMNS = {"activities": "occurred_at", "opportunity_changes": "changed_at", "row_ledger": "source_file"}
 """Tables that are written in parts where a later export may be cleaned onto them, by the column that tells a row's part: what is new lies in few of them."""
+_BY_RECORD = Cut("source_record", ("base", "gone", "come"))
 TABLES: dict[str, Table] = {
     **{name: table for name, table in CANONICAL_TABLES.items() if name != "field_history"},
     "row_ledger": ROW_LEDGER,
@@ -132,7 +133,7 @@ class Tables:
             stay = _tracked(contract.column_names)
         kept = exp.select("b.*").from_(stay.subquery("b")).join("gone AS g", on=same, join_type="anti")
         tree = exp.union(kept, exp.select("*").from_("come"), distinct=False, dialect=DIALECT)
-        ref = self.engine.run(tree, inputs, output, contract=contract, parts=parts)
+        ref = self.engine.run(tree, inputs, output, contract=contract, parts=parts, cut=_BY_RECORD if name == "row_ledger" and parts else None)
         if parts and base.rows:
             take_over(base, output, but=names)
             ref = table_ref(name, output)

@@ -17,8 +17,8 @@ from sqlglot import exp
 
 from sales_pipeline.contracts.derive import sql_type
 from sales_pipeline.contracts.model import Column, Table
-from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_model, compile_tree
-from sales_pipeline.engines.parts import Part, parts_of
+from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_model, compile_tree, parse_model
+from sales_pipeline.engines.parts import Part, part_of, values_of
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.lake.tables import PARQUET, TableRef, table_ref
 
@@ -45,7 +45,7 @@ BatchFunction: TypeAlias = Callable[[pa.Table, Any], pa.Table]
 
 @dataclass(frozen=True)
 class Cut:
-    """Says that a model may be run range by range of a text key, so that memory stays bounded however many rows there are.
+    """Says that a model may be run range by range of a key, texts or whole numbers, so that memory stays bounded however many rows there are.
 
     Every row of its result must depend only on rows of `tables` with the same value of `key`, and the result must be ordered by `key` first; rows without
     a value must mean nothing to it. The other inputs are met whole in every range. `tables[0]` is the one whose rows the ranges share out evenly.
@@ -93,6 +93,7 @@ class Engine(ABC):
         rows gets none, rows in no part are left out. The model is run once for each of them, so it should do little.
         """
         order = contract.key if contract is not None else tuple(order_by)
+        order = tuple(name for name in order if not any(part.column == name and part.is_of_one_value for part in parts))
         if cut is not None and cut.key not in order[:1]:
             raise ValueError(f"cut by {cut.key}, but the result is ordered by {', '.join(order) or 'nothing'}")
         tree = self.compiled(model, parameters)
@@ -100,7 +101,7 @@ class Engine(ABC):
             output.mkdir(parents=True, exist_ok=True)
             for part in parts:
                 file = output / f"{part.name}{PARQUET}"
-                self._write(project(part.of(tree), contract, part), inputs, file, cut)
+                self._write(project(part.of(tree), contract, part), inputs, file, cut, part)
                 if not pq.read_metadata(file).num_rows:
                     file.unlink()
             return table_ref(contract.name, output)
@@ -145,7 +146,8 @@ class Engine(ABC):
         parameters: Mapping[str, Scalar] | None = None,
     ) -> list[Part]:
         """The parts the result of a model has by one of its columns. Raises LedgerUnbalanced where a row has no value there: it would be in none."""
-        values = self._read(parts_of(self.compiled(model, parameters), column), inputs).column("value").to_pylist()
+        rows = parse_model(model) if isinstance(model, Path) else model
+        values = self._read(self.compiled(values_of(rows, column), parameters), inputs).column("value").to_pylist()
         if None in values:
             raise LedgerUnbalanced(
                 "a row of a table in parts is in none of them",
@@ -153,7 +155,7 @@ class Engine(ABC):
                 found="NULL",
                 fix="this is a fault of the program: keep the export and report it",
             )
-        return [Part(column.name, value) for value in values]
+        return list(dict.fromkeys(part_of(column, value) for value in values))
 
     def compiled(self, model: Path | exp.Query, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
         """A model as this engine runs it."""
@@ -189,7 +191,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None: ...
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None, part: Part | None = None) -> None:
+        """Write the result of a query as one file; `part` is the one it is of, which `cut.tables[0]` has a column for too."""
 
     @abstractmethod
     def release(self, table: WorkTable) -> None:

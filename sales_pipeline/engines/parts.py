@@ -50,12 +50,17 @@ class Part:
         return exp.select("*").from_(rows.subquery("r", copy=True)).where(held)
 
 
-def parts_of(rows: exp.Query, column: Column) -> exp.Query:
-    """The values that tell the parts of a query's rows, each once."""
+def values_of(rows: exp.Query, column: Column) -> exp.Query:
+    """What tells the parts of a query's rows, each once: texts, or days, of which a quarter has several."""
     value: exp.Expr = exp.column(column.name, quoted=True)
     if column.type == "timestamp":
-        value = exp.cast(exp.func("DATE_TRUNC", exp.Literal.string("quarter"), value, dialect=DIALECT), "DATE")
+        value = exp.func("day_of", value)
     return exp.select(exp.alias_(value, "value")).distinct().from_(rows.subquery("r", copy=True)).order_by("value")
+
+
+def part_of(column: Column, value: str | date) -> Part:
+    """The part of the rows with such a value."""
+    return Part(column.name, value if isinstance(value, str) else date(value.year, (value.month - 1) // 3 * 3 + 1, 1))
 
 
 def _next(start: date) -> date:
