@@ -188,7 +188,12 @@ def write_ledger(
             column = ROW_LEDGER.column(parts_by)
             parts = engine.parts_of(exp.select("*").from_("ingest_ledger"), {"ingest_ledger": one}, column)
         ref = engine.run(
-            model, {**held, "ingest_ledger": one}, output, contract=ROW_LEDGER, parts=parts, cut=_BY_RECORD if parts else None
+            model,
+            {**held, "ingest_ledger": one},
+            output,
+            contract=ROW_LEDGER,
+            parts=parts,
+            cut=_BY_RECORD if parts else None,
         )
     for table in held.values():
         engine.release(table)

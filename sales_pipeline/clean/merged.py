@@ -133,7 +133,14 @@ class Tables:
             stay = _tracked(contract.column_names)
         kept = exp.select("b.*").from_(stay.subquery("b")).join("gone AS g", on=same, join_type="anti")
         tree = exp.union(kept, exp.select("*").from_("come"), distinct=False, dialect=DIALECT)
-        ref = self.engine.run(tree, inputs, output, contract=contract, parts=parts, cut=_BY_RECORD if name == "row_ledger" and parts else None)
+        ref = self.engine.run(
+            tree,
+            inputs,
+            output,
+            contract=contract,
+            parts=parts,
+            cut=_BY_RECORD if name == "row_ledger" and parts else None,
+        )
         if parts and base.rows:
             take_over(base, output, but=names)
             ref = table_ref(name, output)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
 
 STAGE = "canonical"
-VERSION = "5"
+VERSION = "6"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 

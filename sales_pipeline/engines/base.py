@@ -191,7 +191,9 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None, part: Part | None = None) -> None:
+    def _write(
+        self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None, part: Part | None = None
+    ) -> None:
         """Write the result of a query as one file; `part` is the one it is of, which `cut.tables[0]` has a column for too."""
 
     @abstractmethod

@@ -29,7 +29,9 @@ _DICTIONARY = 4096
 """Different values of a column in a row group above which a dictionary of them is given up: building and packing a larger one costs more than it saves."""
 _RANGE_ROWS = 500_000
 """Rows of input a range has at most whose result is not a table but a stream: a larger one would take more memory and be no quicker."""
-_HELD = f"FORMAT parquet, PARQUET_VERSION V2, COMPRESSION lz4, ROW_GROUP_SIZE 122880, DICTIONARY_SIZE_LIMIT {_DICTIONARY}"
+_HELD = (
+    f"FORMAT parquet, PARQUET_VERSION V2, COMPRESSION lz4, ROW_GROUP_SIZE 122880, DICTIONARY_SIZE_LIMIT {_DICTIONARY}"
+)
 """How a large held table is written: in an eighth of the room it takes in memory, at half the cost of a table at rest."""
 _NOTHING = "no_rows"
 _NO_ROWS = pa.table({"nothing": pa.array([], pa.int64())})
@@ -81,7 +83,9 @@ class DuckDBEngine(Engine):
         if self._files is not None:
             self._files.cleanup()
 
-    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None, part: Part | None = None) -> None:
+    def _write(
+        self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None, part: Part | None = None
+    ) -> None:
         if cut is not None:
             pieces = self._pieces(to_sql(tree), inputs, cut, part)
             first = next(pieces)
@@ -108,14 +112,20 @@ class DuckDBEngine(Engine):
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
 
-    def _ranges(self, inputs: Mapping[str, Source], cut: Cut, *, most: int | None = None, part: Part | None = None) -> list[Range]:
+    def _ranges(
+        self, inputs: Mapping[str, Source], cut: Cut, *, most: int | None = None, part: Part | None = None
+    ) -> list[Range]:
         """As many ranges as the memory asks for, of at most so many rows; one, which leaves nothing out, for few rows. Of the rows of a part where one is given."""
         first = cut.tables[0]
         rows = {name: _row_count(inputs[name]) for name in cut.tables if name in inputs}
-        found = exp.select("*").from_(exp.to_identifier(first, quoted=True))
+        found: exp.Query = exp.select("*").from_(exp.to_identifier(first, quoted=True))
         if part is not None:
             found = part.of(found)
-            rows[first] = int(self._read(exp.select(exp.Count(this=exp.Star())).from_(found.subquery("r")), {first: inputs[first]}).column(0)[0].as_py())
+            rows[first] = int(
+                self._read(exp.select(exp.Count(this=exp.Star())).from_(found.subquery("r")), {first: inputs[first]})
+                .column(0)[0]
+                .as_py()
+            )
         count = how_many(sum(rows.values()), min(self._rows_at_once, most or self._rows_at_once))
         if count == 1:
             return [Range(cut.key, None, None)]

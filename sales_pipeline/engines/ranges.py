@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +21,6 @@ opportunities (1.9 million rows of input), which spill from 700 MB down."""
 FIXED_BYTES = 256 << 20
 """What a model of a dozen joins takes however few rows there are: below it DuckDB gives up instead of spilling."""
 LEAST_ROWS = 100_000
-_Value = TypeVar("_Value", str, int)
-
 PROBES = 64
 """So many values a range are looked at to find even bounds."""
 
@@ -65,8 +63,8 @@ def probe_step(rows: int, count: int) -> int:
     return max(1, rows // (count * PROBES))
 
 
-def between(key: str, values: Iterable[_Value], count: int) -> list[Range]:
-    """At most `count` ranges that share out the values evenly and together hold every value."""
-    ordered = sorted(values)
+def between(key: str, values: Iterable[str | int], count: int) -> list[Range]:
+    """At most `count` ranges that share out the values, all texts or all numbers, evenly and together hold every value."""
+    ordered: list[Any] = sorted(values)
     bounds = sorted({ordered[len(ordered) * number // count] for number in range(1, count)}) if ordered else []
     return [Range(key, low, high) for low, high in zip([None, *bounds], [*bounds, None], strict=True)]

@@ -172,7 +172,9 @@ class SparkEngine(Engine):
         self._name(inputs)
         return str(self._session.sql("EXPLAIN " + to_sql(tree, self.dialect)).collect()[0][0])
 
-    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, _cut: Cut | None, _part: Part | None = None) -> None:
+    def _write(
+        self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, _cut: Cut | None, _part: Part | None = None
+    ) -> None:
         self._name(inputs)
         self._settle(self._session.sql(to_sql(tree, self.dialect)), output)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from sales_pipeline.clean import merged
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import Canonical, prepare
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
@@ -251,11 +252,22 @@ def _deal(number: int, stage: str, **more: Any) -> dict[str, Any]:
     return {"opportunity_id": f"o{number}", "stage": stage, "created_at": "2026-01-01", **more}
 
 
-def test_states_met_range_by_range_are_those_met_at_once(world: Canonical, tmp_path: Path) -> None:
-    with DuckDBEngine(threads=1, rows_at_once=1) as engine:
-        again = prepare(Lake(tmp_path / "lake"), [ingested(tmp_path / "raw", WORLD)], MAPPING, CleanParams(), engine)
-    assert {name: ref.sha256 for name, ref in again.tables.items()} == {n: r.sha256 for n, r in world.tables.items()}
-    assert again.tables["opportunity_changes"].rows > 3
+def test_what_does_not_fit_gives_the_same_bytes(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for one row, states and the ledger are met record by record, and what lies between two models lies in files."""
+    monkeypatch.setattr(merged, "MIN_RECORDS", 0)
+    found = []
+    exports = [ingested(tmp_path / "raw", WORLD)]
+    delta = MAPPING.model_copy(update={"extract": {"opportunities": "delta"}})
+    with DuckDBEngine(threads=1, rows_at_once=1, spill_directory=tmp_path / "spill") as small:
+        for number, one in enumerate((engine, small)):
+            found.append(prepare(Lake(tmp_path / f"lake{number}"), exports, delta, CleanParams(), one))
+    whole, cut = found
+    assert {n: r.sha256 for n, r in cut.tables.items()} == {n: r.sha256 for n, r in whole.tables.items()}
+    assert (cut.ledger.sha256, cut.cell_issues.sha256) == (whole.ledger.sha256, whole.cell_issues.sha256)
+    assert cut.tables["opportunity_changes"].rows > 3
+    assert cut.ledger.rows > len(cut.ledger.files) > 1
 
 
 def test_mostly_unknown_stages_stop_the_run_and_are_named(tmp_path: Path, engine: Engine) -> None:

@@ -11,6 +11,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.engines.base import Cut
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.engines.ranges import Range, between, how_many, rows_at_once
@@ -56,6 +57,61 @@ def test_in_how_many_ranges_a_model_runs_changes_no_byte(tmp_path: Path, at_once
     assert found[0] == found[1]
     assert found[0][1] == len(NAMES)
     assert sum(row["n"] for row in found[0][2]) == len(NAMES[::3]) + len(NAMES[::2])
+
+
+def test_a_large_held_table_lies_in_files_until_it_is_released(tmp_path: Path) -> None:
+    known = inputs(tmp_path, at_rest=True)
+    ordered = tree("SELECT * FROM t ORDER BY k")
+    found = []
+    for rows in (10**9, 100, 7):
+        with DuckDBEngine(threads=2, rows_at_once=rows, spill_directory=tmp_path / "spill") as engine:
+            held = engine.hold(COUNTED, known, cut=CUT)
+            small = engine.hold(tree("SELECT k FROM small"), known)
+            assert [file.exists() for file in held.parts] == [True] * len(held.parts)
+            found.append((held.rows, held.columns, engine.query(ordered, {"t": held}).to_pylist()))
+            assert not small.parts, "a model that reads few rows is held in memory whatever else is given"
+            engine.release(held)
+            assert not any(file.exists() for file in held.parts)
+            engine.hold(COUNTED, known, cut=CUT)
+        assert list((tmp_path / "spill").iterdir()) == []
+        found[-1] += (len(held.parts),)
+    assert [one[:3] for one in found] == [found[0][:3]] * 3
+    assert found[0][3] == 0 < found[1][3] < found[2][3]
+
+
+def test_a_column_that_no_file_can_hold_is_named(tmp_path: Path) -> None:
+    numbers = {"t": pa.table({"n": [1, 2]})}
+    with (
+        DuckDBEngine(threads=1, rows_at_once=1, spill_directory=tmp_path) as engine,
+        pytest.raises(TypeError, match="as total: cast"),
+    ):
+        engine.hold(tree("SELECT 1 AS one, SUM(n) AS total FROM t"), numbers)
+
+
+def test_ranges_of_numbers_within_the_parts_of_a_text(tmp_path: Path) -> None:
+    rows = pa.table({"file": ["a"] * 50 + ["b"] * 3, "n": [*range(49, -1, -1), 7, 6, 8]})
+    table = Table(
+        "rows",
+        "rows",
+        ("file", "n"),
+        (Column("file", "string", "f", required=True), Column("n", "int64", "n", required=True)),
+    )
+    given = {"rows": write_table(rows, tmp_path / "rows.parquet")}
+    digests = set()
+    for at_once in (10**9, 9):
+        with DuckDBEngine(threads=1, rows_at_once=at_once) as engine:
+            parts = engine.parts_of(tree("SELECT * FROM rows"), given, table.column("file"))
+            ref = engine.run(
+                tree("SELECT * FROM rows"),
+                given,
+                tmp_path / str(at_once),
+                contract=table,
+                parts=parts,
+                cut=Cut("n", ("rows",)),
+            )
+        assert [pq.read_table(file)["n"].to_pylist() for file in ref.files] == [list(range(50)), [6, 7, 8]]
+        digests.add(ref.sha256)
+    assert len(digests) == 1
 
 
 def test_a_model_that_needs_other_keys_gives_another_result_in_ranges(tmp_path: Path) -> None:
