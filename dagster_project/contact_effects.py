@@ -115,7 +115,7 @@ def effects_now(
 
     chosen = open_opportunities.column("opportunity_id").to_pylist()
     as_of = features.as_of
-    with scoring_inputs(lake, canonical.tables, as_of, engine) as (whole, few):
+    with scoring_inputs(lake, canonical, as_of, engine) as (whole, few):
         known = {**canonical.tables, **whole, **few}
         weeks = contact_weeks(known, features.outcomes, chosen, as_of, LAGS, folder, engine)
     found = model.estimate(read_table(weeks), as_of)

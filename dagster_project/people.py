@@ -49,7 +49,7 @@ def people_tables(
         from sales_pipeline.sales_management.seen import look
         from sales_pipeline.sales_management.team import Beside, build_team
 
-        with stays_of_all(lake, canonical.tables, engine) as past:
+        with stays_of_all(lake, canonical, engine) as past:
             seen = look(
                 scored,
                 features,

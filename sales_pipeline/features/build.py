@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from sales_pipeline.engines.base import Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar
 from sales_pipeline.features.availability import Mode, Purpose, look
 from sales_pipeline.features.catalogue import FEATURE_TABLE, FEATURES
+from sales_pipeline.features.kept import CanonicalTables
 from sales_pipeline.features.params import FeatureParams
 from sales_pipeline.features.preparation import prepared
 from sales_pipeline.features.sql_models import code_digest, inputs_of, model
@@ -56,15 +57,6 @@ CUTS: Mapping[str, Cut] = {
 """How models may be run in parts: an opportunity's rows need no other opportunity's, and an account's no other account's."""
 RECORDS = ("overall_record", "owner_counts", "account_counts", "product_counts")
 """Models of which families read the results for all opportunities at once; the first is read by the others' families."""
-
-
-class CanonicalTables(Protocol):
-    """What this stage needs of the canonical tables: all of them, by name, at rest."""
-
-    @property
-    def tables(self) -> Mapping[str, TableRef]:
-        """Every table of contracts.canonical.CANONICAL_TABLES; empty where the exports have none."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -117,7 +109,7 @@ def build(
     key = digest_of("features", purpose, as_of.isoformat(), params.model_dump(), digests, code_digest(), engine.dialect)
 
     def make(folder: Path) -> dict[str, Any]:
-        with _past(lake, canonical.tables, as_of, purpose, engine) as (whole, few):
+        with _past(lake, canonical, as_of, purpose, engine) as (whole, few):
             run = _Run(engine, {**inputs, **whole}, folder, as_of, params)
             available = look(engine, run.known, as_of.instant)
             mode, absent = available.mode(purpose), available.absent()
@@ -135,11 +127,11 @@ def build(
 
 @contextmanager
 def _past(
-    lake: Lake, canonical: Mapping[str, TableRef], as_of: AsOf, purpose: Purpose, engine: Engine
+    lake: Lake, canonical: CanonicalTables, as_of: AsOf, purpose: Purpose, engine: Engine
 ) -> Iterator[tuple[Mapping[str, Source], Mapping[str, Source]]]:
     """What the models read besides canonical tables, as `standing.scoring_inputs` says; landmarks ask all of it of all opportunities."""
     if purpose == "training":
-        yield prepared(lake, canonical, engine), {}
+        yield prepared(lake, canonical.tables, engine), {}
         return
     with scoring_inputs(lake, canonical, as_of, engine) as inputs:
         yield inputs

@@ -15,9 +15,10 @@ import pyarrow as pa
 from sqlglot import exp
 
 from sales_pipeline.engines.base import Engine
-from sales_pipeline.features.build import CanonicalTables, FeatureSet
+from sales_pipeline.features.build import FeatureSet
 from sales_pipeline.features.catalogue import FEATURES
 from sales_pipeline.features.feature import Feature
+from sales_pipeline.features.kept import CanonicalTables
 from sales_pipeline.features.leak_gain import Judged
 from sales_pipeline.features.leak_history import (
     VERSIONED_FIELDS,

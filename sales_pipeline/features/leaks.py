@@ -32,7 +32,8 @@ from sales_pipeline.contracts.internal import LEAK_LEDGER
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.machine import one_core
-from sales_pipeline.features.build import CanonicalTables, FeatureSet
+from sales_pipeline.features.build import FeatureSet
+from sales_pipeline.features.kept import CanonicalTables
 from sales_pipeline.features.leak_columns import ColumnRules, judged_columns
 from sales_pipeline.features.leak_gain import Judged, with_gains
 from sales_pipeline.features.leak_statistics import Rows, evenly, kind_of, levels

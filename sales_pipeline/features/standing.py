@@ -18,7 +18,8 @@ from sqlglot import exp
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar
-from sales_pipeline.features.preparation import PREPARED, READ, is_prepared, prepared
+from sales_pipeline.features.kept import CanonicalTables, Kept, kept
+from sales_pipeline.features.preparation import PREPARED, is_prepared, prepared
 from sales_pipeline.features.sql_models import inputs_of, model
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef
@@ -36,13 +37,13 @@ STATE_COLUMNS = (
     "owner_id",
 )
 """What is asked about a state of an opportunity that may have been closed long ago."""
-STAY_COLUMNS = (*STATE_COLUMNS, "stage", "previous_stage", "first_amount")
+STAY_COLUMNS = (*STATE_COLUMNS, "stage", "stage_entered_at", "first_amount")
 """The same, where stages are asked about too."""
 
 
 @contextmanager
 def scoring_inputs(
-    lake: Lake, canonical: Mapping[str, TableRef], as_of: AsOf, engine: Engine
+    lake: Lake, canonical: CanonicalTables, as_of: AsOf, engine: Engine
 ) -> Iterator[tuple[Mapping[str, Source], Mapping[str, Source]]]:
     """What scoring features are made from besides canonical tables, by name, until the block ends: of all opportunities, and what takes its place
     once only those open at `as_of` are asked for.
@@ -50,16 +51,17 @@ def scoring_inputs(
     Of all: `timeline` (of its columns at least STATE_COLUMNS), `current_facts`, `closings`. Of those that may be open: `timeline` whole,
     `current_facts`, `open_spans`, `activities` (ACTIVITY_COLUMNS); empty where all of it is said of all.
     """
-    if is_prepared(lake, canonical, engine):
-        yield prepared(lake, canonical, engine), {}
+    tables = canonical.tables
+    if is_prepared(lake, tables, engine):
+        yield prepared(lake, tables, engine), {}
         return
     with _held(engine) as held:
-        whole = _of_all(held, canonical, STATE_COLUMNS)
+        whole = held.of_all(kept(lake, canonical, engine), tables, STATE_COLUMNS)
         chosen = held.run("may_be_open", whole, parameters={"as_of": as_of.instant})
-        states = held.run("states", {"opportunity_changes": held.among(chosen, canonical["opportunity_changes"])})
+        states = held.run("states", {"opportunity_changes": held.among(chosen, tables["opportunity_changes"])})
         few: dict[str, Source] = {
             "current_facts": held.among(chosen, whole["current_facts"]),
-            "activities": held.among(chosen, canonical["activities"], ACTIVITY_COLUMNS),
+            "activities": held.among(chosen, tables["activities"], ACTIVITY_COLUMNS),
         }
         few["open_spans"] = held.run("open_spans", few | {"timeline": states})
         few["timeline"] = held.run("timeline", {"states": states})
@@ -67,25 +69,18 @@ def scoring_inputs(
 
 
 @contextmanager
-def stays_of_all(lake: Lake, canonical: Mapping[str, TableRef], engine: Engine) -> Iterator[Mapping[str, Source]]:
-    """Of all opportunities, by name, until the block ends: `timeline` (of its columns at least those of the model `stage_entries`), `current_facts`,
-    `closings`."""
-    if is_prepared(lake, canonical, engine):
-        yield prepared(lake, canonical, engine)
-        return
+def stays_of_all(lake: Lake, canonical: CanonicalTables, engine: Engine) -> Iterator[Mapping[str, Source]]:
+    """Of all opportunities, by name, until the block ends: `timeline` (of its columns at least STAY_COLUMNS), `current_facts`, `closings`."""
     with _held(engine) as held:
-        whole = _of_all(held, canonical, STAY_COLUMNS)
-        yield whole | {"timeline": held.run("stage_entries", {"states": whole["timeline"]})}
+        yield held.of_all(kept(lake, canonical, engine), canonical.tables, STAY_COLUMNS)
 
 
-def _of_all(held: _Held, canonical: Mapping[str, TableRef], columns: Sequence[str]) -> dict[str, Source]:
-    """`timeline` with those columns of the states, `current_facts`, `closings`."""
-    known: dict[str, Source] = {name: canonical[name] for name in READ}
-    cut = Cut("opportunity_id", ("opportunity_changes",))
-    made: dict[str, Source] = {"timeline": held.run("states", known, columns=columns, cut=cut)}
-    for name in ("current_facts", "closings"):
-        made[name] = held.run(name, known | made, cut=Cut("opportunity_id", PREPARED[name][1]))
-    return made
+@contextmanager
+def closings_of_all(lake: Lake, canonical: CanonicalTables, engine: Engine) -> Iterator[Mapping[str, Source]]:
+    """The same without `timeline`."""
+    with _held(engine) as held:
+        found = held.of_all(kept(lake, canonical, engine), canonical.tables, ("opportunity_id", "position"))
+        yield {name: table for name, table in found.items() if name != "timeline"}
 
 
 class _Held:
@@ -100,21 +95,43 @@ class _Held:
         name: str,
         known: Mapping[str, Source],
         *,
-        columns: Sequence[str] = ("*",),
         cut: Cut | None = None,
         parameters: Mapping[str, Scalar] | None = None,
     ) -> WorkTable:
-        """Columns of a model's result."""
+        """A model's result."""
         tree = model(name)
-        wanted = exp.select(*columns).from_(tree.subquery("result"))
-        self.tables.append(self._engine.hold(wanted, inputs_of(tree, known), parameters=parameters, cut=cut))
-        return self.tables[-1]
+        return self._hold(tree, inputs_of(tree, known), parameters=parameters, cut=cut)
+
+    def of_all(self, at_rest: Kept, canonical: Mapping[str, TableRef], columns: Sequence[str]) -> dict[str, Source]:
+        """`timeline` with at least those columns, `current_facts`, `closings`: as they lie where nothing has changed since they were made."""
+        made: dict[str, Source] = dict(at_rest.of_all)
+        if at_rest.changed.rows:
+            made = {
+                name: self._hold(
+                    *at_rest.rows(name, *names), cut=Cut("opportunity_id", ("whole", "renewed", "changed"))
+                )
+                for name, names in (("timeline", columns), ("closings", ("*",)))
+            }
+        made["current_facts"] = self.run(
+            "current_facts", {**canonical, **made}, cut=Cut("opportunity_id", PREPARED["current_facts"][1])
+        )
+        return made
 
     def among(self, chosen: WorkTable, rows: Source, columns: Sequence[str] = ("*",)) -> WorkTable:
         """The rows of the chosen opportunities."""
         is_chosen = exp.column("opportunity_id").isin(query=exp.select("opportunity_id").from_("chosen"))
         tree = exp.select(*columns).from_("whole").where(is_chosen)
-        self.tables.append(self._engine.hold(tree, {"whole": rows, "chosen": chosen}))
+        return self._hold(tree, {"whole": rows, "chosen": chosen})
+
+    def _hold(
+        self,
+        tree: exp.Query,
+        inputs: Mapping[str, Source],
+        *,
+        cut: Cut | None = None,
+        parameters: Mapping[str, Scalar] | None = None,
+    ) -> WorkTable:
+        self.tables.append(self._engine.hold(tree, inputs, parameters=parameters, cut=cut))
         return self.tables[-1]
 
 

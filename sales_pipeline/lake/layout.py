@@ -5,6 +5,7 @@
     ingested/<key>/               one export file as raw Parquet and its ledger, by file digest and mapping
     canonical/<key>/              canonical tables of a set of visible exports
     features/<key>/               what changes say over time (shared by all as-ofs), spines, features, leak ledger
+    standing/<key>/               where every opportunity stood and how it closed, taken over from day to day
     models/<model_version>/       model bundles by content digest
     runs/<run_id>/                published and unpublished runs; CURRENT names one of them
     deliveries/<target>/          kits, journals and settlements of one target, under a lock of its own

@@ -1,6 +1,6 @@
 """What was created and what was won, as known at an as-of: the past the forecast rests on, and what past forecasts are held against.
 
-Belongs here: reading that from the canonical tables, cutting it in time. Does not belong here: what is open now (`pipeline`).
+Belongs here: reading that, cutting it in time. Does not belong here: what is open now (`pipeline`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sales_pipeline.engines.base import Engine
-from sales_pipeline.lake.tables import TableRef
+from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.models.matrix import Floats
 from sales_pipeline.sales_management.currency import Exchange
 
 _SQL = Path(__file__).parent / "sql"
 DEAL_TABLES = ("opportunities", "opportunity_changes", "field_history")
-"""Canonical tables the deals are read from."""
+"""Canonical tables the deals come from."""
 Texts = npt.NDArray[np.object_]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -87,9 +86,9 @@ class Known:
         return np.asarray(self.won & np.isfinite(self.deals.cents))
 
 
-def read_deals(tables: Mapping[str, TableRef], engine: Engine) -> pa.Table:
-    """The deals of the canonical tables, sorted."""
-    found = engine.query(_SQL / "deals.sql", {name: tables[name] for name in DEAL_TABLES})
+def read_deals(past: Mapping[str, Source], engine: Engine) -> pa.Table:
+    """The deals, sorted. `past` is `features.standing.closings_of_all`, or `features.preparation.prepared`."""
+    found = engine.query(_SQL / "deals.sql", {name: past[name] for name in ("current_facts", "closings")})
     return found.sort_by([("opportunity_id", "ascending"), ("closed_at", "ascending")])
 
 

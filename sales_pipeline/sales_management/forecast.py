@@ -20,7 +20,7 @@ import pyarrow as pa
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import REVENUE_FORECAST
 from sales_pipeline.domain.time import AsOf
-from sales_pipeline.engines.base import Engine
+from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.machine import one_core
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
@@ -46,10 +46,10 @@ class Past:
     exchange_rates: pa.Table
 
     @classmethod
-    def read(cls, tables: Mapping[str, TableRef], engine: Engine) -> Past:
-        """From the canonical tables."""
+    def read(cls, tables: Mapping[str, TableRef], past: Mapping[str, Source], engine: Engine) -> Past:
+        """From the canonical tables and what they say of closings (see `read_deals`)."""
         return cls(
-            read_deals(tables, engine),
+            read_deals(past, engine),
             *(read_table(tables[name]) for name in ("owners", "quotas", "exchange_rates")),
         )
 

@@ -48,6 +48,7 @@ def prepared(folder: Path, name: str, opportunities: int) -> tuple[Settings, Map
     """A world's settings, canonical tables and past, made where they are not there yet."""
     from dagster_project.opening import open_engine
     from sales_pipeline.clean.prepare import prepare
+    from sales_pipeline.features.preparation import prepared as prepared_past
     from sales_pipeline.ingest.exports import collect, visible
     from sales_pipeline.simulation.salesforce_export import write_export
     from sales_pipeline.simulation.world import simulate
@@ -63,7 +64,11 @@ def prepared(folder: Path, name: str, opportunities: int) -> tuple[Settings, Map
         exports = collect(lake, settings.exports, settings.mapping, engine)
         as_of = AsOf.end_of_day(params.end_on)
         canonical = prepare(lake, visible(exports, as_of), settings.mapping, settings.clean, engine)
-        return settings, canonical.tables, Past.read(canonical.tables, engine)
+        return (
+            settings,
+            canonical.tables,
+            Past.read(canonical.tables, prepared_past(lake, canonical.tables, engine), engine),
+        )
 
 
 def learned_replay(settings: Settings, name: str, opportunities: int, dates: int) -> pa.Table:

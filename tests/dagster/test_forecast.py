@@ -80,7 +80,7 @@ def test_a_stored_replay_is_forecast_and_judged_and_a_repeat_reads_what_was_kept
     scores = write_table(
         scored(("o1", 0.5, {"currency": "USD"}), as_of=as_of), tmp_path / "scored.parquet", SCORED_OPPORTUNITIES
     )
-    canonical = SimpleNamespace(key="canonical", tables=_canonical(tmp_path / "canonical", rows))
+    canonical = SimpleNamespace(key="canonical", base=None, came={}, tables=_canonical(tmp_path / "canonical", rows))
     with DuckDBEngine(threads=1) as engine:
         refs = forecast_tables(lake, settings, scores, canonical, as_of, plan, engine)  # type: ignore[arg-type]
         again = forecast_tables(lake, settings, scores, canonical, as_of, plan, engine)  # type: ignore[arg-type]

@@ -90,7 +90,7 @@ def test_stays_are_those_of_the_timeline(
     lake = Lake(folder / "lake")
 
     def rows() -> dict[str, list[Any]]:
-        with stays_of_all(lake, canonical.tables, engine) as found:
+        with stays_of_all(lake, canonical, engine) as found:
             trees = {name: exp.select(*columns).from_(name).order_by(*columns) for name, columns in READ_OF_ALL.items()}
             return {name: engine.query(tree, {name: found[name]}).to_pylist() for name, tree in trees.items()}
 

@@ -7,7 +7,7 @@ simulation package is for that.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.lake.tables import TableRef, write_table
 
 FIELDS = ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
@@ -39,6 +40,13 @@ class Tables:
     """Canonical tables at rest, as the features stage takes them."""
 
     tables: dict[str, TableRef]
+    base: str | None = None
+    came: dict[str, TableRef] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """A digest of all of them."""
+        return digest_of({name: ref.sha256 for name, ref in self.tables.items()})
 
 
 def write_tables(folder: Path, data: Mapping[str, pa.Table]) -> Tables:

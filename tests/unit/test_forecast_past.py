@@ -12,6 +12,7 @@ import pytest
 from sales_pipeline.contracts.canonical import FIELD_HISTORY, OPPORTUNITIES, OPPORTUNITY_CHANGES
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.features.preparation import prepare_into
 from sales_pipeline.lake.tables import TableRef, write_table
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 from sales_pipeline.sales_management.deals import deals_of, read_deals
@@ -57,7 +58,7 @@ def tables(
         {"field": name, "is_versioned": name in versioned, "basis": "history" if name in versioned else "none"}
         for name in ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
     ]
-    return {
+    written = {
         "opportunities": write_table(
             rows_of(OPPORTUNITIES, [shared | row for row in opportunities]), folder / "o.parquet", OPPORTUNITIES
         ),
@@ -66,6 +67,7 @@ def tables(
         ),
         "field_history": write_table(rows_of(FIELD_HISTORY, fields), folder / "f.parquet", FIELD_HISTORY),
     }
+    return prepare_into(folder, written, engine)
 
 
 def opportunity(name: str, state: str, closed: datetime | None = None, **values: Any) -> dict[str, Any]:

@@ -9,16 +9,16 @@ WITH versioned AS (
     COALESCE(MAX(CASE WHEN field = 'owner_id' AND is_versioned THEN 1 ELSE 0 END), 0) AS owner_versioned
   FROM field_history
 ), tracked AS (
-  SELECT opportunity_id, COUNT(*) AS change_count FROM timeline GROUP BY opportunity_id
+  SELECT opportunity_id FROM timeline WHERE position = 1
 )
 SELECT
   o.*,
-  t.change_count IS NOT NULL AS has_changes,
-  t.change_count IS NOT NULL AND v.stage_versioned = 1 AS has_timeline,
-  t.change_count IS NOT NULL AND v.amount_versioned = 1 AS has_amount_history,
-  t.change_count IS NOT NULL AND v.close_date_versioned = 1 AS has_close_date_history,
-  t.change_count IS NOT NULL AND v.probability_versioned = 1 AS has_probability_history,
-  t.change_count IS NOT NULL AND v.owner_versioned = 1 AS has_owner_history
+  t.opportunity_id IS NOT NULL AS has_changes,
+  t.opportunity_id IS NOT NULL AND v.stage_versioned = 1 AS has_timeline,
+  t.opportunity_id IS NOT NULL AND v.amount_versioned = 1 AS has_amount_history,
+  t.opportunity_id IS NOT NULL AND v.close_date_versioned = 1 AS has_close_date_history,
+  t.opportunity_id IS NOT NULL AND v.probability_versioned = 1 AS has_probability_history,
+  t.opportunity_id IS NOT NULL AND v.owner_versioned = 1 AS has_owner_history
 FROM opportunities AS o
 CROSS JOIN versioned AS v
 LEFT JOIN tracked AS t ON t.opportunity_id = o.opportunity_id

@@ -10,6 +10,7 @@ SELECT
   next_changed_at,
   stage,
   state,
+  is_state_entry,
   amount,
   owner_id,
   first_amount,
