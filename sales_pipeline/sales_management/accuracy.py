@@ -12,9 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from sales_pipeline.contracts.derive import arrow_schema
@@ -49,8 +51,11 @@ class Came:
         edges = np.array([instant_us(start, self.zone), instant_us(end, self.zone)])
         if edges[1] > self.known.instant_us:
             return None
-        places = self.people.places(self.known.deals.owner)
-        return int(closed_cents(self.known, places, len(self.people.owners), edges)[key.owners].sum())
+        return int(closed_cents(self.known, self._places, len(self.people.owners), edges)[key.owners].sum())
+
+    @cached_property
+    def _places(self) -> npt.NDArray[np.int64]:
+        return self.people.places(self.known.deals.owner)
 
 
 def judged(row: dict[str, Any], came: int | None) -> dict[str, Any]:

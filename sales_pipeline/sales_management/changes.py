@@ -148,15 +148,19 @@ class _Numbers:
     """Opportunities as whole numbers from 0: those of the deals as they are counted there, others after them."""
 
     def __init__(self, deals: Deals) -> None:
-        self._numbers = dict(zip(deals.opportunity_id.tolist(), deals.number.tolist(), strict=True))
+        self._deals = deals
+        self._count = int(deals.number.max(initial=-1)) + 1
+        self._others: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return self._count + len(self._others)
 
     def of(self, ids: Texts) -> Ints:
         """The number of each id."""
-        numbers = self._numbers
-        return np.array([numbers.setdefault(name, len(numbers)) for name in ids.tolist()], dtype=np.int64)
+        numbers = self._deals.numbers_of(ids)
+        for row in np.flatnonzero(numbers < 0).tolist():
+            numbers[row] = self._others.setdefault(ids[row], len(self))
+        return numbers
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Belongs here: which currency that is, and rates at a day. Does not belong here: 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.models.matrix import Floats
 
@@ -25,17 +26,21 @@ class Exchange:
     currency: str
     rates: Mapping[str, float]
 
-    def factors(self, currencies: npt.NDArray[np.object_]) -> Floats:
+    def factors(self, currencies: npt.NDArray[np.object_] | pa.ChunkedArray) -> Floats:
         """What an amount of each currency is multiplied by; NaN where there is no rate."""
         known = {name: 1.0 / rate for name, rate in self.rates.items() if rate > 0} | {self.currency: 1.0}
-        coded = pa.array(currencies, pa.string(), from_pandas=True).dictionary_encode()
+        if isinstance(currencies, pa.ChunkedArray):
+            told = currencies.combine_chunks()
+        else:
+            told = pa.array(currencies, pa.string(), from_pandas=True)
+        coded = told.dictionary_encode()
         factors = np.array([*(known.get(name, np.nan) for name in coded.dictionary.to_pylist()), np.nan])
         return np.asarray(factors[coded.indices.fill_null(len(factors) - 1).to_numpy(zero_copy_only=False)])
 
 
 def exchange_at(
     exchange_rates: pa.Table,
-    currencies: Iterable[str],
+    currencies: pa.ChunkedArray,
     day: date,
     *,
     wanted: str | None = None,
@@ -47,7 +52,7 @@ def exchange_at(
     the most frequent); else the most frequent. A tie is decided by the alphabet. `spoken_for` is what a company without opportunities counts in.
     """
     rates = _rates(exchange_rates.to_pylist(), day)
-    counts = Counter(currencies)
+    counts = Counter({row["values"]: row["counts"] for row in pc.value_counts(currencies).to_pylist()})
     if wanted is not None:
         return Exchange(wanted, _relative(rates, wanted))
     if len(counts) == 1:

@@ -21,7 +21,6 @@ from sales_pipeline.sales_management.currency import Exchange
 _SQL = Path(__file__).parent / "sql"
 DEAL_TABLES = ("opportunities", "opportunity_changes", "field_history")
 """Canonical tables the deals come from."""
-Texts = npt.NDArray[np.object_]
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
@@ -32,9 +31,9 @@ class Deals:
     corporate currency (NaN: no amount; `has_rate` False: no rate). `is_won` is 1, 0, or NaN where it never closed. `number` counts the opportunities: rows of
     one have one number, rows are sorted by it."""
 
-    opportunity_id: Texts
+    opportunity_id: pa.ChunkedArray
     number: Ints
-    owner: Texts
+    owner: pa.ChunkedArray
     created: Floats
     removed: Floats
     is_won: Floats
@@ -50,6 +49,12 @@ class Deals:
     def is_first(self) -> Flags:
         """The first row of each opportunity: a reopened one has several, and was created once."""
         return np.diff(self.number, prepend=-1) > 0
+
+    def numbers_of(self, ids: npt.NDArray[np.object_]) -> Ints:
+        """The number of each opportunity by its id, -1 where there is no deal of it."""
+        known = self.opportunity_id.filter(pa.array(self.is_first))
+        found = pc.index_in(pa.array(ids, pa.string()), value_set=known)
+        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
 
     def known_at(self, instant_us: float) -> Known:
         """What was known of them strictly before an instant."""
@@ -94,15 +99,16 @@ def read_deals(past: Mapping[str, Source], engine: Engine) -> pa.Table:
 
 def deals_of(data: pa.Table, exchange: Exchange) -> Deals:
     """The deals with their amounts in the corporate currency, at the rates of the day the exchange is of."""
-    factors = exchange.factors(_texts(data, "currency"))
+    factors = exchange.factors(data.column("currency"))
     amounts = np.asarray(pc.cast(data.column("amount"), pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     won = pc.cast(data.column("is_won"), pa.float64()).to_numpy(zero_copy_only=False)
-    ids = _texts(data, "opportunity_id")
-    is_new = np.concatenate([[True], ids[1:] != ids[:-1]]) if len(ids) else np.zeros(0, dtype=bool)
+    ids = data.column("opportunity_id")
+    is_new = np.ones(len(ids), dtype=bool)
+    is_new[1:] = pc.not_equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0))).to_numpy()
     return Deals(
         opportunity_id=ids,
         number=(np.cumsum(is_new) - 1).astype(np.int64),
-        owner=_texts(data, "owner_id"),
+        owner=data.column("owner_id"),
         created=_instants(data, "created_at"),
         removed=_instants(data, "removed_at"),
         is_won=np.asarray(won, dtype=np.float64),
@@ -121,10 +127,6 @@ def whole(cents: Floats) -> Floats:
 def whole_cents(cents: Floats) -> Ints:
     """The same as integers: sums of them are exact."""
     return whole(cents).astype(np.int64)
-
-
-def _texts(data: pa.Table, name: str) -> Texts:
-    return np.asarray(data.column(name).to_numpy(zero_copy_only=False), dtype=object)
 
 
 def _instants(data: pa.Table, name: str) -> Floats:

@@ -130,7 +130,8 @@ def compute(
     instant = as_of_us(horizon.as_of)
     known = deals.known_at(instant)
     people = gather_people(
-        owners, [pipeline.owner, deals.owner[known.closed | deals.is_first], np.array(also, dtype=object)]
+        owners,
+        [pipeline.owner, deals.owner.filter(pa.array(known.closed | deals.is_first)), np.array(also, dtype=object)],
     )
     places = people.places(pipeline.owner)
     deal_places = people.places(deals.owner)

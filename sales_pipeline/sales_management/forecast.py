@@ -55,7 +55,7 @@ class Past:
 
     def exchange(self, day: date, params: ForecastParams, otherwise: str | None = None) -> Exchange:
         """The corporate currency and the rates of a day."""
-        currencies = self.deals.column("currency").to_pylist()
+        currencies = self.deals.column("currency")
         return exchange_at(self.exchange_rates, currencies, day, wanted=params.currency, spoken_for=otherwise)
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.management import UNASSIGNED
 
 Ints = npt.NDArray[np.int64]
-Texts = npt.NDArray[np.object_]
+Texts: TypeAlias = npt.NDArray[np.object_] | pa.ChunkedArray
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,18 @@ class People:
 
     def places(self, owners: Texts) -> Ints:
         """The position of each owner; None stands for `unassigned`. KeyError for an owner who is not among them."""
-        position = {owner: number for number, owner in enumerate(self.owners)}
-        return np.array([position[UNASSIGNED if owner is None else owner] for owner in owners], dtype=np.int64)
+        named = pc.fill_null(_arrow(owners), UNASSIGNED)
+        places = pc.index_in(named, value_set=pa.array(self.owners, pa.string()))
+        if places.null_count:
+            raise KeyError(named.filter(pc.is_null(places))[0].as_py())
+        return np.asarray(places.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def gather_people(owners: pa.Table, named: Iterable[Texts]) -> People:
     """All owners named by opportunities, with the teams the owners table gives them; an owner it lacks has none, and counts as active."""
     rows = {row["owner_id"]: row for row in owners.select(["owner_id", "team", "is_active"]).to_pylist()}
-    found = [*sorted({owner for part in named for owner in part if owner is not None} - {UNASSIGNED}), UNASSIGNED]
+    told = {owner for part in named for owner in _arrow(part).unique().to_pylist()}
+    found = [*sorted(told - {UNASSIGNED, None}), UNASSIGNED]
     team_names = [(rows.get(owner) or {}).get("team") or UNASSIGNED for owner in found]
     teams = tuple(sorted(set(team_names)))
     position = {team: number for number, team in enumerate(teams)}
@@ -47,3 +53,7 @@ def gather_people(owners: pa.Table, named: Iterable[Texts]) -> People:
         np.array([position[name] for name in team_names], dtype=np.int64),
         np.array(active, dtype=bool),
     )
+
+
+def _arrow(owners: Texts) -> pa.Array | pa.ChunkedArray:
+    return owners if isinstance(owners, pa.ChunkedArray) else pa.array(owners, pa.string())

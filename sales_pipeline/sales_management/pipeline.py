@@ -9,7 +9,6 @@ Belongs here: reading scored opportunities into arrays. Does not belong here: dr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -118,25 +117,26 @@ def read_pipeline(scored: pa.Table, horizon: Horizon, exchange: Exchange, past: 
 
 @dataclass(frozen=True)
 class PastWins:
-    """Ages in days at past wins, ascending, with the chance that a deal becomes a win of that age, and the age of open deals by id."""
+    """Ages in days at past wins, ascending, with the chance that a deal becomes a win of that age, and the deals as known at the instant; None: none."""
 
     win_ages: Floats
     shares: Floats
-    ages: Mapping[str, float]
+    known: Known | None = None
 
     @classmethod
     def of(cls, known: Known, params: ForecastParams) -> PastWins:
         """As known at an instant."""
         age, _, share = wins_by_age(known, params)
         order = np.argsort(age, kind="stable")
-        deals = known.deals
-        open_ones = np.flatnonzero(deals.is_first & np.isfinite(deals.created))
-        ages = (known.instant_us - deals.created[open_ones]) / DAY
-        return cls(age[order], share[order], dict(zip(deals.opportunity_id[open_ones], ages.tolist(), strict=True)))
+        return cls(age[order], share[order], known)
 
     def ages_of(self, ids: Texts) -> Floats:
         """Age of each opportunity in days; NaN where its creation is not recorded."""
-        return np.array([self.ages.get(name, np.nan) for name in ids], dtype=np.float64)
+        if self.known is None:
+            return np.full(len(ids), np.nan)
+        deals = self.known.deals
+        created = np.append(deals.created[deals.is_first], np.nan)
+        return np.asarray((self.known.instant_us - created[deals.numbers_of(ids)]) / DAY)
 
     def share_between(self, age: Floats, first: float, last: float, days: Floats) -> Floats:
         """Of wins that come between two numbers of days from now, the share that come within each of `days`, (rows, days); NaN where too few are known."""

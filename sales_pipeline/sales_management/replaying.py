@@ -91,7 +91,7 @@ def _stage_weighted(rows: pa.Table, figures: Figures, exchange: Exchange) -> Flo
         np.asarray(rows.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
         for name in ("amount", "crm_probability")
     )
-    factors = exchange.factors(np.asarray(rows.column("currency").to_numpy(zero_copy_only=False), dtype=object))
+    factors = exchange.factors(rows.column("currency"))
     month = month_positions(rows.column("crm_close_date"), figures.horizon)
     cents = amount * p * factors * 100.0
     use = (month >= 0) & np.isfinite(cents)

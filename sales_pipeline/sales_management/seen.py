@@ -126,7 +126,7 @@ def look(
     )
     kinds = engine.query(SQL / "kind_counts.sql", {"opportunity_states": tables["opportunity_states"]}).to_pylist()
     counted = {row["kind"]: row["row_count"] for row in kinds}
-    currencies = read_table(scored, ["currency"]).column(0).to_pylist()
+    currencies = read_table(scored, ["currency"]).column(0)
     return Seen(
         tables=tables,
         as_of=as_of,

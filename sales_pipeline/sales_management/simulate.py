@@ -100,30 +100,31 @@ def simulate(
         for start in range(edges[number], edges[number + 1], block):
             rows = order[start : min(start + block, edges[number + 1])]
             lots = np.stack([luck.lots(2 * draws, "opportunity", name) for name in pipeline.opportunity_id[rows]])
-            single = normal[lots].reshape(len(rows), 2, draws)
-            hidden = common + own * single[:, 0]
-            total += _brought(pipeline, rows, limits, hidden, single[:, 1], amounts)
+            hidden = common + own * normal[lots[:, :draws]]
+            total += _brought(pipeline, rows, limits, hidden, normal, lots[:, draws:], amounts)
         if shares[number] > 0:
             total += pool.draw(shares[number] * factor, luck.of("new", owner)) * amounts
         yield number, total
 
 
 def _brought(
-    pipeline: Pipeline, rows: Ints, limits: Floats32, hidden: Floats32, spread: Floats32, amounts: Floats
+    pipeline: Pipeline, rows: Ints, limits: Floats32, hidden: Floats32, normal: Floats32, lots: Lots, amounts: Floats
 ) -> Floats:
-    """Whole cents the opportunities of some rows bring, (months, draws), by their hidden variables and what spreads their amounts (rows, draws)."""
+    """Whole cents the opportunities of some rows bring, (months, draws), by their hidden variables and the lots that spread their amounts (rows, draws)."""
     months, draws = limits.shape[1] - 1, len(amounts)
     # 0: won before the horizon, then the months of it, then not within it.
     month = np.zeros(hidden.shape, dtype=np.uint8)
     for limit in limits[rows].T:
         month += hidden >= limit[:, None]
     # Most draws are not won within the horizon: only the others have an amount.
-    won = np.flatnonzero((month - np.uint8(1)) < months)
-    row, draw = np.divmod(won, draws)
+    row, draw = np.nonzero((month - np.uint8(1)) < months)
     log_spread = pipeline.log_spread[rows]
-    scaled = np.exp(log_spread[row] * spread.ravel()[won] - 0.5 * (log_spread**2)[row])
-    cents = np.rint(pipeline.cents[rows][row] * scaled * amounts[draw])
-    cell = (month.ravel()[won] - np.int64(1)) * draws + draw
+    scaled = log_spread[row] * normal[lots[row, draw]]
+    scaled -= (0.5 * log_spread**2)[row]
+    cents = pipeline.cents[rows][row] * np.exp(scaled, out=scaled)
+    cents *= amounts[draw]
+    cell = (month[row, draw] - np.int64(1)) * draws + draw
+    np.rint(cents, out=cents)
     return np.asarray(np.bincount(cell, weights=cents, minlength=months * draws), dtype=np.float64).reshape(
         months, draws
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from sales_pipeline.contracts.canonical import FIELD_HISTORY, OPPORTUNITIES, OPPORTUNITY_CHANGES
@@ -34,6 +35,10 @@ PARAMS = ForecastParams()
 def engine() -> Iterator[Engine]:
     with DuckDBEngine(threads=1) as one:
         yield one
+
+
+def texts(values: list[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([values], pa.string())
 
 
 def at(day: int, hour: int = 12) -> datetime:
@@ -67,7 +72,8 @@ def tables(
         ),
         "field_history": write_table(rows_of(FIELD_HISTORY, fields), folder / "f.parquet", FIELD_HISTORY),
     }
-    return prepare_into(folder, written, engine)
+    with DuckDBEngine(threads=1) as one:
+        return prepare_into(folder, written, one)
 
 
 def opportunity(name: str, state: str, closed: datetime | None = None, **values: Any) -> dict[str, Any]:
@@ -184,14 +190,14 @@ def test_too_few_wins_say_nothing_about_new_pipeline() -> None:
 def test_the_corporate_currency_is_configured_else_that_of_rate_one_else_the_most_frequent() -> None:
     rates = past([], rates=[rate("EUR", 1.0), rate("USD", 1.25), rate("JPY", 160.0, date(2030, 1, 1))]).exchange_rates
     day = date(2026, 6, 30)
-    assert exchange_at(rates, ["USD", "USD", "EUR"], day).currency == "EUR"
-    chosen = exchange_at(rates, ["USD"], day, wanted="USD")
+    assert exchange_at(rates, texts(["USD", "USD", "EUR"]), day).currency == "EUR"
+    chosen = exchange_at(rates, texts(["USD"]), day, wanted="USD")
     assert chosen.factors(np.array(["USD", "EUR", "JPY"], dtype=object))[:2] == pytest.approx([1.0, 1.25])
     assert np.isnan(chosen.factors(np.array(["JPY"], dtype=object))[0])
-    assert exchange_at(rates, ["GBP", "GBP"], day).currency == "GBP"
+    assert exchange_at(rates, texts(["GBP", "GBP"]), day).currency == "GBP"
     none = past([]).exchange_rates
-    assert exchange_at(none, ["GBP", "USD", "USD"], day).currency == "USD"
-    assert exchange_at(none, [], day, spoken_for="CHF").currency == "CHF"
+    assert exchange_at(none, texts(["GBP", "USD", "USD"]), day).currency == "USD"
+    assert exchange_at(none, texts([]), day, spoken_for="CHF").currency == "CHF"
 
 
 def test_quotas_are_spread_over_months_and_the_shortest_period_speaks() -> None:

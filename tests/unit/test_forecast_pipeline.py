@@ -13,7 +13,7 @@ from sales_pipeline.sales_management.pipeline import PastWins, Pipeline, log_spr
 from tests.support.forecast_rows import PARAMS, history, past, scored
 from tests.support.scored_rows import AS_OF
 
-NOTHING = PastWins(np.zeros(0), np.zeros(0), {})
+NOTHING = PastWins(np.zeros(0), np.zeros(0))
 EURO = Exchange("EUR", {"EUR": 1.0, "USD": 1.25})
 
 
@@ -34,11 +34,11 @@ def test_chances_meet_the_horizons_and_never_fall() -> None:
 
 
 def _steady() -> PastWins:
-    return PastWins(np.linspace(1, 400, 400), np.full(400, 1e-3), {})
+    return PastWins(np.linspace(1, 400, 400), np.full(400, 1e-3))
 
 
 def test_between_horizons_wins_lie_as_past_wins_of_that_age() -> None:
-    late = PastWins(np.concatenate([np.full(10, 130.0), np.full(30, 180.0)]), np.full(40, 1e-3), {})
+    late = PastWins(np.concatenate([np.full(10, 130.0), np.full(30, 180.0)]), np.full(40, 1e-3))
     chances = np.array([0.8]), np.array([0.0]), np.array([0.4])
     wins = won_by(*chances, np.array([35.0, 85.0, 100.0]), np.array([100.0]), late)
     # Ages 130 to 190 days: a quarter of the past wins lies right at the start, the others at 180, 80 days from now.
