@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = QUIET
 
-ONE_ROW = {"facts_of_opportunities", "staged_quotas", "current_facts", "deals"}
+ONE_ROW = {"facts_of_opportunities", "staged_quotas", "current_facts"}
 """Models that put a single row of figures beside every row: Spark broadcasts it."""
 RANGES = {
     "removals": "an opportunity meets the full extracts after the last that shows it: there are as many as exports",
