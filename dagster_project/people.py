@@ -3,7 +3,6 @@
 Belongs here: finding inputs and keeping results. Does not belong here: figures and checks (sales_management).
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 STAGE = "people"
 PEOPLE_TABLES = (TEAM_PERFORMANCE, STAGE_TIMES, ACCOUNT_INSIGHTS)
-_WORK = "_work"
 
 
 def people_tables(
@@ -59,23 +57,24 @@ def people_tables(
                 time_zone=settings.time_zone,
                 currency=settings.forecast.currency,
                 spoken_for=settings.mapping.currency,
-                folder=folder / _WORK,
                 engine=engine,
             )
-            beside = Beside(
-                previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
-                feedback=known_feedback(lake, canonical, as_of, plan, engine),
-                forecast=read_table(forecast),
-            )
-            team = build_team(seen, beside, settings.team, run_id=plan.run_id)
-            accounts = build_accounts(
-                seen,
-                settings.accounts,
-                source_system=settings.source_system,
-                language=settings.scoring.language,
-                run_id=plan.run_id,
-            )
-        shutil.rmtree(folder / _WORK)
+            try:
+                beside = Beside(
+                    previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
+                    feedback=known_feedback(lake, canonical, as_of, plan, engine),
+                    forecast=read_table(forecast),
+                )
+                team = build_team(seen, beside, settings.team, run_id=plan.run_id)
+                accounts = build_accounts(
+                    seen,
+                    settings.accounts,
+                    source_system=settings.source_system,
+                    language=settings.scoring.language,
+                    run_id=plan.run_id,
+                )
+            finally:
+                seen.release()
         made = zip(PEOPLE_TABLES, (team.performance, team.stage_times, accounts), strict=True)
         return {table.name: write_table(data, folder / f"{table.name}.parquet", table).rows for table, data in made}
 

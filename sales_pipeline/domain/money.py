@@ -13,4 +13,5 @@ LARGEST_AMOUNT = 10.0 ** (AMOUNT_PRECISION - AMOUNT_SCALE) - 2
 
 def to_amount(value: float | int | str | Decimal) -> Decimal:
     """Rounded half up to cents, as the SQL engines do for DECIMAL(18, 2)."""
-    return Decimal(str(value)).quantize(CENT, rounding=ROUND_HALF_UP)
+    exact = value if isinstance(value, Decimal) else Decimal(str(value))
+    return exact.quantize(CENT, rounding=ROUND_HALF_UP)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, SURVEY_DAYS, TREND_DAYS
 from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE
+from sales_pipeline.engines.machine import one_core
 from sales_pipeline.features.terms import Language
 from sales_pipeline.lake.tables import TableRef, conform
 from sales_pipeline.models.matrix import Floats, Indices
@@ -37,6 +38,7 @@ Columns = dict[str, Sequence[Any]]
 """Values by column, one per account."""
 
 
+@one_core()
 def build_accounts(
     seen: Seen, params: AccountParams, *, source_system: str, language: Language, run_id: str
 ) -> pa.Table:

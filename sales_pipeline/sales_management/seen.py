@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE
 from sales_pipeline.domain.time import AsOf
-from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.base import Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar, parse_model
 from sales_pipeline.features.build import FeatureSet
 from sales_pipeline.features.sql_models import inputs_of
@@ -49,12 +49,14 @@ CANONICAL_INPUTS = (
 class Seen:
     """The past as an as-of sees it.
 
-    `tables` are named inputs of models (canonical tables, SCORED_OPPORTUNITIES, the scoring features, `timeline`, `current_facts`, `opportunity_states`).
+    `tables` are named inputs of models (canonical tables, SCORED_OPPORTUNITIES, the scoring features, `timeline`, `current_facts`, `opportunity_states`, which the
+    engine holds: `states`).
     `counted_kind` is what rates and times count: opportunities, or leads where there is nothing else. `has_activities` and `has_changes` say
     whether any are known; without them nothing is known of contacts, or of moves, which is not the same as none.
     """
 
     tables: Mapping[str, Source]
+    states: WorkTable
     as_of: AsOf
     time_zone: str
     engine: Engine
@@ -71,6 +73,10 @@ class Seen:
         found = self.engine.query(tree, inputs_of(tree, self.tables), parameters=given)
         frame: pd.DataFrame = found.sort_by([(column, "ascending") for column in found.column_names]).to_pandas()
         return frame
+
+    def release(self) -> None:
+        """Free what the engine holds for it; nothing can be asked afterwards."""
+        self.engine.release(self.states)
 
     def with_table(self, name: str, table: pa.Table) -> Seen:
         """The same with one more small input."""
@@ -109,10 +115,9 @@ def look(
     time_zone: str,
     currency: str | None,
     spoken_for: str | None,
-    folder: Path,
     engine: Engine,
 ) -> Seen:
-    """What is seen at `as_of`; `opportunity_states` lies in `folder` as long as it is needed.
+    """What is seen at `as_of`; to be released.
 
     `past` is `features.standing.stays_of_all` of the same canonical tables, or `features.preparation.prepared`; it must last as long as the result.
     `currency` is the one the company reports in; None finds it, `spoken_for` is what it is where nothing tells it (see `exchange_at`).
@@ -121,14 +126,14 @@ def look(
     tables |= {"scored_opportunities": scored, "features": features.features}
     tables |= {name: past[name] for name in PAST}
     tree = parse_model(SQL / "opportunity_states.sql")
-    tables["opportunity_states"] = engine.run(
-        tree, inputs_of(tree, tables), folder / "opportunity_states.parquet", parameters={"as_of": as_of.instant}
-    )
-    kinds = engine.query(SQL / "kind_counts.sql", {"opportunity_states": tables["opportunity_states"]}).to_pylist()
+    states = engine.hold(tree, inputs_of(tree, tables), parameters={"as_of": as_of.instant})
+    tables["opportunity_states"] = states
+    kinds = engine.query(SQL / "kind_counts.sql", {"opportunity_states": states}).to_pylist()
     counted = {row["kind"]: row["row_count"] for row in kinds}
     currencies = read_table(scored, ["currency"]).column(0)
     return Seen(
         tables=tables,
+        states=states,
         as_of=as_of,
         time_zone=time_zone,
         engine=engine,

@@ -86,7 +86,7 @@ def estimates(world: World, params: WorldParams) -> pd.DataFrame:
         scored = write_table(rows_of(SCORED_OPPORTUNITIES, []), folder / "scored.parquet", SCORED_OPPORTUNITIES)
         seen = look(
             scored, features, canonical.tables, prepared(lake, canonical.tables, engine), as_of=as_of, time_zone="UTC", currency=None, spoken_for="USD",
-            folder=folder / "work", engine=engine,
+            engine=engine,
         )  # fmt: skip
         return build_team(seen, Beside(), TeamParams(), run_id="bench").performance.to_pandas()
 

@@ -138,7 +138,6 @@ class Company:
             time_zone="UTC",
             currency=None,
             spoken_for="USD",
-            folder=folder / "work",
             engine=engine,
         )
 

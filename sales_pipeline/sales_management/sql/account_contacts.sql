@@ -1,12 +1,14 @@
--- One row per account with contacts known before the as-of: the last ones, and those by the customer in two windows of equal length
+-- One row per account with contacts known before the as-of: the last ones, and those by the customer in two windows of equal length. The account is
+-- the activity's own, else that of its opportunity: only those without one are looked up.
 WITH contacts AS (
-  SELECT
-    COALESCE(a.account_id, s.account_id) AS account_id,
-    a.direction,
-    GREATEST(a.occurred_at, a.logged_at) AS known_at
+  SELECT account_id, direction, GREATEST(occurred_at, logged_at) AS known_at
+  FROM activities
+  WHERE account_id IS NOT NULL AND (direction IS NOT NULL OR kind IN ('call', 'email', 'meeting'))
+  UNION ALL
+  SELECT s.account_id, a.direction, GREATEST(a.occurred_at, a.logged_at) AS known_at
   FROM activities AS a
-  LEFT JOIN opportunity_states AS s ON s.opportunity_id = a.opportunity_id
-  WHERE a.direction IS NOT NULL OR a.kind IN ('call', 'email', 'meeting')
+  JOIN opportunity_states AS s ON s.opportunity_id = a.opportunity_id
+  WHERE a.account_id IS NULL AND (a.direction IS NOT NULL OR a.kind IN ('call', 'email', 'meeting'))
 )
 SELECT
   account_id,

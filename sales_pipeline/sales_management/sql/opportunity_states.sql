@@ -19,6 +19,8 @@ WITH closed AS (
 SELECT
   o.opportunity_id,
   o.kind,
+  o.has_timeline,
+  o.has_owner_history,
   o.account_id,
   CASE WHEN o.has_owner_history THEN s.owner_id ELSE o.owner_id END AS owner_id,
   o.created_at,

@@ -6,11 +6,10 @@ WITH known AS (
     t.stage,
     t.stage_entered_at,
     t.changed_at,
-    CASE WHEN f.has_owner_history THEN t.owner_id ELSE f.owner_id END AS owner_id,
+    CASE WHEN s.has_owner_history THEN t.owner_id ELSE s.owner_id END AS owner_id,
     CASE WHEN t.next_changed_at < $as_of THEN t.next_changed_at END AS left_at
   FROM timeline AS t
-  JOIN opportunity_states AS s ON s.opportunity_id = t.opportunity_id
-  JOIN current_facts AS f ON f.opportunity_id = t.opportunity_id AND f.has_timeline
+  JOIN opportunity_states AS s ON s.opportunity_id = t.opportunity_id AND s.has_timeline
   WHERE
     s.kind = $counted_kind AND t.state = 'open' AND t.stage IS NOT NULL AND t.changed_at < $as_of AND t.stage_entered_at >= $created_from
     AND (t.next_changed_at IS NULL OR t.next_changed_at > t.changed_at)
