@@ -99,9 +99,11 @@ def simulate(
         total = np.zeros((months, draws))
         for start in range(edges[number], edges[number + 1], block):
             rows = order[start : min(start + block, edges[number + 1])]
-            lots = np.stack([luck.lots(2 * draws, "opportunity", name) for name in pipeline.opportunity_id[rows]])
+            lots = np.empty((len(rows), 2 * draws), dtype=np.uint16)
+            for place, name in enumerate(pipeline.opportunity_id[rows]):
+                lots[place] = luck.lots(2 * draws, "opportunity", name)
             hidden = common + own * normal[lots[:, :draws]]
-            total += _brought(pipeline, rows, limits, hidden, normal, lots[:, draws:], amounts)
+            total += _brought(pipeline, rows, limits, hidden, normal, lots, amounts)
         if shares[number] > 0:
             total += pool.draw(shares[number] * factor, luck.of("new", owner)) * amounts
         yield number, total
@@ -110,21 +112,25 @@ def simulate(
 def _brought(
     pipeline: Pipeline, rows: Ints, limits: Floats32, hidden: Floats32, normal: Floats32, lots: Lots, amounts: Floats
 ) -> Floats:
-    """Whole cents the opportunities of some rows bring, (months, draws), by their hidden variables and the lots that spread their amounts (rows, draws)."""
+    """Whole cents the opportunities of some rows bring, (months, draws), by their hidden variables (rows, draws) and their lots (rows, 2 * draws),
+    of which the second half spreads their amounts."""
     months, draws = limits.shape[1] - 1, len(amounts)
     # 0: won before the horizon, then the months of it, then not within it.
     month = np.zeros(hidden.shape, dtype=np.uint8)
     for limit in limits[rows].T:
         month += hidden >= limit[:, None]
     # Most draws are not won within the horizon: only the others have an amount.
-    row, draw = np.nonzero((month - np.uint8(1)) < months)
+    is_won = (month - np.uint8(1)) < months
+    won, count = np.flatnonzero(is_won), np.count_nonzero(is_won, axis=1)
+    # A won draw's place among the draws, and among the lots, follow from where its row ends.
+    end = np.repeat(np.arange(1, len(rows) + 1) * draws, count)
     log_spread = pipeline.log_spread[rows]
-    scaled = log_spread[row] * normal[lots[row, draw]]
-    scaled -= (0.5 * log_spread**2)[row]
-    cents = pipeline.cents[rows][row] * np.exp(scaled, out=scaled)
-    cents *= amounts[draw]
-    cell = (month[row, draw] - np.int64(1)) * draws + draw
+    scaled = np.repeat(log_spread, count) * normal[lots.ravel()[won + end]]
+    scaled -= np.repeat(0.5 * log_spread**2, count)
+    cents = np.repeat(pipeline.cents[rows], count) * np.exp(scaled, out=scaled)
+    cents *= amounts[won - end + draws]
     np.rint(cents, out=cents)
+    cell = month.ravel()[won].astype(np.int64) * draws + (won - end)
     return np.asarray(np.bincount(cell, weights=cents, minlength=months * draws), dtype=np.float64).reshape(
         months, draws
     )
@@ -150,8 +156,10 @@ class _Pool:
         if few > 0:
             month, cents = self._cells_of(~many)
             wins = generator.poisson(few * factor)
-            chosen = generator.integers(0, CELLS, int(wins.sum()), dtype=np.uint16)
-            cell = month[chosen] * draws + np.repeat(np.arange(draws), wins)
+            chosen = generator.integers(0, CELLS, int(wins.sum()), dtype=np.uint16).astype(np.intp)
+            cell = month[chosen]
+            cell *= draws
+            cell += np.repeat(np.arange(draws), wins)
             total += np.bincount(cell, weights=cents[chosen], minlength=total.size).reshape(total.shape)
         for number in np.flatnonzero(many):
             noise = generator.standard_normal(draws) * np.sqrt(self._squares[number] * factor)
