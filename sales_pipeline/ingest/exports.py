@@ -6,7 +6,6 @@ of them lies in `ingested/<key>/`, and depends on the export, the mapping and th
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import shutil
@@ -23,6 +22,7 @@ from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import ConfigurationError, InputRejected
 from sales_pipeline.ingest.assemble import ReadFile, drop_staged, read_files, write_derived, write_raw
 from sales_pipeline.ingest.dialects.spec import DialectSpec, resolve
+from sales_pipeline.ingest.digests import Digests
 from sales_pipeline.ingest.landing import LandedExport, SourceFile, landed_exports, open_archive, unpacked
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.ingest.row_ledger import overlaps, write_ledger
@@ -77,13 +77,15 @@ def collect(lake: Lake, landing: Path, mapping: SourceMapping, engine: Engine) -
     lake, and a second call with nothing new reads what the first one wrote.
     """
     specs = resolve(mapping)
+    digests = Digests(lake.exports / ".digests")
     for landed in landed_exports(landing):
-        entry = _entry(landed, mapping.source_system)
+        entry = _entry(landed, mapping.source_system, digests)
         target = lake.exports / f"{entry['export_id']}.json"
         if not target.exists():
             _copy_files(lake, landed, entry)
             _ingest(lake, entry, mapping, specs, engine)
             write_bytes(target, (json.dumps(entry, sort_keys=True, indent=1) + "\n").encode())
+    digests.keep()
     ingested = [_ingest(lake, kept, mapping, specs, engine) for kept in _kept(lake, mapping.source_system)]
     return sorted(ingested, key=lambda one: (one.export.exported_at, one.export.export_id))
 
@@ -114,22 +116,11 @@ def stored_files(lake: Lake, one: IngestedExport, mapping: SourceMapping, folder
     return _stored(entry, lake.exports / "files", mapping, folder)
 
 
-def _entry(landed: LandedExport, source_system: str) -> dict[str, Any]:
-    files = [{"name": path.name, **_digested(path)} for path in landed.files]
+def _entry(landed: LandedExport, source_system: str, digests: Digests) -> dict[str, Any]:
+    found = [(path.name, *digests.of(path)) for path in landed.files]
+    files = [{"name": name, "sha256": sha256, "bytes": size} for name, sha256, size in found]
     export_id = digest_of(source_system, [[file["name"], file["sha256"]] for file in files])
     return {"export_id": export_id, "source_system": source_system, "label": landed.label, "files": files}
-
-
-def _digested(path: Path) -> dict[str, Any]:
-    """sha256 and size of a landed file, read once in this process as long as its size, inode and instant of change stay: each look at the folder asks for it."""
-    status = path.stat()
-    sha256 = _sha256_as_of(path, status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-    return {"sha256": sha256, "bytes": status.st_size}
-
-
-@functools.lru_cache(maxsize=100_000)
-def _sha256_as_of(path: Path, *_: int) -> str:
-    return file_sha256(path)
 
 
 def _copy_files(lake: Lake, landed: LandedExport, entry: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import ConfigurationError, InputRejected
-from sales_pipeline.ingest import exports
+from sales_pipeline.ingest import digests
 from sales_pipeline.ingest.exports import IngestedExport, collect, newest_recorded_instant, visible
 from sales_pipeline.ingest.params import OutcomeRule, SourceMapping, TableMapping
 from sales_pipeline.lake.layout import Lake
@@ -109,26 +109,57 @@ def test_an_export_is_kept_once_and_stays_after_it_left_the_landing(landing: Pat
     assert set(kept) < {path.name for path in (tmp_path / "lake/exports/files").iterdir()}
 
 
-def test_a_landed_file_is_read_again_only_when_it_changed(landing: Path, run, monkeypatch) -> None:
-    """Every look at the folder asks for the digests; those of files that stay as they are known in the process."""
-    digested: list[str] = []
+@pytest.fixture
+def digested(monkeypatch) -> list[str]:
+    """Names of the landed files that were read through for their digest."""
+    found: list[str] = []
 
     def counted(path: Path) -> str:
-        digested.append(path.name)
+        found.append(path.name)
         return file_sha256(path)
 
-    monkeypatch.setattr(exports, "file_sha256", counted)
+    monkeypatch.setattr(digests, "file_sha256", counted)
+    return found
+
+
+def test_a_landed_file_is_read_again_only_when_it_changed(landing: Path, run, digested: list[str], monkeypatch) -> None:
+    """Each run is as one of a process of its own: what it knows of the files it finds in the lake."""
+    monkeypatch.setattr(digests, "_SETTLED", -(10**12))
     deals = landing / "deals.csv"
     deals.write_text(DEALS)
     [first] = run()
     assert run() == [first]
-    looked = [name for name in digested if name == "deals.csv"]
-    assert len(looked) == 1
+    assert digested == ["deals.csv"]
     status = deals.stat()
     deals.write_text(DEALS.replace("North", "South"))
     os.utime(deals, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert deals.stat().st_size == status.st_size
     assert len(run()) == 2
+    assert len(run()) == 2
+    assert digested == ["deals.csv"] * 2
+    # The same content and instants in another file of that name are another file.
+    other = landing / "other"
+    other.write_text(DEALS)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    other.replace(deals)
+    assert {one.export.export_id for one in run()} == {one.export.export_id for one in run()}
+    assert digested == ["deals.csv"] * 3
+
+
+def test_a_file_that_changed_a_moment_ago_is_not_remembered(landing: Path, run, digested: list[str]) -> None:
+    (landing / "deals.csv").write_text(DEALS)
+    assert run() == run()
+    assert digested == ["deals.csv"] * 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"x": 1}'])
+def test_a_memory_of_digests_that_cannot_be_read_costs_time_alone(
+    landing: Path, run, tmp_path: Path, text: str
+) -> None:
+    (landing / "deals.csv").write_text(DEALS)
+    expected = run()
+    (tmp_path / "lake/exports/.digests").write_text(text)
+    assert run() == expected
 
 
 def test_a_stated_instant_counts_as_recorded(landing: Path, run) -> None:
