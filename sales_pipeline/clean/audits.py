@@ -119,6 +119,8 @@ def _duplicate_keys(contract: Table, ref: TableRef, engine: Engine) -> int:
 
 def duplicate_keys_merged(contract: Table, base: TableRef, gone: TableRef, come: TableRef, engine: Engine) -> int:
     """The same of a table of unique keys (`base`) without the keys of `gone`, with the rows of `come`: only their keys are looked for in it."""
+    if not come.rows:
+        return 0
 
     def same(other: str) -> exp.Expr:
         pairs = ((exp.column(key, table="c"), exp.column(key, table=other)) for key in contract.key)

@@ -123,7 +123,7 @@ class _Increment:
             raise NotCertain("a file is sent again, and some tables are derived from several files")
         seen = Seen.from_json(self._base.step["tallies"]["seen"])
         accounts, changed = self._accounts(records, decided)
-        affected = records.of(changed)
+        affected = records.of(changed, self._base.ref("opportunities"))
         try:
             self._hold_to_share(affected)
             columns = _columns(self._base.step)

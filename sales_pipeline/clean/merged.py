@@ -117,8 +117,9 @@ class Tables:
         """
         contract = TABLES[name]
         base = self.base.ref(name)
-        parts = self._parts(name, gone, come) if name in PART_COLUMNS else []
-        if tracking is None and (not parts if name in PART_COLUMNS else gone.sha256 == come.sha256):
+        is_same = gone.sha256 == come.sha256
+        parts = self._parts(name, gone, come) if name in PART_COLUMNS and not is_same else []
+        if tracking is None and (is_same or (name in PART_COLUMNS and not parts)):
             return self.taken_over(name)
         output = self.folder / Path(base.path).name
         names = {part.name for part in parts}

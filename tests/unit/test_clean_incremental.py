@@ -98,6 +98,36 @@ def test_a_later_export_is_cleaned_onto_the_exports_before_it(
     assert read_table(onto.came["opportunities"]).column("opportunity_id").to_pylist() == ["o1"]
 
 
+def test_what_looks_up_an_opportunity_goes_with_it_only_where_another_or_another_account_is_found(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incremental, "MAX_SHARE", 10.0)
+    activities = [
+        {"activity_id": f"t{n}", "opportunity_id": f"o{n}", "occurred_at": "2026-02-02", "is_done": "true"}
+        for n in range(12)
+    ]
+    first = ingested(tmp_path / "raw", {**FIRST, "activities": activities}, exported_at=START)
+    changes = [
+        ("o1", "a1"),
+        ("o2", "a2"),
+        ("o3", None),
+        ("o4", "a1"),
+        ("o4", "a3"),
+        ("o5", "gone"),
+        ("o10", "a1"),
+        ("o0", " a1 "),
+    ]
+    rows = [{"opportunity_id": one, "stage": "New", "account_id": account} for one, account in changes]
+    day = _day(tmp_path, {"opportunities": [*rows, {"opportunity_id": "o11", "converted_from_lead_id": "o6"}]})
+    prepare(Lake(tmp_path / "lake"), [first], MAPPING, CleanParams(), engine)
+    onto = prepare(Lake(tmp_path / "lake"), [first, day], MAPPING, CleanParams(), engine)
+    anew = prepare(Lake(tmp_path / "other"), [first, day], MAPPING, CleanParams(), engine)
+    assert onto.base is not None
+    assert {n: ref.sha256 for n, ref in onto.tables.items()} == {n: ref.sha256 for n, ref in anew.tables.items()}
+    came = read_table(onto.came["activities"]).column("activity_id").to_pylist()
+    assert came == ["t10", "t11", "t2", "t3", "t4", "t5", "t6"]
+
+
 CELL = {"opportunities": NEXT["opportunities"], "opportunity_attributes": [{"source_record": 1, "attribute": "New one", "value": "x"}]}  # fmt: skip
 SPELLED = {"accounts": [{"account_id": f"b{n}", "industry": "RETAIL"} for n in range(20)]}
 
