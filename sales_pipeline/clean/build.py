@@ -193,7 +193,9 @@ class Build:
     def _hold(
         self, model: Path | exp.Query, inputs: Mapping[str, Source], cut: Cut | None = None, **extra: Scalar
     ) -> WorkTable:
-        table = self._engine.hold(model, inputs, parameters={**self._parameters, **extra}, cut=cut)
+        table = self._engine.hold(
+            model, inputs, parameters={**self._parameters, **extra}, cut=cut, beside=max(self._raw.rows.values())
+        )
         self._held.append(table)
         return table
 

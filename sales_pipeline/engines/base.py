@@ -130,12 +130,14 @@ class Engine(ABC):
         *,
         parameters: Mapping[str, Scalar] | None = None,
         cut: Cut | None = None,
+        beside: int = 0,
     ) -> WorkTable:
         """Run one model and keep its result with the engine, of any size and in no stated order, for the models that come next.
 
-        Cheaper than a file: nothing is sorted, compressed or digested. `release` it as soon as it is not needed; closing the engine drops it.
+        Cheaper than a file: nothing is sorted, compressed or digested. `release` it as soon as it is not needed; closing the engine drops it. `beside` is
+        the number of rows of the largest table that will be met while this one is held: the memory may be wanted for those.
         """
-        return self._hold(self.compiled(model, parameters), inputs, cut)
+        return self._hold(self.compiled(model, parameters), inputs, cut, beside)
 
     def parts_of(
         self,
@@ -201,7 +203,7 @@ class Engine(ABC):
         """Free what a held table takes; it cannot be read afterwards."""
 
     @abstractmethod
-    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None) -> WorkTable: ...
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None, beside: int) -> WorkTable: ...
 
     @abstractmethod
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table: ...

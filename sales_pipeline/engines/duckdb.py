@@ -136,8 +136,8 @@ class DuckDBEngine(Engine):
             probes = self._connection.sql(f"SELECT value FROM ({numbered}) WHERE number % {step} = 0").fetchall()
         return between(cut.key, (value for (value,) in probes if value is not None), count)
 
-    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None) -> WorkTable:
-        """A temporary table; where the model reads a table that may exceed the memory, compressed files beside what is spilled.
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None, beside: int) -> WorkTable:
+        """A temporary table; where the model reads a table that may exceed the memory, or one will be met beside it, compressed files among what is spilled.
 
         What is spilled of a temporary table lies there as wide as it was in memory (350 bytes a staged activity instead of 40), and is read in full for each model.
         """
@@ -147,7 +147,7 @@ class DuckDBEngine(Engine):
         inputs = {key: source for key, source in inputs.items() if key in read}
         ranges = self._ranges(inputs, cut) if cut is not None else [None]
         query = to_sql(tree)
-        if self._files is not None and max(map(_row_count, inputs.values()), default=0) > self._rows_at_once:
+        if self._files is not None and max([beside, *map(_row_count, inputs.values())]) > self._rows_at_once:
             return self._hold_files(Path(self._files.name) / name, query, inputs, cut, ranges)
         start = f"CREATE TEMP TABLE {name} AS"
         for part in ranges:

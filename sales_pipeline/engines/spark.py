@@ -178,7 +178,7 @@ class SparkEngine(Engine):
         self._name(inputs)
         self._settle(self._session.sql(to_sql(tree, self.dialect)), output)
 
-    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], _cut: Cut | None) -> WorkTable:
+    def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], _cut: Cut | None, _beside: int) -> WorkTable:
         """Its partitions as Spark wrote them, in the folder every node sees."""
         self._name(inputs)
         folder = self._run(self._session.sql(to_sql(tree, self.dialect)))

@@ -70,6 +70,7 @@ def test_a_large_held_table_lies_in_files_until_it_is_released(tmp_path: Path) -
             assert [file.exists() for file in held.parts] == [True] * len(held.parts)
             found.append((held.rows, held.columns, engine.query(ordered, {"t": held}).to_pylist()))
             assert not small.parts, "a model that reads few rows is held in memory whatever else is given"
+            assert engine.hold(tree("SELECT k FROM small"), known, beside=rows + 1).parts, "unless larger ones come"
             engine.release(held)
             assert not any(file.exists() for file in held.parts)
             engine.hold(COUNTED, known, cut=CUT)
