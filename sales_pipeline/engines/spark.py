@@ -48,6 +48,8 @@ _PARTITIONS = "spark.sql.shuffle.partitions"
 _SMALL_BYTES = 16_000_000
 """Inputs up to this size are shuffled into one partition: cutting them costs more than it gains, and an order over one partition is found without a look at all rows first."""
 
+_UNORDERED = "unordered_rows"
+
 _DRIVER = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 _ONE_PROCESS = {"spark.network.timeout": "3600s"}
 """With a local master nothing is lost on a way; but a pause of two minutes (a laptop asleep, a machine short of memory) would be taken for a lost
@@ -176,7 +178,17 @@ class SparkEngine(Engine):
         self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, _cut: Cut | None, _part: Part | None = None
     ) -> None:
         self._name(inputs)
-        self._settle(self._session.sql(to_sql(tree, self.dialect)), output)
+        order = tree.args.get("order")
+        if order is None or self._is_small():
+            self._settle(self._session.sql(to_sql(tree, self.dialect)), output)
+            return
+        # Written before it is ordered: an order over partitions looks at all rows beforehand, and what follows the last shuffle would be computed twice.
+        tree.set("order", None)
+        folder = self._run(self._session.sql(to_sql(tree, self.dialect)))
+        self._name({_UNORDERED: _parts(folder)})
+        ordered = exp.select("*").from_(_UNORDERED).order_by(*order.expressions)
+        self._settle(self._session.sql(to_sql(ordered, self.dialect)), output)
+        shutil.rmtree(folder)
 
     def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], _cut: Cut | None, _beside: int) -> WorkTable:
         """Its partitions as Spark wrote them, in the folder every node sees."""
@@ -253,9 +265,12 @@ class SparkEngine(Engine):
         """A folder with a frame's rows: its partitions in order of the file names."""
         self._number += 1
         folder = self._work / f"result-{self._number}"
-        self._session.conf.set(_PARTITIONS, "1" if self._input_bytes <= _SMALL_BYTES else self._partitions)
+        self._session.conf.set(_PARTITIONS, "1" if self._is_small() else self._partitions)
         frame.write.mode("overwrite").parquet(str(folder))
         return folder
+
+    def _is_small(self) -> bool:
+        return self._input_bytes <= _SMALL_BYTES
 
     def _name(self, inputs: Mapping[str, Source]) -> None:
         """Inputs as views. Their columns are read here from the ends of the files: Spark would start a job for each."""
