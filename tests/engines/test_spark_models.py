@@ -199,6 +199,23 @@ def test_a_function_over_batches_gives_the_same_bytes_on_both(
     assert read_table(other).schema.equals(read_table(one).schema)
 
 
+@pytest.mark.parametrize("rows", [0, 501])
+def test_rows_are_in_order_where_they_are_written_before(
+    rows: int, spark: SparkEngine, duck: DuckDBEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sales_pipeline.engines.spark._SMALL_BYTES", 0)
+    keys = [None if n % 50 == 7 else f"Größe {(n * 7919) % 501:03d}" for n in range(rows)]
+    source: Any = pa.table({"key": pa.array(keys, pa.string()), "n": pa.array(range(rows), pa.int64())})
+    tree = sqlglot.parse_one("SELECT key, SUM(n) AS total, n % 3 AS part FROM t GROUP BY key, n % 3", read="duckdb")
+    assert isinstance(tree, exp.Query)
+    one, other = (
+        read_table(engine.run(tree, {"t": source}, tmp_path / f"{number}.parquet", order_by=("key", "part")))
+        for number, engine in enumerate((duck, spark))
+    )
+    assert other.select(["key", "part"]).to_pylist() == one.select(["key", "part"]).to_pylist()
+    assert [int(row["total"]) for row in other.to_pylist()] == [int(row["total"]) for row in one.to_pylist()]
+
+
 def test_a_held_table_is_read_by_the_next_model_until_it_is_released(spark: SparkEngine) -> None:
     tree = sqlglot.parse_one("SELECT k, k % 2 AS odd FROM t WHERE k > 6", read="duckdb")
     assert isinstance(tree, exp.Query)
