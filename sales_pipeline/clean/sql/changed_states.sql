@@ -136,9 +136,7 @@ WITH current_rows AS (
     OR ($probability_is_versioned AND COALESCE(crm_probability, -1) <> COALESCE(previous_probability, -1))
     OR ($owner_is_versioned AND COALESCE(owner_id, '') <> COALESCE(previous_owner_id, ''))
 ), numbered AS (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY opportunity_id, changed_at ORDER BY step, change_id, source_record) - 1 AS sequence FROM kept WHERE shares_instant
-  UNION ALL
-  SELECT *, 0 AS sequence FROM kept WHERE NOT shares_instant
+  SELECT *, CASE WHEN shares_instant THEN ROW_NUMBER() OVER (PARTITION BY opportunity_id, changed_at ORDER BY step, change_id, source_record) - 1 ELSE 0 END AS sequence FROM kept
 )
 SELECT n.opportunity_id, n.changed_at, n.sequence, n.is_creation, n.is_turn,
   CASE WHEN $stage_is_versioned THEN n.stage ELSE c.stage END AS stage, n.state,

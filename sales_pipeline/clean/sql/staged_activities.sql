@@ -29,7 +29,7 @@ WITH parsed AS (
     END AS kind,
     CASE WHEN direction_key LIKE 'in%' THEN 'inbound' WHEN direction_key LIKE 'out%' THEN 'outbound' END AS direction,
     CASE
-      WHEN done_key IN ('true', '1', 'yes', 'y', 'completed', 'complete', 'done', 'closed', 'held', 'finished') THEN TRUE
+      WHEN done_key IN ('true', '1', 'yes', 'y') OR done_key IN ('completed', 'complete', 'done', 'closed') OR done_key IN ('held', 'finished') THEN TRUE
       WHEN done_key IS NOT NULL THEN FALSE
       ELSE COALESCE(occurred_at <= exported_at, FALSE)
     END AS is_done

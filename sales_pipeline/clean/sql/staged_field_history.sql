@@ -8,7 +8,7 @@ WITH parsed AS (
   FROM raw_field_history AS r LEFT JOIN sightings AS v ON v.source_file = r.source_file
 ), known AS (
   SELECT p.*, k.opportunity_id,
-    p.field IN ('stage', 'amount', 'crm_close_date', 'crm_probability', 'owner_id') AS is_tracked, n.attribute,
+    (p.field IN ('stage', 'amount') OR p.field IN ('crm_close_date', 'crm_probability', 'owner_id')) AS is_tracked, n.attribute,
     CASE WHEN p.field = 'stage' THEN COALESCE(mn.label, p.new_text) END AS new_stage,
     CASE WHEN p.field = 'stage' THEN COALESCE(mn.state, CASE WHEN NOT $stages_are_listed OR p.new_text IS NULL THEN 'open' END) END AS new_state,
     CASE WHEN p.field = 'stage' THEN COALESCE(mo.label, p.old_text) END AS old_stage,

@@ -114,11 +114,11 @@ END AS DECIMAL(18, 2));
 CREATE MACRO parse_number(x, decimal_sign) AS TRY_CAST(CASE
   WHEN is_plain_number(x, decimal_sign) THEN x ELSE any_number(bare_number(x), decimal_sign)
 END AS DOUBLE);
--- a yes or no
+-- a yes or no; at most four words a list, as DuckDB looks longer ones up by a join, in every row, whether CASE comes to them or not
 CREATE MACRO parse_flag(x) AS CASE
-  WHEN x = '0' THEN FALSE WHEN x = '1' THEN TRUE
-  WHEN LOWER(TRIM(x)) IN ('true', '1', 'yes', 'y', 't', 'on', '1.0') THEN TRUE
-  WHEN LOWER(TRIM(x)) IN ('false', '0', 'no', 'n', 'f', 'off', '0.0') THEN FALSE
+  WHEN x IN ('false', '0') THEN FALSE WHEN x IN ('true', '1') THEN TRUE
+  WHEN LOWER(TRIM(x)) IN ('true', 'yes', 'y', 'on') OR LOWER(TRIM(x)) IN ('t', '1', '1.0') THEN TRUE
+  WHEN LOWER(TRIM(x)) IN ('false', 'no', 'n', 'off') OR LOWER(TRIM(x)) IN ('f', '0', '0.0') THEN FALSE
 END;
 
 -- Salesforce ids to 18 characters (domain.identifiers.to_sfid18). Which of five characters are upper case is a pattern of five bits; each of
