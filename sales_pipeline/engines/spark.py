@@ -44,6 +44,9 @@ _SESSION = {
 """What results depend on, whatever the cluster's own defaults are; and the last: rows that lie by opportunity are joined by opportunity and as-of where
 they are, instead of being shuffled once more by both."""
 
+_CODE = {"spark.sql.codegen.hugeMethodLimit": "8000"}
+"""Bytes of code above which Java interprets a method for good: a stage that would come to more is run operator by operator instead, each compiled."""
+
 _PARTITIONS = "spark.sql.shuffle.partitions"
 _SMALL_BYTES = 16_000_000
 """Inputs up to this size are shuffled into one partition: cutting them costs more than it gains, and an order over one partition is found without a look at all rows first."""
@@ -118,7 +121,7 @@ class SparkEngine(Engine):
         self._number = 0
         self._is_connect = master.startswith(CONNECT)
         self._input_bytes = 0
-        given = {**_SESSION, _PARTITIONS: str(shuffle_partitions)}
+        given = {**_SESSION, **_CODE, _PARTITIONS: str(shuffle_partitions)}
         builder: Any = SparkSession.builder
         if self._is_connect:
             builder = builder.remote(_with_token(master, token))

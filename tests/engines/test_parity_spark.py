@@ -39,13 +39,15 @@ PARSED = (
     "2026年2月31日", "2026年6月", "{0AB1C2D3-0000-4000-8000-00000000ABCD}", "Ada Owner", "1,234.56", "", None,
     "2026-06-30 10:30:05", "2026-06-30", "2026-06-30T10:30:05", "2026-06-30T10:30:05.5Z", "2026-06-30 10:30:05+02:00", "2026-06-30 10:30:5 ", "2026-06-30 24:00:00",
     "2026-02-30", "20026-04-27", "2026-6-3  3:04:05", "1969-12-31 10:00:00", "30.06.2026 4:05 PM", "1.234,5", "1.234.567", "12,345", "1,23,456.7", "a\tb  c", " x ", "é\u00a0",
+    "2026-06-31 10:30:05", "2026-06-30 10:30:60", "2026-06-30 10:61:00", "2026-06-30 10:30:05\n", "2026-06-30 10:30:0Z", "2026-06-3 ", "2026-13-01",
+    "1", " Yes ", "OFF", "1.0", "0.0", "n", "T", "yes\n",
 )  # fmt: skip
 
 
 def test_notations_are_read_alike(duck: Engine, spark: Engine) -> None:
     model = sqlglot.parse_one(
         "SELECT n, parse_amount(x, '.') AS amount, parse_day(x, 'ymd') AS day, CAST(parse_instant(x, 'ymd', 'UTC') AS VARCHAR) AS instant,"
-        " parse_id(x, 'guid') AS id, clean_text(x) AS text, parse_amount(x, ',') AS other_amount, CAST(parse_instant(x, 'ymd', 'Europe/Berlin') AS VARCHAR) AS local, cjk_exponent(bare_number(x)) AS exponent FROM t ORDER BY n",
+        " parse_id(x, 'guid') AS id, parse_flag(x) AS flag, clean_text(x) AS text, parse_amount(x, ',') AS other_amount, CAST(parse_instant(x, 'ymd', 'Europe/Berlin') AS VARCHAR) AS local, cjk_exponent(bare_number(x)) AS exponent FROM t ORDER BY n",
         read="duckdb",
     )
     texts = pa.table({"n": range(len(PARSED)), "x": pa.array(PARSED, pa.string())})
