@@ -9,7 +9,7 @@ WITH cells AS (
 SELECT opportunity_id, attribute, text_value, LOWER(text_value) AS text_key,
   CASE WHEN text_value LIKE '____-__-__' THEN NULL
     WHEN NOT REGEXP_MATCHES(text_value, '\p{L}') OR is_plain_number(text_value, $decimal_sign)
-    OR (REGEXP_MATCHES(text_value, '[0-9].*[万萬亿億元]$') AND is_cjk_amount(bare_number(text_value))) THEN parse_number(text_value, $decimal_sign) END AS number_value,
+    OR (REGEXP_MATCHES(text_value, '[0-9].*[万萬亿億元]\z') AND is_cjk_amount(bare_number(text_value))) THEN parse_number(text_value, $decimal_sign) END AS number_value,
   REGEXP_MATCHES(text_value, '^-?0[0-9]') AS has_leading_zero,
   CASE WHEN LENGTH(text_value) >= 8 AND text_value >= '0' AND text_value < ':' THEN parse_day(text_value, $date_order) END AS day_value,
   CASE LOWER(text_value) WHEN 'true' THEN 1 WHEN 'yes' THEN 1 WHEN 'y' THEN 1 WHEN 'false' THEN 0 WHEN 'no' THEN 0 WHEN 'n' THEN 0 END AS flag_value

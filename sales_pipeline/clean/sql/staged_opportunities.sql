@@ -47,7 +47,7 @@ WITH parsed AS (
   LEFT JOIN spellings AS s6 ON s6.field = 'owner_id' AND s6.found = p.owner_id_found
 ), judged AS (
   SELECT k.*, CASE WHEN opportunity_id IS NULL THEN 'missing key' WHEN state IS NULL THEN 'unknown stage' END AS problem,
-    CASE WHEN REGEXP_MATCHES(currency_text, '^[A-Z]{3}$') THEN currency_text ELSE $currency END AS currency,
+    CASE WHEN REGEXP_MATCHES(currency_text, '^[A-Z]{3}\z') THEN currency_text ELSE $currency END AS currency,
     probability_number / $probability_scale AS probability_share,
     CASE WHEN closed_at >= created_at OR created_at IS NULL THEN closed_at END AS closed_at_usable
   FROM known AS k

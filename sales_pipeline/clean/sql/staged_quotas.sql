@@ -19,7 +19,7 @@ WITH parsed AS (
       ELSE CAST(p.period_start + INTERVAL '1' MONTH AS DATE) END AS period_end
   FROM parsed AS p CROSS JOIN steps AS s
 ), judged AS (
-  SELECT p.*, CASE WHEN REGEXP_MATCHES(currency_text, '^[A-Z]{3}$') THEN currency_text ELSE $currency END AS currency,
+  SELECT p.*, CASE WHEN REGEXP_MATCHES(currency_text, '^[A-Z]{3}\z') THEN currency_text ELSE $currency END AS currency,
     CASE WHEN owner_id IS NULL OR period_start IS NULL THEN 'missing key' WHEN amount IS NULL OR period_end IS NULL OR period_end <= period_start THEN 'no value' END AS problem
   FROM ended AS p
 )

@@ -4,9 +4,9 @@ CREATE MACRO day_of(x) AS CAST(x AS DATE);
 CREATE MACRO instant_before(x) AS x - INTERVAL '1' MICROSECOND;
 CREATE MACRO days_before(x, n) AS TIMESTAMP_MICROS(UNIX_MICROS(x) - n * 86400000000);
 -- Spark writes instants slowly, and looks each time zone in a text up by patterns: what has the usual form is cast, in the session's UTC, and
--- whether it is a day or time at all is left to the cast. The length is looked at too, as `$` stands before a last line break as well.
-CREATE MACRO is_plain_day(x) AS LENGTH(x) = 10 AND REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]$');
-CREATE MACRO is_plain_instant(x) AS LENGTH(x) = 19 AND REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]$');
+-- whether it is a day or time at all is left to the cast.
+CREATE MACRO is_plain_day(x) AS REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]\z');
+CREATE MACRO is_plain_instant(x) AS REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]\z');
 CREATE MACRO usual_instant(x) AS TRY_CAST(CASE
-  WHEN LENGTH(x) IN (10, 19) AND REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]( [0-9][0-9]:[0-9][0-9]:[0-9][0-9])?$') THEN x
+  WHEN REGEXP_MATCHES(x, '^(19[7-9][0-9]|20[0-9][0-9])-[0-9][0-9]-[0-9][0-9]( [0-9][0-9]:[0-9][0-9]:[0-9][0-9])?\z') THEN x
 END AS TIMESTAMPTZ);
