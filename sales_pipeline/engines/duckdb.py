@@ -72,6 +72,8 @@ class DuckDBEngine(Engine):
             config["temp_directory"] = str(spill_directory)
         self._connection = duckdb.connect(":memory:", config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
+        # It cuts a large sort into ranges by statistics and reads its input once for each; row groups then end where its estimates say.
+        self._connection.execute("SET disabled_optimizers = 'partitioned_execution'")
         limit = self._connection.sql("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0][0]
         self._rows_at_once = rows_at_once or room_for(int(limit))
         self._held = 0
