@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from sales_pipeline.engines.compiler import DIALECT, to_sql
 from sales_pipeline.engines.parts import Part
 from sales_pipeline.engines.ranges import Range, between, how_many, probe_step
 from sales_pipeline.engines.ranges import rows_at_once as room_for
+from sales_pipeline.engines.scratch import Scratch
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.lake.tables import PARQUET, TableRef, conform, table_ref, write_pieces
 
@@ -77,13 +77,13 @@ class DuckDBEngine(Engine):
         limit = self._connection.sql("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0][0]
         self._rows_at_once = rows_at_once or room_for(int(limit))
         self._held = 0
-        self._files = tempfile.TemporaryDirectory(prefix="held_", dir=spill_directory) if spill_directory else None
+        self._files = Scratch(spill_directory) if spill_directory else None
 
     def close(self) -> None:
         """Close the database; nothing of it lasts."""
         self._connection.close()
         if self._files is not None:
-            self._files.cleanup()
+            self._files.close()
 
     def _write(
         self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None, part: Part | None = None
@@ -150,7 +150,7 @@ class DuckDBEngine(Engine):
         ranges = self._ranges(inputs, cut) if cut is not None else [None]
         query = to_sql(tree)
         if self._files is not None and max([beside, *map(_row_count, inputs.values())]) > self._rows_at_once:
-            return self._hold_files(Path(self._files.name) / name, query, inputs, cut, ranges)
+            return self._hold_files(self._files.path / name, query, inputs, cut, ranges)
         start = f"CREATE TEMP TABLE {name} AS"
         for part in ranges:
             with self._views(inputs, cut, part):

@@ -48,3 +48,10 @@ def test_inputs_that_a_query_does_not_name_are_not_opened(tmp_path: Path) -> Non
     with DuckDBEngine(threads=1) as engine:
         known = {"Data": pa.Table.from_pylist(ROWS), "another": tmp_path / "missing.parquet"}
         assert engine.query(_tree("SELECT COUNT(*) AS n FROM data"), known).to_pylist() == [{"n": 10}]
+
+
+def test_where_row_groups_end_is_not_left_to_the_planner() -> None:
+    # What it does with partitioned execution shows with some ten million rows alone.
+    tree = _tree("SELECT current_setting('disabled_optimizers') AS names")
+    with DuckDBEngine(threads=1) as engine:
+        assert engine.query(tree, {}).to_pylist() == [{"names": "partitioned_execution"}]
