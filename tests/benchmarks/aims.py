@@ -90,8 +90,8 @@ def _ratio(over: str, under: str, value: Callable[[Line], float]) -> Callable[[S
     """One line against another of the same size."""
 
     def found(sizes: Sizes) -> Found:
-        pairs = {size: {line.stage: line for line in lines} for (size, _), lines in sizes.items()}
-        return {size: value(by[over]) / value(by[under]) for size, by in pairs.items() if over in by and under in by}
+        pairs = [(size, {line.stage: line for line in lines}) for (size, _), lines in sizes.items()]
+        return {size: value(by[over]) / value(by[under]) for size, by in pairs if over in by and under in by}
 
     return found
 

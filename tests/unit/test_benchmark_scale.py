@@ -9,6 +9,7 @@ import pytest
 from tests.benchmarks.aims import AIMS, BARE, SCORING, judge, markdown_table, text_table
 from tests.benchmarks.bench import Figure
 from tests.benchmarks.days import DATA, NAMES, OF_THE_CHAMPION, forget, shares
+from tests.benchmarks.engines import ON_DUCKDB, ON_SPARK
 from tests.benchmarks.lines import Line, Results, by_size, read_lines, take
 from tests.benchmarks.scale import TOGETHER, counted_cpu, floor_cpu, growth, link_to_kept, pairs
 from tests.benchmarks.scale_page import PAGE, chart, day_table, filled, scoring_table, stage_table
@@ -109,6 +110,9 @@ def test_an_aim_is_judged_at_its_own_size_only() -> None:
         for stage, seconds in ((SCORING, 2.0), (BARE, 1.8))
     ]
     assert [one.reached for one in judge(rows) if one.value is not None] == [True]
+    engines = [Line(MILLION, stage, 1.0, cpu, 50.0) for stage, cpu in ((ON_DUCKDB, 10.0), (ON_SPARK, 40.0))]
+    compared = {one.aim.name: one.value for one in judge([*engines, *_lines(MILLION, 1.0, "parquet")])}
+    assert compared["Spark local[2] against DuckDB, CPU"] == pytest.approx(4.0)
     assert [one.aim for one in judge([])] == list(AIMS)
     text = text_table(judge(lines))
     assert "at most 20.0 %" in text
