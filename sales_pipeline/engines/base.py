@@ -134,8 +134,9 @@ class Engine(ABC):
     ) -> WorkTable:
         """Run one model and keep its result with the engine, of any size and in no stated order, for the models that come next.
 
-        Cheaper than a file: nothing is sorted, compressed or digested. `release` it as soon as it is not needed; closing the engine drops it. `beside` is
-        the number of rows of the largest table that will be met while this one is held: the memory may be wanted for those.
+        Cheaper than a table at rest: nothing is sorted or digested, and only what may exceed the memory is compressed. `release` it as soon as it is not
+        needed; closing the engine drops it. `beside` is the number of rows of the largest table that will be met while this one is held: the memory may be
+        wanted for those.
         """
         return self._hold(self.compiled(model, parameters), inputs, cut, beside)
 

@@ -10,7 +10,7 @@ Belongs here: that. Does not belong here: what an export is (`exports`).
 from __future__ import annotations
 
 import json
-import time
+import tempfile
 from pathlib import Path
 
 from sales_pipeline.lake.durable import write_bytes
@@ -37,16 +37,23 @@ class Digests:
 
     def of(self, file: Path) -> tuple[str, int]:
         """sha256 and size of a file."""
-        name, status, started = str(file.absolute()), file.stat(), time.time_ns()
+        name, status = str(file.absolute()), file.stat()
         stamp = [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
         known = self._known.get(name)
         if isinstance(known, list) and known[:-1] == stamp:
             return str(known[-1]), status.st_size
+        started = self._now()
         sha256 = file_sha256(file)
         if max(status.st_mtime_ns, status.st_ctime_ns) + _SETTLED < started:
             self._known[name] = [*stamp, sha256]
             self._has_new = True
         return sha256, status.st_size
+
+    def _now(self) -> int:
+        """By the clock of the lake's file system, in nanoseconds: what it gives a file that is made now."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".now_") as made:
+            return Path(made.name).stat().st_mtime_ns
 
     def keep(self) -> None:
         """Write down what is new, without files that are gone."""

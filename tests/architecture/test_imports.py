@@ -78,7 +78,7 @@ def test_only_engines_import_an_engine() -> None:
 def test_the_core_reads_no_clock_and_no_environment() -> None:
     # Setting a variable (telemetry off, before a library is imported) is not reading one.
     banned = re.compile(
-        r"datetime\.now\(|datetime\.utcnow\(|date\.today\(|time\.time\(|os\.getenv|os\.environ(?!\[\"\w+\"\] = |\.setdefault\()"
+        r"datetime\.now\(|datetime\.utcnow\(|date\.today\(|time\.time(?:_ns)?\(|os\.getenv|os\.environ(?!\[\"\w+\"\] = |\.setdefault\()"
     )
     allowed = {"settings.py", "spark.py"}
     offenders = [
