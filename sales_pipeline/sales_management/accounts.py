@@ -7,24 +7,22 @@ Belongs here: putting the rows together, segments and trends. Does not belong he
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, SURVEY_DAYS, TREND_DAYS
-from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE
 from sales_pipeline.engines.machine import one_core
 from sales_pipeline.features.terms import Language
 from sales_pipeline.lake.tables import TableRef, conform
 from sales_pipeline.models.matrix import Floats, Indices
 from sales_pipeline.sales_management.care import CARE_INPUTS, care
 from sales_pipeline.sales_management.co_purchase import next_product, rules
+from sales_pipeline.sales_management.deals import amounts
 from sales_pipeline.sales_management.params import AccountParams
 from sales_pipeline.sales_management.repeat import WEEKS_PER_YEAR, Purchases, fit
 from sales_pipeline.sales_management.seen import Seen
@@ -110,15 +108,15 @@ def _facts(seen: Seen, frame: pd.DataFrame) -> Columns:
         "team": [seen.team_of(owner) for owner in owners],
         "won_count": frame["won_count"].tolist(),
         "purchase_days": frame["purchase_days"].tolist(),
-        "won_amount": _amounts(frame["won_cents"]),
+        "won_amount": amounts(pa.array(frame["won_cents"], pa.int64())),
         "first_won_at": _instants(frame["first_won_at"]),
         "last_won_at": _instants(frame["last_won_at"]),
         "days_since_last_win": _ints(frame["days_since_last_win"].to_numpy()),
         "last_contact_at": _instants(frame["last_contact_at"]),
         "days_since_last_contact": _ints(frame["days_since_last_contact"].to_numpy()),
         "open_count": frame["open_count"].tolist(),
-        "open_value": _amounts(frame["open_cents"]),
-        "expected_value": _amounts(frame["expected_cents"]),
+        "open_value": amounts(pa.array(frame["open_cents"], pa.int64())),
+        "expected_value": amounts(pa.array(frame["expected_cents"], pa.int64())),
         "open_value_share": (open_cents / total).tolist() if total else [None] * len(frame),
     }
 
@@ -308,12 +306,6 @@ def _days_since(seen: Seen, instants: pd.Series) -> Floats:
 def _instants(values: pd.Series) -> pa.Array:
     stamps = pa.array(_stamps(values), pa.timestamp("us"), from_pandas=True)
     return stamps.cast(pa.timestamp("us", tz="UTC"))
-
-
-def _amounts(cents: pd.Series) -> pa.Array:
-    """Whole cents as amounts."""
-    whole = pa.array(cents, pa.int64()).cast(pa.decimal128(AMOUNT_PRECISION + 1, 0))
-    return pc.multiply(whole, pa.scalar(Decimal("0.01"))).cast(pa.decimal128(AMOUNT_PRECISION, AMOUNT_SCALE))
 
 
 def _or_none(value: Any) -> Any:

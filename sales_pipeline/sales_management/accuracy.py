@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import FORECAST_ACCURACY, FORECAST_HISTORY, FORECAST_METHODS
@@ -48,10 +49,18 @@ class Came:
 
     def cents(self, key: Key, start: date, end: date) -> int | None:
         """Won in [start, end); None where the period has not ended by then."""
-        edges = np.array([instant_us(start, self.zone), instant_us(end, self.zone)])
-        if edges[1] > self.known.instant_us:
-            return None
-        return int(closed_cents(self.known, self._places, len(self.people.owners), edges)[key.owners].sum())
+        if (start, end) not in self._by_owner:
+            edges = np.array([instant_us(start, self.zone), instant_us(end, self.zone)])
+            is_over = edges[1] <= self.known.instant_us
+            cents = closed_cents(self.known, self._places, len(self.people.owners), edges) if is_over else None
+            self._by_owner[start, end] = cents
+        by_owner = self._by_owner[start, end]
+        return None if by_owner is None else int(by_owner[key.owners].sum())
+
+    @cached_property
+    def _by_owner(self) -> dict[tuple[date, date], npt.NDArray[np.int64] | None]:
+        """By period what was asked for before: many dates spoke of the same one."""
+        return {}
 
     @cached_property
     def _places(self) -> npt.NDArray[np.int64]:
@@ -73,7 +82,8 @@ def said_by_runs(
     named = {(key.level, key.name): key for key in keys(came.people) if key.level in TOLD_LEVELS}
     rows = []
     for run in runs:
-        for said in read_table(run.table).to_pylist():
+        table = read_table(run.table)
+        for said in table.filter(pc.is_in(table.column("level"), pa.array(TOLD_LEVELS))).to_pylist():
             key = named.get((said["level"], said["key"]))
             if key is None or said["currency"] != currency:
                 continue

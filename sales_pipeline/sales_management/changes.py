@@ -10,24 +10,22 @@ Belongs here: that comparison. Does not belong here: which run is compared with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import FORECAST_CHANGES
 from sales_pipeline.domain.time import AsOf
-from sales_pipeline.lake.tables import conform
-from sales_pipeline.sales_management.deals import Deals, Known, whole_cents
+from sales_pipeline.sales_management.deals import Deals, Known, amounts, cents_of, whole_cents
 from sales_pipeline.sales_management.figures import Key, Sums, keys
-from sales_pipeline.sales_management.forecast import Forecast, money
+from sales_pipeline.sales_management.forecast import Forecast, forecast_table
 from sales_pipeline.sales_management.params import ForecastParams
 from sales_pipeline.sales_management.people import People, gather_people
-from sales_pipeline.sales_management.periods import Horizon, Period, as_of_us
+from sales_pipeline.sales_management.periods import Horizon, as_of_us
 from sales_pipeline.sales_management.pipeline import PastWins, Pipeline, read_pipeline
 
 Ints = npt.NDArray[np.int64]
@@ -61,28 +59,26 @@ def changes(now: Forecast, earlier: Earlier | None, owners: pa.Table, params: Fo
         "previous_run_id": earlier.run_id if earlier else None,
         "previous_as_of": earlier.as_of if earlier else None,
     }
-    today = {(row["level"], row["key"], row["period"]): row for row in now.table.to_pylist()}
     note = _no_bridge(now, earlier)
-    if earlier is None or note is not None:
-        rows = [_unbridged(row, note or NO_EARLIER) | shared for row in today.values()]
-        return conform(pa.Table.from_pylist(rows, schema=arrow_schema(FORECAST_CHANGES)), FORECAST_CHANGES)
-    then = {(row["level"], row["key"], row["period"]): row for row in earlier.forecast.to_pylist()}
-    bridge = _Bridge.of(now, earlier, owners, params)
-    known = {name for level, name, period in then if level == "company" for name in [period]}
-    rows = []
-    for key in keys(bridge.people):
-        for period in horizon.periods:
-            place = (key.level, key.name, period.name)
-            if place not in today and place not in then:
-                continue
-            row = today.get(place)
-            expected = _cents(row["expected"]) if row else 0
-            base = {"level": key.level, "key": key.name, "period": period.name, "period_kind": period.kind}
-            if period.name not in known:
-                rows.append(_unbridged(base | {"expected": money(expected)}, NOT_FORECAST_THEN) | shared)
-                continue
-            rows.append(base | bridge.parts(key, period, row, then.get(place), expected) | shared)
-    return conform(pa.Table.from_pylist(rows, schema=arrow_schema(FORECAST_CHANGES)), FORECAST_CHANGES)
+    bridge = _Bridge.of(now, earlier, owners, params) if earlier is not None and note is None else None
+    told = list(keys(bridge.people if bridge else now.figures.people))
+    today = _Said.of(now.table, told, horizon)
+    columns = {"expected": amounts(pa.array(today.expected.ravel()))}
+    if earlier is None or bridge is None:
+        columns["note"] = pa.array([note] * today.expected.size, pa.string())
+        return forecast_table(FORECAST_CHANGES, told, horizon, columns, shared, is_told=today.is_there)
+    then = _Said.of(earlier.forecast, told, horizon)
+    is_told = today.is_there | then.is_there
+    # The company is told of in every period that is told of at all.
+    is_bridged = np.broadcast_to(then.is_there[0], is_told.shape)
+    parts = bridge.parts(today, then)
+    left = today.expected - sum(parts.values())
+    assert not left[is_told & is_bridged].any(), "the parts of the bridge do not add up"
+    for name, cents in parts.items():
+        columns[name] = amounts(pa.array(cents.ravel(), mask=~is_bridged.ravel()))
+    notes = [None if bridged else NOT_FORECAST_THEN for bridged in is_bridged.ravel().tolist()]
+    columns["note"] = pa.array(notes, pa.string())
+    return forecast_table(FORECAST_CHANGES, told, horizon, columns, shared, is_told=is_told)
 
 
 def _no_bridge(now: Forecast, earlier: Earlier | None) -> str | None:
@@ -94,12 +90,30 @@ def _no_bridge(now: Forecast, earlier: Earlier | None) -> str | None:
     return None
 
 
-def _unbridged(row: dict[str, Any], note: str) -> dict[str, Any]:
-    return {name: row[name] for name in ("level", "key", "period", "period_kind", "expected")} | {"note": note}
+@dataclass(frozen=True)
+class _Said:
+    """What a forecast says of keys and periods, (keys, periods), cents; nothing, 0, where it has no row (`is_there`)."""
 
+    is_there: Flags
+    expected: Ints
+    from_new: Ints
 
-def _cents(amount: Any) -> int:
-    return int(amount.scaleb(2))
+    @classmethod
+    def of(cls, forecast: pa.Table, told: Sequence[Key], horizon: Horizon) -> _Said:
+        """Of rows of REVENUE_FORECAST; those of other keys and periods are passed over."""
+        places = {(key.level, key.name): key.place for key in told}
+        columns = {period.name: column for column, period in enumerate(horizon.periods)}
+        levels, names, periods = (forecast.column(name).to_pylist() for name in ("level", "key", "period"))
+        place = np.array([places.get(key, -1) for key in zip(levels, names, strict=True)], dtype=np.int64)
+        column = np.array([columns.get(period, -1) for period in periods], dtype=np.int64)
+        inside = (place >= 0) & (column >= 0)
+        cells = (place[inside], column[inside])
+        is_there = np.zeros((len(told), len(columns)), dtype=bool)
+        is_there[cells] = True
+        found = cls(is_there, np.zeros(is_there.shape, dtype=np.int64), np.zeros(is_there.shape, dtype=np.int64))
+        found.expected[cells] = cents_of(forecast.column("expected"))[inside]
+        found.from_new[cells] = cents_of(forecast.column("from_new"))[inside]
+        return found
 
 
 @dataclass(frozen=True)
@@ -129,18 +143,14 @@ class _Bridge:
         moves, before = _moves(*sides, deals, (len(people.owners), len(horizon.months)))
         return cls(people, Sums.of(moves | {BEFORE: before}, people, horizon))
 
-    def parts(
-        self, key: Key, period: Period, row: dict[str, Any] | None, then: dict[str, Any] | None, expected: int
-    ) -> dict[str, Any]:
-        found = {name: self.sums.at(name, key, period) for name in MOVES}
-        previous, previous_new = (_cents(then["expected"]), _cents(then["from_new"])) if then else (0, 0)
-        found["not_yet_created"] = (_cents(row["from_new"]) if row else 0) - previous_new
-        found["restated"] = self.sums.at(BEFORE, key, period) - (previous - previous_new)
-        assert previous + sum(found.values()) == expected, "the parts of the bridge do not add up"
+    def parts(self, today: _Said, then: _Said) -> dict[str, Ints]:
+        """What was expected, and by part what moved, (keys, periods): together what is expected now."""
+        moves = {name: self.sums.by_name[name] for name in MOVES}
         return {
-            "previous_expected": money(previous),
-            **{name: money(found[name]) for name in PARTS},
-            "expected": money(expected),
+            "previous_expected": then.expected,
+            **moves,
+            "not_yet_created": today.from_new - then.from_new,
+            "restated": self.sums.by_name[BEFORE] - (then.expected - then.from_new),
         }
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE, CENT
 from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.models.matrix import Floats
 from sales_pipeline.sales_management.currency import Exchange
@@ -51,10 +52,13 @@ class Deals:
         return np.diff(self.number, prepend=-1) > 0
 
     def numbers_of(self, ids: npt.NDArray[np.object_]) -> Ints:
-        """The number of each opportunity by its id, -1 where there is no deal of it."""
-        known = self.opportunity_id.filter(pa.array(self.is_first))
-        found = pc.index_in(pa.array(ids, pa.string()), value_set=known)
-        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
+        """The number of each opportunity by its id, no id twice; -1 where there is no deal of it."""
+        # The deals are looked for among the ids, not the ids among the deals: what is looked among is made an index of, and deals are many more.
+        place = pc.index_in(self.opportunity_id, value_set=pa.array(ids, pa.string()))
+        numbers = np.full(len(ids), -1, dtype=np.int64)
+        is_asked = pc.is_valid(place).to_numpy(zero_copy_only=False)
+        numbers[place.drop_null().to_numpy()] = self.number[is_asked]
+        return numbers
 
     def known_at(self, instant_us: float) -> Known:
         """What was known of them strictly before an instant."""
@@ -127,6 +131,17 @@ def whole(cents: Floats) -> Floats:
 def whole_cents(cents: Floats) -> Ints:
     """The same as integers: sums of them are exact."""
     return whole(cents).astype(np.int64)
+
+
+def amounts(cents: pa.Array) -> pa.Array:
+    """Whole cents (int64) as amounts; NULL stays."""
+    decimals = pc.multiply(cents.cast(pa.decimal128(AMOUNT_PRECISION + 1, 0)), pa.scalar(CENT))
+    return decimals.cast(pa.decimal128(AMOUNT_PRECISION, AMOUNT_SCALE))
+
+
+def cents_of(amounts: pa.ChunkedArray) -> Ints:
+    """Amounts, none of them NULL, as whole cents."""
+    return np.asarray(pc.multiply(amounts, pa.scalar(1 / CENT)).cast(pa.int64()).to_numpy(), dtype=np.int64)
 
 
 def _instants(data: pa.Table, name: str) -> Floats:

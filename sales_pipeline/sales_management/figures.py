@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +27,9 @@ from sales_pipeline.sales_management.simulate import simulate
 
 Ints = npt.NDArray[np.int64]
 LOW, HIGH = 0.1, 0.9
-AMOUNTS = ("closed", "from_open", "from_new", "commit", "best_case", "open_value", "open_count")
-"""Figures by owner and month; `commit` and `best_case` here without what is closed."""
+EXPECTED = "expected"
+AMOUNTS = ("closed", "from_open", "from_new", EXPECTED, "commit", "best_case", "open_value", "open_count")
+"""Figures by owner and month; `commit` and `best_case` here without what is closed, which is in `EXPECTED` with `from_open` and `from_new`."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def _by_key(by_owner: Ints, people: People) -> Ints:
 
 @dataclass(frozen=True)
 class Figures:
-    """`by_month`: per name of `AMOUNTS` whole cents (or a count), (owners, months). `intervals`: (low, high) cents of the total per (level, key, period name);
-    empty where there is nothing to simulate from."""
+    """`by_month`: per name of `AMOUNTS` whole cents (or a count), (owners, months). `sums`: the same by key and period. `low`, `high`: the 80 % interval of the
+    total, whole cents, (keys, periods), of keys that were drawn for (`is_drawn`); none was where there is nothing to simulate from."""
 
     horizon: Horizon
     people: People
@@ -82,27 +82,21 @@ class Figures:
     new: NewPipeline
     shocks: Shocks
     by_month: dict[str, Ints]
-    intervals: dict[tuple[str, str, str], tuple[int, int]]
-
-    @cached_property
-    def _sums(self) -> Sums:
-        return Sums.of(self.by_month, self.people, self.horizon)
+    sums: Sums
+    low: Ints
+    high: Ints
+    is_drawn: npt.NDArray[np.bool_]
 
     def of(self, name: str, key: Key, period: Period) -> int:
         """A figure of a key and a period."""
-        return self._sums.at(name, key, period)
-
-    def expected(self, key: Key, period: Period) -> int:
-        """Closed, from open and from new."""
-        return sum(self.of(name, key, period) for name in ("closed", "from_open", "from_new"))
+        return self.sums.at(name, key, period)
 
     def interval(self, key: Key, period: Period) -> tuple[int | None, int | None]:
-        """The 80 % interval, widened where it does not hold the expected value (one large unlikely opportunity lies above its 90 % quantile)."""
-        found = self.intervals.get((key.level, key.name, period.name))
-        if found is None:
+        """The 80 % interval of a key and a period."""
+        if not self.is_drawn[key.place]:
             return None, None
-        expected = self.expected(key, period)
-        return min(found[0], expected), max(found[1], expected)
+        column = self.sums.columns[period.name]
+        return int(self.low[key.place, column]), int(self.high[key.place, column])
 
 
 def keys(people: People) -> Iterator[Key]:
@@ -141,10 +135,19 @@ def compute(
     by_month = _open_figures(pipeline, places, len(people.owners), params)
     by_month["closed"] = closed_cents(known, deal_places, len(people.owners), edges)
     by_month["from_new"] = _allocated(new, shares)
-    figures = Figures(horizon, people, pipeline, places, known, new, shocks, by_month, {})
+    by_month[EXPECTED] = by_month["closed"] + by_month["from_open"] + by_month["from_new"]
+    sums = Sums.of(by_month, people, horizon)
+    expected = sums.by_name[EXPECTED]
+    low, high, is_drawn = expected.copy(), expected.copy(), np.zeros(len(expected), dtype=bool)
     if pipeline.counted.any() or len(new.cents):
-        figures.intervals.update(_intervals(figures, shares, params, with_owners))
-    return figures
+        positions = [horizon.positions(period) for period in horizon.periods]
+        for key, cents in _totals(pipeline, places, people, new, shares, shocks, params, with_owners):
+            quantiles = _quantiles(positions, cents) + sums.by_name["closed"][key.place]
+            # Widened where it does not hold the expected value: one large unlikely opportunity lies above its 90 % quantile.
+            low[key.place] = np.minimum(quantiles[0], expected[key.place])
+            high[key.place] = np.maximum(quantiles[1], expected[key.place])
+            is_drawn[key.place] = True
+    return Figures(horizon, people, pipeline, places, known, new, shocks, by_month, sums, low, high, is_drawn)
 
 
 def closed_cents(known: Known, places: Ints, owners: int, edges: Floats) -> Ints:
@@ -194,40 +197,33 @@ def _allocated(new: NewPipeline, shares: Floats) -> Ints:
     return cents
 
 
-def _intervals(
-    figures: Figures, shares: Floats, params: ForecastParams, with_owners: bool
-) -> Iterator[tuple[tuple[str, str, str], tuple[int, int]]]:
-    """Quantiles of the totals of every key and period, from one set of draws."""
-    people, horizon = figures.people, figures.horizon
+def _totals(
+    pipeline: Pipeline,
+    places: Ints,
+    people: People,
+    new: NewPipeline,
+    shares: Floats,
+    shocks: Shocks,
+    params: ForecastParams,
+    with_owners: bool,
+) -> Iterator[tuple[Key, Floats]]:
+    """What every key will have won after the as-of, (months, draws), from one set of draws."""
     company, *rest = keys(people)
     of_teams, of_owners = rest[: len(people.teams)], rest[len(people.teams) :]
-    teams = np.zeros((len(people.teams), len(horizon.months), params.draws))
-    drawn = simulate(
-        figures.pipeline,
-        figures.places,
-        people,
-        figures.new,
-        shares,
-        figures.shocks,
-        draws=params.draws,
-        seed=params.seed,
-    )
+    teams = np.zeros((len(people.teams), pipeline.wins.shape[1] - 1, params.draws))
+    drawn = simulate(pipeline, places, people, new, shares, shocks, draws=params.draws, seed=params.seed)
     for number, cents in drawn:
         teams[people.team_of[number]] += cents
         if with_owners:
-            yield from _quantiles(figures, of_owners[number], cents)
-    yield from _quantiles(figures, company, teams.sum(axis=0))
-    for key, cents in zip(of_teams, teams, strict=True):
-        yield from _quantiles(figures, key, cents)
+            yield of_owners[number], cents
+    yield company, teams.sum(axis=0)
+    yield from zip(of_teams, teams, strict=True)
 
 
-def _quantiles(figures: Figures, key: Key, cents: Floats) -> Iterator[tuple[tuple[str, str, str], tuple[int, int]]]:
-    horizon = figures.horizon
-    rising = np.sort([cents[horizon.positions(period)].sum(axis=0) for period in horizon.periods], axis=1)
-    low, high = (np.floor(_quantile(rising, share) + 0.5).astype(np.int64) for share in (LOW, HIGH))
-    for row, period in enumerate(horizon.periods):
-        closed = figures.of("closed", key, period)
-        yield (key.level, key.name, period.name), (closed + int(low[row]), closed + int(high[row]))
+def _quantiles(positions: list[list[int]], cents: Floats) -> Ints:
+    """Low and high of the totals of each period (given by its months' positions), whole cents, (2, periods)."""
+    rising = np.sort([cents[months].sum(axis=0) for months in positions], axis=1)
+    return np.stack([np.floor(_quantile(rising, share) + 0.5).astype(np.int64) for share in (LOW, HIGH)])
 
 
 def _quantile(rising: Floats, share: float) -> Floats:

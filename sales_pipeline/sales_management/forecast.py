@@ -8,26 +8,29 @@ Belongs here: rows and their notes. Does not belong here: figures (`figures`), t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import REVENUE_FORECAST
+from sales_pipeline.contracts.model import Table
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.machine import one_core
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
-from sales_pipeline.sales_management.deals import DEAL_TABLES, Deals, deals_of, read_deals
-from sales_pipeline.sales_management.figures import Figures, Ints, Key, compute, keys
+from sales_pipeline.sales_management.deals import DEAL_TABLES, Deals, amounts, deals_of, read_deals
+from sales_pipeline.sales_management.figures import EXPECTED, Figures, Key, compute, keys
 from sales_pipeline.sales_management.params import ForecastParams
-from sales_pipeline.sales_management.periods import Period, as_of_us, horizon
+from sales_pipeline.sales_management.periods import Horizon, as_of_us, horizon
 from sales_pipeline.sales_management.pipeline import OMISSIONS, PastWins, read_pipeline
 from sales_pipeline.sales_management.quota import Quotas, read_quotas
 from sales_pipeline.sales_management.shocks import Shocks
@@ -109,60 +112,92 @@ def forecast(
         also=with_quota,
     )
     quotas = read_quotas(past.quotas, past.owners, figures.people, periods.months, exchange)
-    words = _Words(figures, quotas, params)
-    open_counts = np.bincount(figures.places, minlength=len(figures.people.owners))
     shared = {"as_of": as_of.instant, "currency": exchange.currency, "run_id": run_id}
-    rows = [
-        row
-        for key in keys(figures.people)
-        if key.level == "company" or _has_anything(figures, quotas, key, open_counts)
-        for row in _rows(figures, quotas, words, key, shared)
-    ]
-    table = pa.Table.from_pylist(rows, schema=arrow_schema(REVENUE_FORECAST))
-    return Forecast(conform(table, REVENUE_FORECAST), figures, exchange, deals)
+    told = _told_keys(figures, quotas)
+    columns = _figures(figures, told) | _targets(figures, quotas, told, _Words(figures, quotas, params))
+    return Forecast(forecast_table(REVENUE_FORECAST, told, periods, columns, shared), figures, exchange, deals)
 
 
-def _has_anything(figures: Figures, quotas: Quotas, key: Key, open_counts: Ints) -> bool:
-    found = any(figures.by_month[name][key.owners].any() for name in ("closed", "from_open", "from_new"))
-    return bool(found or open_counts[key.owners].any() or np.isfinite(quotas.cents[key.owners]).any())
+def _told_keys(figures: Figures, quotas: Quotas) -> list[Key]:
+    """The company, and every team and owner of whom there is anything to tell."""
+    owners = len(figures.people.owners)
+    has_anything = (np.bincount(figures.places, minlength=owners) > 0) | np.isfinite(quotas.cents).any(axis=1)
+    for name in ("closed", "from_open", "from_new"):
+        has_anything |= figures.by_month[name].any(axis=1)
+    return [key for key in keys(figures.people) if key.level == "company" or has_anything[key.owners].any()]
 
 
-def _rows(
-    figures: Figures, quotas: Quotas, words: _Words, key: Key, shared: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    omitted = words.omitted(key)
-    of_key: dict[str, Any] = {"level": key.level, "key": key.name, "evidence": words.evidence(key)}
-    of_key["left_out_count"] = sum(omitted.values())
-    for period in figures.horizon.periods:
-        quota = quotas.of(key.owners, figures.horizon.positions(period), is_one=key.level == "owner")
-        note = words.note(key, omitted, quota)
-        yield shared | of_key | _figures(figures, key, period, quota) | {"note": note}
-
-
-def _figures(figures: Figures, key: Key, period: Period, quota: int | None) -> dict[str, Any]:
-    closed = figures.of("closed", key, period)
-    expected = figures.expected(key, period)
-    low, high = figures.interval(key, period)
-    open_value = figures.of("open_value", key, period)
-    return {
-        "period": period.name,
-        "period_kind": period.kind,
-        "period_start": period.start,
-        "period_end": period.end,
-        "closed": money(closed),
-        "commit": money(closed + figures.of("commit", key, period)),
-        "best_case": money(closed + figures.of("best_case", key, period)),
-        "expected": money(expected),
-        "low": money(low),
-        "high": money(high),
-        "quota": money(quota),
-        "coverage": open_value / (quota - closed) if quota is not None and quota > closed else None,
-        "attainment": expected / quota if quota is not None and quota > 0 else None,
-        "from_open": money(figures.of("from_open", key, period)),
-        "from_new": money(figures.of("from_new", key, period)),
-        "open_value": money(open_value),
-        "open_count": figures.of("open_count", key, period),
+def forecast_table(
+    contract: Table,
+    told: Sequence[Key],
+    horizon: Horizon,
+    columns: Mapping[str, pa.Array],
+    shared: Mapping[str, Any],
+    *,
+    is_told: npt.NDArray[np.bool_] | None = None,
+) -> pa.Table:
+    """A table with a row per key and period, of those that are told where `is_told` (keys, periods) says which: `columns` key by key, `shared` in every row; NULL in
+    columns that are in neither."""
+    periods, each = horizon.periods, len(horizon.periods)
+    named: dict[str, Any] = {
+        "level": [key.level for key in told for _ in range(each)],
+        "key": [key.name for key in told for _ in range(each)],
+        "period": [period.name for period in periods] * len(told),
+        "period_kind": [period.kind for period in periods] * len(told),
+        "period_start": [period.start for period in periods] * len(told),
+        "period_end": [period.end for period in periods] * len(told),
     }
+    arrays = []
+    for field in arrow_schema(contract):
+        if field.name in columns:
+            arrays.append(columns[field.name])
+        elif field.name in named:
+            arrays.append(pa.array(named[field.name], field.type))
+        else:
+            arrays.append(pa.repeat(pa.scalar(shared.get(field.name), field.type), len(told) * each))
+    table = pa.Table.from_arrays(arrays, names=list(contract.column_names))
+    return conform(table if is_told is None else table.filter(pa.array(is_told.ravel())), contract)
+
+
+def _figures(figures: Figures, told: Sequence[Key]) -> dict[str, pa.Array]:
+    """Figures of keys and all periods, key by key."""
+    places = np.array([key.place for key in told])
+    of = {name: values[places].ravel() for name, values in figures.sums.by_name.items()}
+    not_drawn = np.repeat(~figures.is_drawn[places], len(figures.horizon.periods))
+    cents = {
+        "closed": of["closed"],
+        "commit": of["closed"] + of["commit"],
+        "best_case": of["closed"] + of["best_case"],
+        **{name: of[name] for name in (EXPECTED, "from_open", "from_new", "open_value")},
+    }
+    interval = {"low": figures.low[places].ravel(), "high": figures.high[places].ravel()}
+    return (
+        {name: amounts(pa.array(values)) for name, values in cents.items()}
+        | {name: amounts(pa.array(values, mask=not_drawn)) for name, values in interval.items()}
+        | {"open_count": pa.array(of["open_count"])}
+    )
+
+
+def _targets(figures: Figures, quotas: Quotas, told: Sequence[Key], words: _Words) -> dict[str, pa.Array]:
+    """Quota, what it means, and words, of keys and all periods, key by key."""
+    positions = [figures.horizon.positions(period) for period in figures.horizon.periods]
+    found: dict[str, list[Any]] = defaultdict(list)
+    for key in told:
+        omitted, evidence = words.omitted(key), words.evidence(key)
+        closed, expected, open_value = (
+            figures.sums.by_name[name][key.place].tolist() for name in ("closed", EXPECTED, "open_value")
+        )
+        for column, months in enumerate(positions):
+            quota = quotas.of(key.owners, months, is_one=key.level == "owner")
+            missing = quota - closed[column] if quota is not None else 0
+            found["quota"].append(quota)
+            found["coverage"].append(open_value[column] / missing if missing > 0 else None)
+            found["attainment"].append(expected[column] / quota if quota is not None and quota > 0 else None)
+            found["left_out_count"].append(sum(omitted.values()))
+            found["evidence"].append(evidence)
+            found["note"].append(words.note(key, omitted, quota))
+    arrays = {name: pa.array(values) for name, values in found.items()}
+    return arrays | {"quota": amounts(pa.array(found["quota"], pa.int64()))}
 
 
 def counted(count: int, one: str, many: str) -> str:

@@ -122,20 +122,22 @@ def wins_by_age(known: Known, params: ForecastParams) -> tuple[Floats, Floats, F
     """Per past win its age in days, its cents, and the chance that a deal created becomes just this win."""
     deals = known.deals
     age = (known.instant_us - deals.created) / DAY
-    usable = known.latest & (age > 0) & (age <= params.history_days) & known.is_there
-    closed = known.closed & usable
-    days = np.where(closed, (deals.closed - deals.created) / DAY, age)
-    days = np.maximum(days, 0.0)
-    week = np.where(usable, days // WEEK, 0).astype(np.int64)
+    usable = np.flatnonzero(known.latest & (age > 0) & (age <= params.history_days) & known.is_there)
+    closed = known.closed[usable]
+    lived = (deals.closed[usable] - deals.created[usable]) / DAY
+    days = np.maximum(np.where(closed, lived, age[usable]), 0.0)
+    weeks = np.floor(days / WEEK)
+    # The quotient may be rounded up to a whole week that is not over.
+    week = (weeks - (weeks * WEEK > days)).astype(np.int64)
     count = int(week.max(initial=0)) + 1
-    leaving = np.bincount(week[usable], minlength=count)
+    leaving = np.bincount(week, minlength=count)
     closing = np.bincount(week[closed], minlength=count)
     watched = leaving[::-1].cumsum()[::-1]
     # Deals censored within a week were watched for half of it.
     at_risk = np.maximum(watched - 0.5 * (leaving - closing), 1.0)
     surviving = np.concatenate([[1.0], np.cumprod(1.0 - np.minimum(closing / at_risk, 1.0))[:-1]])
-    wins = closed & known.countable
-    return days[wins], deals.cents[wins], (surviving / at_risk)[week[wins]]
+    wins = closed & known.countable[usable]
+    return days[wins], deals.cents[usable[wins]], (surviving / at_risk)[week[wins]]
 
 
 def _past_excess(deals: Deals, instant_us: float, params: ForecastParams) -> tuple[float, float]:

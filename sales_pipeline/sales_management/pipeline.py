@@ -146,8 +146,9 @@ class PastWins:
             return np.searchsorted(self.win_ages, ages, side="right").astype(np.int64)
 
         start, end = age + first, age + last
-        before, whole_share = reached[place(start)], reached[place(end)] - reached[place(start)]
-        known = np.isfinite(age) & (place(end) - place(start) >= LEAST_ALIKE) & (whole_share > 0)
+        places = place(start), place(end)
+        before, whole_share = reached[places[0]], reached[places[1]] - reached[places[0]]
+        known = np.isfinite(age) & (places[1] - places[0] >= LEAST_ALIKE) & (whole_share > 0)
         come = reached[place(np.clip(age[:, None] + days[None, :], start[:, None], end[:, None]))] - before[:, None]
         return np.where(known[:, None], come / np.where(known, whole_share, 1.0)[:, None], np.nan)
 
@@ -165,9 +166,10 @@ def won_by(p: Floats, p30: Floats, p90: Floats, days: Floats, age: Floats, past:
     until_second = np.minimum(p90, p)
     brackets = ((0.0, 30.0, 0.0 * p, p30), (30.0, 90.0, p30, until_second), (90.0, np.inf, until_second, p))
     for start, end, reached, ever in brackets:
-        alike = reached[:, None] + np.maximum(ever - reached, 0.0)[:, None] * past.share_between(age, start, end, days)
         inside = (days > start) & (days <= end)
-        wins = np.where(inside[None, :] & np.isfinite(alike), alike, wins)
+        shares = past.share_between(age, start, end, days[inside])
+        alike = reached[:, None] + np.maximum(ever - reached, 0.0)[:, None] * shares
+        wins[:, inside] = np.where(np.isfinite(alike), alike, wins[:, inside])
     return np.asarray(wins)
 
 

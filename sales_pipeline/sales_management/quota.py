@@ -39,6 +39,8 @@ class Quotas:
 
     def of(self, owners: Ints, months: Sequence[int], *, is_one: bool) -> int | None:
         """Quota of some owners in some months; None where nobody has one for each of the months. `is_one`: of a single owner, roll-ups included."""
+        if self.is_empty:
+            return None
         chosen = owners if is_one else owners[self.adds_up[owners]]
         rows = self.cents[chosen][:, list(months)].sum(axis=1)
         known = rows[np.isfinite(rows)]

@@ -18,7 +18,7 @@ from sales_pipeline.models.matrix import Floats
 from sales_pipeline.sales_management.accuracy import TOLD_LEVELS, Came, judged, last_complete
 from sales_pipeline.sales_management.currency import Exchange
 from sales_pipeline.sales_management.deals import deals_of
-from sales_pipeline.sales_management.figures import Figures, Key, compute, keys
+from sales_pipeline.sales_management.figures import EXPECTED, Figures, Key, compute, keys
 from sales_pipeline.sales_management.forecast import Past, money
 from sales_pipeline.sales_management.params import ForecastParams
 from sales_pipeline.sales_management.people import gather_people
@@ -75,7 +75,7 @@ def _rows(
             "said_at": figures.horizon.as_of.instant,
             "periods_ahead": period.ahead,
             "closed": money(closed),
-            "expected": money(figures.expected(key, period)),
+            "expected": money(figures.of(EXPECTED, key, period)),
             "low": money(low),
             "high": money(high),
             "stage_weighted": money(closed + round(float(weighted[key.owners][:, months].sum()))),

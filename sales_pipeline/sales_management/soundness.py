@@ -5,11 +5,8 @@ Belongs here: checks of the tables as written. Does not belong here: the contrac
 
 from __future__ import annotations
 
-from collections import defaultdict
-from decimal import Decimal
-from typing import Any
-
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.sales_management.changes import PARTS
 
@@ -28,39 +25,39 @@ ADDED = (
 
 def broken_sums(forecast: pa.Table) -> list[str]:
     """Periods in which teams or owners do not add up to the company, or parts to what is expected: one sentence each."""
-    rows = forecast.to_pylist()
-    totals: dict[tuple[str, str], dict[str, Any]] = defaultdict(lambda: defaultdict(Decimal))
-    for row in rows:
-        for name in ADDED:
-            totals[row["level"], row["period"]][name] += row[name]
+    added = forecast.group_by(["level", "period"]).aggregate([(name, "sum") for name in ADDED]).to_pylist()
+    totals = {(row["level"], row["period"]): row for row in added}
     found = []
     for level, period in sorted(totals):
         for name in ADDED:
-            company, total = totals["company", period][name], totals[level, period][name]
+            company = totals.get(("company", period), {}).get(f"{name}_sum", 0)
+            total = totals[level, period][f"{name}_sum"]
             if total != company:
                 found.append(f"{period}: {name} of level {level} adds up to {total}, the company's is {company}")
-    for row in rows:
-        if row["closed"] + row["from_open"] + row["from_new"] != row["expected"]:
-            found.append(
-                f"{row['period']} {row['level']} {row['key']}: closed, from_open and from_new are not expected"
-            )
-    return found
+    parts = pc.add(pc.add(forecast.column("closed"), forecast.column("from_open")), forecast.column("from_new"))
+    return found + [
+        f"{row['period']} {row['level']} {row['key']}: closed, from_open and from_new are not expected"
+        for row in forecast.filter(pc.not_equal(parts, forecast.column("expected"))).to_pylist()
+    ]
 
 
 def broken_intervals(forecast: pa.Table) -> list[str]:
     """Rows whose interval does not hold what is expected: one sentence each."""
+    low, expected, high = (forecast.column(name) for name in ("low", "expected", "high"))
+    outside = pc.or_(pc.less(expected, low), pc.greater(expected, high))
     return [
         f"{row['period']} {row['level']} {row['key']}: {row['low']} to {row['high']} does not hold {row['expected']}"
-        for row in forecast.select(["level", "key", "period", "expected", "low", "high"]).to_pylist()
-        if row["low"] is not None and not row["low"] <= row["expected"] <= row["high"]
+        for row in forecast.filter(outside).to_pylist()
     ]
 
 
 def broken_bridges(changes: pa.Table) -> list[str]:
     """Rows whose parts do not add up to the change: one sentence each."""
+    left = changes.column("expected")
+    for name in ("previous_expected", *PARTS):
+        left = pc.subtract(left, changes.column(name)).cast(left.type)
+    is_open = pc.not_equal(left, pa.scalar(0, left.type))
     return [
-        f"{row['period']} {row['level']} {row['key']}: the parts leave {row['expected'] - total} unexplained"
-        for row in changes.to_pylist()
-        if row["previous_expected"] is not None
-        and (total := row["previous_expected"] + sum((row[name] for name in PARTS), Decimal(0))) != row["expected"]
+        f"{row['period']} {row['level']} {row['key']}: the parts leave {unexplained} unexplained"
+        for row, unexplained in zip(changes.filter(is_open).to_pylist(), left.filter(is_open).to_pylist(), strict=True)
     ]

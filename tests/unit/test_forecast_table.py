@@ -4,6 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from sales_pipeline.contracts.forecast import REVENUE_FORECAST
@@ -234,3 +235,33 @@ def test_the_audit_refuses_an_interval_that_does_not_hold_what_is_expected() -> 
     wrong = table.set_column(index, table.schema.field(index), table["high"])
     (failure,) = audit({REVENUE_FORECAST.name: wrong}, "run-1")
     assert "revenue_forecast.low: is greater than expected" in failure
+
+
+def _altered(table: pa.Table, row: int, name: str, amount: str) -> pa.Table:
+    values = table.column(name).to_pylist()
+    values[row] = Decimal(amount)
+    return table.set_column(
+        table.column_names.index(name), table.schema.field(name), pa.array(values, table.schema.field(name).type)
+    )
+
+
+def test_levels_that_do_not_add_up_are_told_with_both_totals() -> None:
+    table = make_forecast(scored(*OPEN), past(history())).table
+    row = next(n for n, one in enumerate(table.to_pylist()) if one["level"] == "owner")
+    period, key, said = (table.column(name)[row].as_py() for name in ("period", "key", "expected"))
+    company = rows_by(table)[*COMPANY, period]["expected"]
+    off = _altered(table, row, "expected", str(said + 1))
+    assert broken_sums(off) == [
+        f"{period}: expected of level owner adds up to {company + 1}, the company's is {company}",
+        f"{period} owner {key}: closed, from_open and from_new are not expected",
+    ]
+
+
+def test_an_interval_that_misses_what_is_expected_is_told() -> None:
+    table = make_forecast(scored(*OPEN), past(history())).table
+    row = table.slice(0, 1).to_pylist()[0]
+    off = _altered(table, 0, "low", str(row["high"] + 1))
+    assert broken_intervals(off) == [
+        f"{row['period']} {row['level']} {row['key']}: {row['high'] + 1} to {row['high']} does not hold {row['expected']}"
+    ]
+    assert broken_intervals(make_forecast(scored(), past([])).table) == []
