@@ -67,11 +67,14 @@ def queue_tables(
     def build(folder: Path) -> dict[str, Any]:
         from dagster_project.contact_effects import effects_now
         from sales_pipeline.follow_up.queue import build_queue
+        from sales_pipeline.follow_up.situation import OWNER_FREE, SCORED_COLUMNS
 
         open_now = read_table(scored, ["opportunity_id"])
         effects = effects_now(lake, plan.effect_key, open_now, canonical, features, folder / "weeks", engine)
         queue = build_queue(
-            with_owner_free(read_table(scored), read_table(predicted)),
+            with_owner_free(
+                read_table(scored, list(SCORED_COLUMNS)), read_table(predicted, ["opportunity_id", OWNER_FREE])
+            ),
             activities=canonical.tables["activities"],
             planned=canonical.tables["planned_activities"],
             contacts=canonical.tables["contacts"],
@@ -82,7 +85,7 @@ def queue_tables(
             params=params,
             run_id=plan.run_id,
             engine=engine,
-            spine=read_table(features.spine),
+            spine=read_table(features.spine, ["opportunity_id", "created_at", "contact_id"]),
             exchange_rates=canonical.tables["exchange_rates"],
             effects=effects,
         )
@@ -99,7 +102,7 @@ def queue_tables(
         read_table(queued),
         read_table(left_out),
         read_table(workload),
-        read_table(scored),
+        read_table(scored, ["source_system", "opportunity_id"]),
         feedback,
         as_of=as_of,
         params=params,

@@ -25,7 +25,7 @@ import numpy as np
 
 from sales_pipeline.follow_up.contest import best_of_their_kind, claim, parts_of, undominated
 from sales_pipeline.follow_up.params import AssignmentParams
-from sales_pipeline.follow_up.problem import Bools, Ints, Problem, by_density, fill
+from sales_pipeline.follow_up.problem import Bools, Ints, Problem, by_density, fill, is_free
 from sales_pipeline.follow_up.solvers import branch_and_bound, choices_of_one, constraints, dynamic_programme, rounded
 
 
@@ -62,8 +62,13 @@ def solve(problem: Problem, params: AssignmentParams) -> Solution:
     kept = kept[best_of_their_kind(problem, kept)]
     kept = kept[undominated(problem, kept)]
     parts = parts_of(problem, kept)
+    free = is_free(problem, kept)
     rounded = 0
     for part in parts:
+        if free[part].all():
+            taken[part] = True
+            bound += float(problem.gains[part].sum())
+            continue
         found, most, is_rounded = _solve_part(problem, part, params)
         taken[found] = True
         bound += most
@@ -80,8 +85,6 @@ def _solve_part(problem: Problem, part: Ints, params: AssignmentParams) -> tuple
     """Proposals taken of one part, a bound on what it can bring, and whether it had to be rounded."""
     matrix, limits = constraints(problem, part)
     gains = problem.gains[part]
-    if (matrix.sum(axis=1) <= limits).all():
-        return part, float(gains.sum()), False
     order = by_density(gains, problem.minutes[part])
     greedy = part[fill(problem.only(part), np.zeros(len(part), bool), order)]
     is_rounded = False

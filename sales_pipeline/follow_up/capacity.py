@@ -186,10 +186,13 @@ def learned_minutes(contact_days: pa.Table, params: FollowUpParams) -> dict[str,
     days = contact_days.append_column("minutes", minutes).group_by(["owner_id", "occurred_on"])
     of_days = days.aggregate([("minutes", "sum")]).group_by("owner_id").aggregate([("minutes_sum", "list")])
     learned = {}
-    columns = (of_days.column(name).to_pylist() for name in ("owner_id", "minutes_sum_list"))
-    for owner_id, by_day in zip(*columns, strict=True):
-        if len(by_day) >= learning.least_days:
-            full_day = float(np.quantile(sorted(by_day), learning.quantile))
+    owners, by_owner = (of_days.column(name).to_pylist() for name in ("owner_id", "minutes_sum_list"))
+    counts = np.array([len(by_day) for by_day in by_owner], np.int64)
+    for count in np.unique(counts[counts >= learning.least_days]):
+        # Quantiles of one owner after the other take a hundred times as long.
+        rows = np.flatnonzero(counts == count)
+        full_days = np.quantile([sorted(by_owner[row]) for row in rows], learning.quantile, axis=1)
+        for row, full_day in zip(rows.tolist(), full_days.tolist(), strict=True):
             rounded = _ROUNDED_TO_MINUTES * round(full_day / _ROUNDED_TO_MINUTES)
-            learned[owner_id] = min(max(rounded, learning.floor), learning.ceiling)
+            learned[owners[row]] = min(max(rounded, learning.floor), learning.ceiling)
     return learned

@@ -85,6 +85,19 @@ def fill(problem: Problem, taken: Bools, order: Ints) -> Bools:
     return taken
 
 
+def is_free(problem: Problem, rows: Ints) -> Bools:
+    """Which proposals may all be taken if only those `rows` are asked for: their owner has room for all of his, and nothing they use up is used twice."""
+    owners = problem.owners[rows]
+    fits = np.bincount(owners, problem.minutes[rows], len(problem.capacity)) <= problem.capacity
+    fits &= np.bincount(owners, minlength=len(problem.most_rows)) <= problem.most_rows
+    free = np.zeros(len(problem), bool)
+    free[rows] = fits[owners]
+    for column in (problem.opportunities, problem.accounts, problem.contacts):
+        _, number, uses = np.unique(column[rows], return_inverse=True, return_counts=True)
+        free[rows] &= (uses[number] == 1) | (column[rows] == NOTHING)
+    return free
+
+
 def grouped(column: Ints) -> dict[int, Ints]:
     """Positions by value, in order; NOTHING is left out."""
     order = np.argsort(column, kind="stable")

@@ -121,21 +121,9 @@ def build_queue(
         owner = chosen.proposal.situation.owner_id or ""
         ranks[owner] += 1
         rows.append(naming.row(chosen) | {"rank": ranks[owner]} | shared)
-    left_rows = [
-        {
-            "source_system": omission.situation.source_system,
-            "opportunity_id": omission.situation.opportunity_id,
-            "account_id": omission.situation.account_id,
-            "owner_id": omission.situation.owner_id,
-            "reason": omission.reason,
-            "detail": omission.detail,
-        }
-        | shared
-        for omission in omissions
-    ]
     workload = [line | shared for line in _workload(situations, found, omissions, people)]
     return Queue(
-        _table(rows, FOLLOW_UP_QUEUE), _table(left_rows, LEFT_OUT), _table(workload, OWNER_WORKLOAD), found.facts
+        _table(rows, FOLLOW_UP_QUEUE), _left_out(omissions, shared), _table(workload, OWNER_WORKLOAD), found.facts
     )
 
 
@@ -336,6 +324,17 @@ def rates_at(exchange_rates: TableRef | None, as_of: AsOf, params: FollowUpParam
     rows = read_table(exchange_rates, ["currency", "valid_from", "rate"]).to_pylist()
     valid = sorted((row["valid_from"], row["currency"], row["rate"]) for row in rows if row["valid_from"] <= day)
     return {currency: Decimal(str(rate)) for _, currency, rate in valid}
+
+
+def _left_out(omissions: Sequence[Omission], shared: Mapping[str, Any]) -> pa.Table:
+    """LEFT_OUT, column by column: most open opportunities have a row."""
+    said = {name: [getattr(one, name) for one in omissions] for name in ("reason", "detail")}
+    situations = [one.situation for one in omissions]
+    names = ("source_system", "opportunity_id", "account_id", "owner_id")
+    said |= {name: [getattr(one, name) for one in situations] for name in names}
+    said |= {name: [value] * len(omissions) for name, value in shared.items()}
+    arrays = [pa.array(said[field.name], field.type) for field in arrow_schema(LEFT_OUT)]
+    return conform(pa.Table.from_arrays(arrays, schema=arrow_schema(LEFT_OUT)), LEFT_OUT)
 
 
 def _table(rows: list[dict[str, Any]], contract: Table) -> pa.Table:

@@ -97,11 +97,17 @@ def judge(
         return Omission(situation, "abstained", situation.abstain_reason or "No win probability is given")
     found: dict[str, Proposal] = {}
     blocked: Omission | None = None
+    answer, other = _what_stops(situation, as_of, params)
     for rule in _RULES:
+        stop = None if rule.channel == "crm" else answer if rule is _UNANSWERED else other
+        # What stops a contact stops every other one too, and the last rule holds always: only an answer must be asked for.
+        if stop is not None and (blocked is not None or rule is not _UNANSWERED):
+            blocked = blocked or stop
+            continue
         sentence = rule.sentence(situation, as_of, params)
         if sentence is None:
             continue
-        for outcome in _propose(rule, sentence, situation, as_of, params, effect):
+        for outcome in [stop] if stop is not None else _propose(rule, sentence, situation, params, effect):
             if isinstance(outcome, Omission):
                 blocked = blocked or outcome
             elif outcome.action not in found:
@@ -117,27 +123,30 @@ def is_held_out(situation: Situation, params: FollowUpParams) -> bool:
     return drawn / 16**16 < params.hold_out_share
 
 
+def _what_stops(situation: Situation, as_of: AsOf, params: FollowUpParams) -> tuple[Omission | None, Omission | None]:
+    """What stops an answer to the customer, and what any other contact; None where nothing does."""
+    if _open_channel("email", situation, params) is None:
+        refused = Omission(situation, "do_not_contact", _refusal(situation))
+        return refused, refused
+    planned = None
+    if situation.next_step_id is not None:
+        planned = Omission(situation, "already_planned", _planned(situation))
+    if (waiting := _cool_down(situation, as_of, params)) is not None:
+        return planned, Omission(situation, "cool_down", waiting)
+    return planned, planned
+
+
 def _propose(
-    rule: _Rule, sentence: str, situation: Situation, as_of: AsOf, params: FollowUpParams, effect: Effect | None
+    rule: _Rule, sentence: str, situation: Situation, params: FollowUpParams, effect: Effect | None
 ) -> list[Proposal | Omission]:
-    """The rule's own action, and where an effect is estimated the other ways to make the contact; or why not."""
-    if rule.channel == "crm":
-        gain = gain_by_rule(situation, getattr(params.risk_shares, rule.name))
-        return [_proposal(rule, sentence, situation, params, rule.action, rule.channel, gain)]
+    """The rule's own action, and where an effect is estimated the other ways to make the contact, which nothing stops; or why it gains nothing."""
     action, channel = rule.action, rule.channel
     if rule.name == "first_contact" and (situation.win_probability or 0.0) < params.phone_probability:
         action, channel = "email", "email"
-    open_channel = _open_channel(channel, situation, params)
-    if open_channel is None:
-        return [Omission(situation, "do_not_contact", _refusal(situation))]
-    if open_channel != channel:
+    if channel != "crm" and (open_channel := _open_channel(channel, situation, params)) != channel:
         action = {"call": "email", "email": "call"}.get(action, action)
-        channel = open_channel
-    if rule.name != "unanswered" and (waiting := _cool_down(situation, as_of, params)) is not None:
-        return [Omission(situation, "cool_down", waiting)]
-    if situation.next_step_id is not None:
-        return [Omission(situation, "already_planned", _planned(situation))]
-    if effect is None:
+        channel = open_channel or channel
+    if channel == "crm" or effect is None:
         gain = gain_by_rule(situation, getattr(params.risk_shares, rule.name))
         return [_proposal(rule, sentence, situation, params, action, channel, gain)]
     ways = {action: channel} | {
@@ -184,12 +193,14 @@ def _proposal(
 
 
 def _open_channel(wanted: str, situation: Situation, params: FollowUpParams) -> str | None:
-    def is_open(consent: bool | None) -> bool:
-        return consent is True or (consent is None and not params.requires_recorded_consent)
-
-    consents = {"email": situation.email_allowed, "phone": situation.call_allowed}
-    order = ("phone", "email") if wanted == "phone" else ("email", "phone")
-    return next((channel for channel in order if is_open(consents[channel])), None)
+    """The channel wanted, else the other one, None where both are closed."""
+    unsaid = not params.requires_recorded_consent
+    allowed = {"email": situation.email_allowed, "phone": situation.call_allowed}
+    for channel in (wanted, "phone" if wanted == "email" else "email"):
+        consent = allowed[channel]
+        if consent or (consent is None and unsaid):
+            return channel
+    return None
 
 
 def _refusal(situation: Situation) -> str:
@@ -199,13 +210,13 @@ def _refusal(situation: Situation) -> str:
 
 
 def _cool_down(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
-    for label, last in (
-        ("Last contact about it", situation.last_outbound_at),
-        (f"Last contact with contact {situation.contact_id}", situation.person_last_outbound_at),
-    ):
-        if last is not None and as_of.instant - last < timedelta(days=params.cool_down_days):
-            return f"{label} was on {last.date().isoformat()}, within {params.cool_down_days} days"
-    return None
+    begins = as_of.instant - timedelta(days=params.cool_down_days)
+    last, label = situation.last_outbound_at, "Last contact about it"
+    if last is None or last <= begins:
+        last, label = situation.person_last_outbound_at, f"Last contact with contact {situation.contact_id}"
+    if last is None or last <= begins:
+        return None
+    return f"{label} was on {last.date().isoformat()}, within {params.cool_down_days} days"
 
 
 def _planned(situation: Situation) -> str:
@@ -285,7 +296,8 @@ def _close_date_passed(situation: Situation, as_of: AsOf, params: FollowUpParams
 
 def _decision_due(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
     ahead = _days_ahead(situation, as_of, params)
-    if situation.stage is not None and situation.stage.casefold() in {name.casefold() for name in params.late_stages}:
+    late = params.late_stages
+    if late and situation.stage is not None and situation.stage.casefold() in {name.casefold() for name in late}:
         return f"The opportunity is in the late stage {situation.stage}: ask for the decision."
     if ahead is None or not 0 <= ahead <= params.decision_days:
         return None
@@ -315,8 +327,9 @@ def _no_next_step(_situation: Situation, _as_of: AsOf, _params: FollowUpParams) 
     return "No next step is planned."
 
 
+_UNANSWERED = _Rule("unanswered", "call", "phone", "high", _unanswered)
 _RULES = (
-    _Rule("unanswered", "call", "phone", "high", _unanswered),
+    _UNANSWERED,
     _Rule("stale", "close_as_lost", "crm", "low", _stale),
     _Rule("close_date_passed", "update_close_date", "crm", "low", _close_date_passed),
     _Rule("decision_due", "ask_decision", "phone", "high", _decision_due),

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.domain.money import to_amount
 from sales_pipeline.domain.time import AsOf
@@ -22,19 +23,32 @@ from sales_pipeline.lake.tables import TableRef
 
 _SQL = Path(__file__).parent / "sql"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_Touch: TypeAlias = tuple[str | None, datetime | None, datetime | None, datetime | None]
 
 OWNER_FREE = "win_probability_owner_free"
 """Column that the scored table may carry into the queue: PREDICTIONS has it, the published table does not."""
+SCORED_COLUMNS = (
+    "opportunity_id",
+    "source_system",
+    "account_id",
+    "owner_id",
+    "as_of",
+    "stage",
+    "currency",
+    "crm_close_date",
+    "win_probability",
+    "expected_value",
+    "abstain_reason",
+)
+"""Columns of SCORED_OPPORTUNITIES that the queue reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
     """One open opportunity as the rules see it. None means not known; instants are UTC and before as_of.
 
-    `owner_free_probability` is the win probability without the owner's own record, and `value_at_stake` the expected value at it: what rows are
-    ranked by. `has_activities` says whether the exports hold activities at all: without them nothing is known about contacts, which is
-    not the same as never having been contacted. `reassigned_from` is the CRM's owner where somebody else stands in.
+    `owner_free_probability` is the win probability without the owner's own record: what rows are ranked by. `has_activities` says whether the exports
+    hold activities at all: without them nothing is known about contacts, which is not the same as never having been contacted. `reassigned_from` is the
+    CRM's owner where somebody else stands in.
     """
 
     source_system: str
@@ -50,7 +64,6 @@ class Situation:
     expected_value: Decimal | None
     abstain_reason: str | None
     owner_free_probability: float | None
-    value_at_stake: Decimal | None
     contact_id: str | None = None
     email_allowed: bool | None = None
     call_allowed: bool | None = None
@@ -62,6 +75,14 @@ class Situation:
     next_step_id: str | None = None
     next_step_due_at: datetime | None = None
     reassigned_from: str | None = None
+
+    @property
+    def value_at_stake(self) -> Decimal | None:
+        """The expected value at the owner-free probability, where there is one. Worked out when asked for: most rows propose nothing."""
+        value, probability, fair = self.expected_value, self.win_probability, self.owner_free_probability
+        if value is None or fair is None or not probability or fair == probability:
+            return value
+        return to_amount(value * Decimal(str(round(fair / probability, 6))))
 
 
 def gather(
@@ -85,28 +106,31 @@ def gather(
     """
     done_contacts = done_contacts or {}
     has_activities = activities.rows > 0 or bool(done_contacts)
-    created, main_contact = _at_creation(spine)
-    ids = scored.column("opportunity_id").to_pylist()
+    ids = scored.column("opportunity_id")
+    created, main_contacts = _looked_up(ids, spine, "opportunity_id", ("created_at", "contact_id"))
     touches, recent = _touches(scored, activities, as_of, params, engine)
-    steps = _next_steps(scored, planned, as_of, params, engine)
+    touched = _looked_up(
+        ids, touches, "opportunity_id", ("contact_id", "last_touch_at", "last_inbound_at", "last_outbound_at")
+    )
+    steps = _looked_up(
+        ids, _next_steps(scored, planned, as_of, params, engine), "opportunity_id", ("activity_id", "due_at")
+    )
     account_ids = scored.column("account_id").to_pylist()
-    contact_ids = [main_contact.get(name) or touches.get(name, _NO_TOUCH)[0] for name in ids]
+    contact_ids = [main or last for main, last in zip(main_contacts, touched[0], strict=True)]
     people, only_contact = _people(account_ids, contact_ids, contacts, engine)
     fair_name = OWNER_FREE if OWNER_FREE in scored.column_names else "win_probability"
     names = ("source_system", "owner_id", "stage", "currency", "crm_close_date", "win_probability", "expected_value")
-    columns = (scored.column(name).to_pylist() for name in (*names, "abstain_reason", fair_name))
+    columns = (scored.column(name).to_pylist() for name in ("opportunity_id", *names, "abstain_reason", fair_name))
     situations = []
-    for opportunity_id, account_id, known_contact, row in zip(
-        ids, account_ids, contact_ids, zip(*columns, strict=True), strict=True
+    for row, account_id, contact_id, created_at, last_at, inbound_at, outbound_at, step_id, step_due_at in zip(
+        zip(*columns, strict=True), account_ids, contact_ids, created, *touched[1:], *steps, strict=True
     ):
-        source_system, owner_id, stage, currency, close_date, probability, value, abstain_reason, fair = row
-        contact_id = known_contact or (only_contact.get(account_id) if account_id else None)
-        _, last_at, inbound_at, outbound_at = touches.get(opportunity_id, _NO_TOUCH)
+        opportunity_id, source_system, owner_id, stage, currency, close_date, probability, value, abstained, fair = row
+        contact_id = contact_id or (only_contact.get(account_id) if account_id else None)
         person_at = recent.get(contact_id) if contact_id is not None else None
-        if (done_at := done_contacts.get(opportunity_id)) is not None:
+        if done_contacts and (done_at := done_contacts.get(opportunity_id)) is not None:
             last_at, outbound_at, person_at = (_later(at, done_at) for at in (last_at, outbound_at, person_at))
-        email_allowed, call_allowed = people.get(contact_id, (None, None))
-        step_id, step_due_at = steps.get(opportunity_id, (None, None))
+        email_allowed, call_allowed = people.get(contact_id, _NOT_SAID)
         situations.append(
             Situation(
                 source_system=source_system,
@@ -117,12 +141,11 @@ def gather(
                 stage=stage,
                 currency=currency,
                 crm_close_date=close_date,
-                created_at=created.get(opportunity_id),
+                created_at=created_at,
                 win_probability=probability,
                 expected_value=value,
-                abstain_reason=abstain_reason,
+                abstain_reason=abstained,
                 owner_free_probability=fair,
-                value_at_stake=_at_stake(value, probability, fair),
                 contact_id=contact_id,
                 email_allowed=email_allowed,
                 call_allowed=call_allowed,
@@ -138,33 +161,30 @@ def gather(
     return situations
 
 
-_NO_TOUCH: _Touch = (None, None, None, None)
+_NOT_SAID = (None, None)
+"""Consents of a contact that nobody recorded."""
 
 
-def _at_creation(spine: pa.Table | None) -> tuple[dict[str, datetime], dict[str, str]]:
-    """When each opportunity was created, and its main contact."""
-    if spine is None:
-        return {}, {}
-    ids = spine.column("opportunity_id").to_pylist()
-    created = zip(ids, _values(spine.column("created_at")), strict=True)
-    contact = zip(ids, spine.column("contact_id").to_pylist(), strict=True)
-    return {k: v for k, v in created if v is not None}, {k: v for k, v in contact if v is not None}
+def _looked_up(ids: pa.ChunkedArray, table: pa.Table | None, key: str, names: Sequence[str]) -> list[list[Any]]:
+    """Those columns of a table as Python values, one for each id; None where the table has no row of that key."""
+    if table is None:
+        return [[None] * len(ids) for _ in names]
+    place = pc.index_in(ids, value_set=table.column(key).combine_chunks())
+    return [_values(table.column(name).take(place)) for name in names]
 
 
 def _touches(
     scored: pa.Table, activities: TableRef, as_of: AsOf, params: FollowUpParams, engine: Engine
-) -> tuple[dict[str, _Touch], dict[str, datetime]]:
-    """By opportunity (person, last touch, last of theirs, last of ours), and by person our last contact within the cool-down."""
+) -> tuple[pa.Table | None, dict[str, datetime]]:
+    """By opportunity person, last touch, last of theirs and last of ours, and by person our last contact within the cool-down."""
     if not activities.rows:
-        return {}, {}
+        return None, {}
     instant = as_of.instant
-    found = engine.query(
+    touches = engine.query(
         _SQL / "last_touch.sql",
         {"activities": activities, "open_opportunities": scored.select(["opportunity_id"])},
         parameters={"as_of": instant},
     )
-    columns = ("opportunity_id", "contact_id", "last_touch_at", "last_inbound_at", "last_outbound_at")
-    touches = {key: (person, last, theirs, ours) for key, person, last, theirs, ours in _rows(found, columns)}
     recent = engine.query(
         _SQL / "last_touch_by_contact.sql",
         {"activities": activities},
@@ -175,18 +195,17 @@ def _touches(
 
 def _next_steps(
     scored: pa.Table, planned: TableRef, as_of: AsOf, params: FollowUpParams, engine: Engine
-) -> dict[str, tuple[str | None, datetime | None]]:
+) -> pa.Table | None:
     """Id and due date of the planned activity that counts as the next step, by opportunity."""
     if not planned.rows:
-        return {}
+        return None
     window = {
         "as_of": as_of.instant,
         "due_from": as_of.instant - timedelta(days=params.planned_overdue_days),
         "due_before": as_of.instant + timedelta(days=params.planned_horizon_days),
     }
     inputs = {"planned_activities": planned, "open_opportunities": scored.select(["opportunity_id"])}
-    found = engine.query(_SQL / "next_step.sql", inputs, parameters=window)
-    return {key: (step, due) for key, step, due in _rows(found, ("opportunity_id", "activity_id", "due_at"))}
+    return engine.query(_SQL / "next_step.sql", inputs, parameters=window)
 
 
 def _people(
@@ -207,13 +226,6 @@ def _people(
         if account_id is not None:
             of_account.setdefault(account_id, []).append(contact_id)
     return people, {account: names[0] for account, names in of_account.items() if len(names) == 1}
-
-
-def _at_stake(value: Decimal | None, probability: float | None, fair: float | None) -> Decimal | None:
-    """The expected value at the owner-free probability, where there is one."""
-    if value is None or fair is None or not probability or fair == probability:
-        return value
-    return to_amount(value * Decimal(str(round(fair / probability, 6))))
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

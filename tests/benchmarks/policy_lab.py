@@ -229,7 +229,6 @@ class Lab:
             expected_value=amount,
             abstain_reason=None,
             owner_free_probability=float(look.chance[k]),
-            value_at_stake=amount,
             has_activities=True,
             last_touch_at=touched,
             last_outbound_at=touched,

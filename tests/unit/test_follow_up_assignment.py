@@ -10,7 +10,7 @@ import pytest
 from sales_pipeline.follow_up.assignment import solve
 from sales_pipeline.follow_up.contest import claim
 from sales_pipeline.follow_up.params import AssignmentParams
-from sales_pipeline.follow_up.problem import NOTHING, Bools, Problem, by_density, fill
+from sales_pipeline.follow_up.problem import NOTHING, Bools, Problem, by_density, fill, is_free
 from sales_pipeline.follow_up.solvers import branch_and_bound, choices_of_one, constraints, dynamic_programme
 
 EXACT = AssignmentParams(relative_gap=0.0)
@@ -160,6 +160,18 @@ def test_the_search_says_nothing_on_standard_output(capfd: pytest.CaptureFixture
         solve(drawn(seed, opportunities=30, owners=3, accounts=12), AssignmentParams())
     print("still open")
     assert capfd.readouterr().out == "still open\n"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_free_may_be_taken_together(seed: int) -> None:
+    found = drawn(seed)
+    rows = np.flatnonzero(np.random.default_rng(seed).random(len(found)) < 0.4)
+    free = is_free(found, rows)
+    assert not np.delete(free, rows).any()
+    assert is_allowed(found, free)
+    chosen = np.zeros(len(found), bool)
+    chosen[rows] = True
+    assert bool(free[rows].all()) == is_allowed(found, chosen)
 
 
 def test_filling_respects_what_is_taken() -> None:

@@ -39,7 +39,6 @@ SITUATION = Situation(
     expected_value=Decimal("500.00"),
     abstain_reason=None,
     owner_free_probability=0.5,
-    value_at_stake=Decimal("500.00"),
     has_activities=True,
     last_touch_at=AS_OF.instant - timedelta(days=30),
     last_outbound_at=AS_OF.instant - timedelta(days=30),
@@ -112,7 +111,7 @@ def test_the_record_is_kept_by_rules_whatever_contacts_gain() -> None:
 
 
 def test_unknown_amounts_leave_the_share_to_rank_by() -> None:
-    unknown = replace(SITUATION, value_at_stake=None, expected_value=None)
+    unknown = replace(SITUATION, expected_value=None)
     call = proposals(unknown, HELPS)["call"]
     assert call.expected_gain is None
     assert call.risk_share > 0
