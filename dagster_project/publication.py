@@ -19,6 +19,7 @@ from sales_pipeline.lake.runs import MANIFEST, read_manifest
 from sales_pipeline.lake.tables import TableRef, read_table
 
 if TYPE_CHECKING:
+    from sales_pipeline.clean.ledger import RowLedger
     from sales_pipeline.clean.prepare import Canonical
     from sales_pipeline.engines.base import Engine
     from sales_pipeline.settings import Settings
@@ -58,7 +59,7 @@ def publish_tables(
     settings: "Settings",
     plan: RunPlan,
     tables: Mapping[str, TableRef],
-    ledger: TableRef,
+    ledger: "RowLedger",
     canonical: "Canonical",
     engine: "Engine",
     *,

@@ -72,7 +72,7 @@ class Records:
     def of_accounts(self) -> Affected:
         """The accounts of the keys that moved."""
         picked = self._pick("accounts", "account_id", self._ids("accounts", ("account_id",)))
-        return self._cut({"raw_accounts": picked}, None)
+        return self._cut({"raw_accounts": picked})
 
     def of(self, accounts: pa.Table, opportunities: Source) -> Affected:
         """All affected records, where the accounts of these ids (`id`) are there now and were not, or the other way round; `opportunities` is the table as it was."""
@@ -114,11 +114,9 @@ class Records:
             if records is not None and records.rows and self._still["raw_opportunity_attributes"]
             else None
         )
-        return self._cut(
-            picked, self._ledgers([table for table in picked.values() if table is not None and table.rows])
-        )
+        return self._cut(picked)
 
-    def _cut(self, picked: Mapping[str, WorkTable | None], ledgers: tuple[Source, Source] | None) -> Affected:
+    def _cut(self, picked: Mapping[str, WorkTable | None]) -> Affected:
         tables: tuple[dict[str, Source], dict[str, Source]] = ({}, {})
         rows: tuple[dict[str, int], dict[str, int]] = ({}, {})
         for name, contract in RAW_TABLES.items():
@@ -128,43 +126,18 @@ class Records:
                 still = picked.get(name)
                 if still is not None and still.rows:
                     parts.append(still)
-                if not parts or name == "raw_stages" or (ledgers is None and name not in picked):
+                if not parts or name == "raw_stages" or name not in picked:
                     tables[side][name], rows[side][name] = arrow_schema(contract).empty_table(), 0
                     continue
                 both = parts[0] if len(parts) == 1 and parts[0] is still else self._union(parts, contract.column_names)
                 assert isinstance(both, WorkTable)
                 tables[side][name], rows[side][name] = both, both.rows
-        old, now = ledgers or (self._old.ledger, self._now.ledger)
         held = tuple(self._held)
         self._held.clear()
         return Affected(
-            replace(self._old, tables=tables[0], rows=rows[0], ledger=old),
-            replace(self._now, tables=tables[1], rows=rows[1], ledger=now),
+            replace(self._old, tables=tables[0], rows=rows[0]),
+            replace(self._now, tables=tables[1], rows=rows[1]),
             held,
-        )
-
-    def _ledgers(self, picked: Sequence[WorkTable]) -> tuple[Source, Source]:
-        """What ingest said of the affected records, and of all others in files that moved."""
-        inputs: dict[str, Source] = {f"records_{number}": table for number, table in enumerate(picked)}
-        files = pa.table({"source_file": pa.array(sorted(self.moved_files), pa.string())})
-        of_files = exp.column("source_file").isin(query=exp.select("source_file").from_("files"))
-        records: WorkTable | None = None
-        if picked:
-            every = union([exp.select(*_RECORD).from_(name) for name in inputs])
-            records = self._hold(exp.select(*_RECORD).from_(every.subquery("r")).distinct(), inputs)
-
-        def of(ledger: Source) -> WorkTable:
-            known: dict[str, Source] = {"raw": ledger, "files": files}
-            queries: list[exp.Query] = [exp.select("*").from_("raw").where(of_files.copy())]
-            if records is not None:
-                known["records"] = records
-                queries.append(_with_records("raw"))
-            return self._hold(union(queries), known)
-
-        before = _paths(self._old.ledger)
-        old, came = of(before), of([path for path in _paths(self._now.ledger) if path not in set(before)])
-        return old, self._hold(
-            union([exp.select("*").from_(name) for name in ("old", "came")]), {"old": old, "came": came}
         )
 
     def _links(self) -> pa.Table:

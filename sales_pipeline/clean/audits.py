@@ -60,21 +60,23 @@ def refuse_absence(staged: WorkTable, previous: datetime, newest: datetime, para
 
 def table_facts(
     tables: Mapping[str, TableRef],
+    ledger: Source,
     engine: Engine,
     duplicates: Mapping[str, int],
     counts: Mapping[str, Mapping[str, int]],
 ) -> dict[str, dict[str, float]]:
-    """Figures of each canonical table; `tables` also holds row_ledger and cell_issues.
+    """Figures of each canonical table; `tables` also holds row_verdicts and cell_issues, `ledger` is what ingest said of every record.
 
     `duplicates` are counts of duplicate keys that are known, `counts` those of ADDITIVE tables that are.
     """
+    inputs: dict[str, Source] = {**tables, "ingest_ledger": ledger, "verdicts": tables["row_verdicts"]}
     facts: dict[str, dict[str, float]] = {}
     for name, contract in CANONICAL_TABLES.items():
         ref = tables[name]
         count = duplicates[name] if name in duplicates else _duplicate_keys(contract, ref, engine)
         figures: dict[str, float] = {"row_count": ref.rows, "duplicate_key_count": count}
         if name in SQL_FACTS:
-            figures |= counts[name] if name in counts else _sql_facts(name, tables, engine)
+            figures |= counts[name] if name in counts else _sql_facts(name, inputs, engine)
         if name == "activities":
             figures["logged_before_happening_share"] = _share(
                 figures, "logged_before_happening_count", "row_count", 0.0
@@ -99,8 +101,7 @@ def counts_merged(
     return found
 
 
-def _sql_facts(name: str, tables: Mapping[str, TableRef], engine: Engine) -> dict[str, Any]:
-    inputs: dict[str, Source] = dict(tables)
+def _sql_facts(name: str, inputs: Mapping[str, Source], engine: Engine) -> dict[str, Any]:
     figures: dict[str, Any] = engine.query(SQL / f"facts_of_{name}.sql", inputs).to_pylist()[0]
     return figures
 

@@ -122,7 +122,7 @@ class Build:
         finally:
             self._release_all()
         return {
-            **step_facts(built.refs, built.counts, built.facts, self._params, self._engine),
+            **step_facts(built.refs, built.counts, built.facts, self._raw.ledger, self._params, self._engine),
             "decided": self._decided,
             "tallies": built.tallies,
         }
@@ -377,7 +377,7 @@ class Build:
         return bool(share >= self._params.min_versioned_share)
 
     def _account_for(self) -> None:
-        """Cell issues and the final ledger."""
+        """Cell issues, and the verdicts on records that are not taken."""
         self._helper("orphan_accounts")
         self._helper("converted_leads")
         self._refs["cell_issues"] = ledger.write_cell_issues(
@@ -386,14 +386,9 @@ class Build:
             self._engine,
             self._path / "cell_issues.parquet",
         )
-        ingested = self._raw.ledger
-        if self._raw.shares_files:
-            ingested = self._hold(SQL / "ledger_once.sql", {"ingest_ledger": ingested})
-        self._refs["row_ledger"] = ledger.write_ledger(
-            ingested,
+        self._refs["row_verdicts"] = ledger.write_verdicts(
             [*self._exceptions, self._inputs["converted_leads"]],
             self._accepted,
             self._engine,
-            self._path / "row_ledger.parquet",
-            parts_by=PART_COLUMNS["row_ledger"] if self._in_parts else None,
+            self._path / "row_verdicts.parquet",
         )

@@ -36,7 +36,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Built:
-    """Tables at rest by name, row_ledger and cell_issues among them.
+    """Tables at rest by name, row_verdicts and cell_issues among them.
 
     `tallies` are figures from which decisions over whole tables follow, and which add up over parts; `tracking` holds the unmapped columns
     whose changes are known.
@@ -53,18 +53,19 @@ def step_facts(
     refs: Mapping[str, TableRef],
     counts: Sequence[RuleCount],
     facts: Mapping[str, Any],
+    ledger: Source,
     params: CleanParams,
     engine: Engine,
     duplicates: Mapping[str, int] | None = None,
     additive: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
-    """What the step of all tables says about them, JSON-able. `duplicates` and `additive`: what is known of tables, as `table_facts` takes it."""
+    """What the step of all tables says about them, JSON-able. `ledger`: what ingest said of every record; `duplicates` and `additive`: what is known of tables, as `table_facts` takes it."""
     return {
         "tables": {name: {"rows": ref.rows, "sha256": ref.sha256} for name, ref in sorted(refs.items())},
         "rules": [count.to_dict() for count in counts],
         "facts": {
             **facts,
-            "tables": audits.table_facts(refs, engine, duplicates or {}, additive or {}),
+            "tables": audits.table_facts(refs, ledger, engine, duplicates or {}, additive or {}),
             "limits": {"quarantined_share": params.max_quarantined_share},
             "batch_rows": params.validation_batch_rows,
         },

@@ -156,7 +156,9 @@ class _Increment:
             shutil.rmtree(self._folder / side, ignore_errors=True)
         _LOG.info("%s records were cleaned onto %s", sum(affected.now.rows.values()), self._base.folder.name)
         return {
-            **step_facts(refs, self._counts(old, now), facts, self._params, self._engine, duplicates, counts),
+            **step_facts(
+                refs, self._counts(old, now), facts, self._now.ledger, self._params, self._engine, duplicates, counts
+            ),
             "decided": {**self._decided, **decided},
             "tallies": tallies,
             "base": self._base.folder.name,

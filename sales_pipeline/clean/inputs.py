@@ -31,7 +31,8 @@ class RawInputs:
     """Inputs by raw table name (all of RAW_TABLES, empty ones in memory), and what is known about files.
 
     `sightings`: source_file, exported_at: the last export each file was part of. `files`: source_file, file.
-    `shares_files`: some file is part of several exports. `holding`: raw table name to the instants of the exports that hold it, oldest first.
+    `ledger`: what ingest said of every record, by export.
+    `holding`: raw table name to the instants of the exports that hold it, oldest first.
     `held`: raw tables of which an export holds records, also where `tables` is only a part of them. `file_of`: by part its file; None where it has several.
     """
 
@@ -39,9 +40,8 @@ class RawInputs:
     rows: dict[str, int]
     sightings: pa.Table
     files: pa.Table
-    ledger: Source
+    ledger: list[Path]
     holding: dict[str, tuple[datetime, ...]]
-    shares_files: bool
     held: frozenset[str]
     file_of: dict[Path, str | None]
 
@@ -96,7 +96,6 @@ def raw_inputs(exports: Sequence[IngestedExport]) -> RawInputs:
         ),
         ledger=[Path(export.ledger.path) for export in exports],
         holding=holding,
-        shares_files=len(last_seen) < sum(len({f.sha256 for f in export.export.files}) for export in exports),
         held=frozenset(name for name, count in rows.items() if count),
         file_of=file_of,
     )

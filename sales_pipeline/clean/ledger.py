@@ -1,4 +1,4 @@
-"""What became of every record: from the staged tables' verdicts to the final row ledger and the cell issues.
+"""What became of every record: from the staged tables' verdicts to those the row ledger is read with, and the cell issues.
 
 Belongs here: queries over the `problem`, `version`, `bad_*`, `negative_*`, `early_*` and `orphan_*` columns of staged tables.
 Does not belong here: the rules that set them (sql/).
@@ -7,16 +7,15 @@ Does not belong here: the rules that set them (sql/).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlglot import exp
 
 from sales_pipeline.clean.vocabulary import union
-from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
-from sales_pipeline.engines.base import Cut, Engine, Source
+from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_VERDICTS
+from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import DIALECT
-from sales_pipeline.engines.parts import Part
-from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.lake.tables import TableRef
 
 STRUCTURAL = ("deleted", "other field")
@@ -42,9 +41,30 @@ def _col(name: str) -> exp.Column:
 _RECORD = ("source_file", "source_record")
 _ISSUE = (*_RECORD, "canonical_table", "issue_column", "issue_value", "reason")
 _VERDICT = (*_RECORD, "outcome", "reason", "problem_column", "problem_value", "duplicate_of")
-"""What cleaning says about a record that it does not accept: columns of ROW_LEDGER from `outcome` on, by record."""
-_BY_RECORD = Cut("source_record", ("ingest_ledger", "verdicts", "taken"))
-"""Of one file: what became of a record follows from the verdicts on it alone."""
+"""What cleaning says about a record that it does not accept: columns of ROW_VERDICTS, by record."""
+
+
+@dataclass(frozen=True)
+class RowLedger:
+    """What became of every physical record of the exports: one row per record, in two tables that are read together.
+
+    `ingested` is the ledger of each export as ingest wrote it (ROW_LEDGER), `verdicts` what counts instead for records that cleaning did not take
+    (ROW_VERDICTS). Few records are not taken, and a later export changes what becomes of few: so the ledger is never written again.
+    A file that several exports hold is in the ledger of each; that of the export that sorts first counts (`counted_ledger` in the models that read it).
+    """
+
+    ingested: tuple[TableRef, ...]
+    verdicts: TableRef
+
+    @property
+    def inputs(self) -> dict[str, Source]:
+        """For the models that read it: `ingest_ledger` and `verdicts`."""
+        return {"ingest_ledger": [file for ref in self.ingested for file in ref.files], "verdicts": self.verdicts}
+
+    @property
+    def lines(self) -> int:
+        """Records of the exports, those of a file that several hold once for each."""
+        return sum(ref.rows for ref in self.ingested)
 
 
 def exceptions_of(staged: str, repeated: str, *, keeps_deleted: bool, has_deleted_flag: bool) -> exp.Query:
@@ -155,20 +175,10 @@ def write_cell_issues(issues: Sequence[Source], files: Source, engine: Engine, o
     return engine.run(tree, inputs, output, contract=CELL_ISSUES)
 
 
-def write_ledger(
-    ingested: Source,
-    exceptions: Sequence[Source],
-    accepted: Sequence[Source],
-    engine: Engine,
-    output: Path,
-    *,
-    parts_by: str | None = None,
-) -> TableRef:
-    """The final ledger: what ingest accepted, with cleaning's verdict put over it.
+def write_verdicts(exceptions: Sequence[Source], accepted: Sequence[Source], engine: Engine, output: Path) -> TableRef:
+    """ROW_VERDICTS of all staged tables; `exceptions` are tables as `exceptions_of` gives them.
 
-    `exceptions` are tables as `exceptions_of` gives them. A record that feeds several tables is accepted when any of them took it (`accepted`:
-    keys of such records). `ingested` holds every record once. With `parts_by`, a column of the ledger, it is written in parts, those of one file of
-    `ingested` after the other. Raises LedgerUnbalanced when a record was lost or made up on the way.
+    A record that feeds several tables is accepted when any of them took it (`accepted`: keys of such records).
     """
     inputs, verdicts = _all_of("exceptions", exceptions, _VERDICT)
     number = exp.Window(
@@ -177,34 +187,17 @@ def write_ledger(
         order=exp.Order(expressions=[exp.Ordered(this=_col(n), nulls_first=False) for n in ("outcome", "reason", "duplicate_of")]),
     )  # fmt: skip
     numbered = exp.select(*_VERDICT, exp.alias_(number, "number")).from_(verdicts.subquery("v"))
-    model = Path(__file__).parent / "sql" / ("row_ledger_shared.sql" if accepted else "row_ledger.sql")
-    held = {"verdicts": engine.hold(exp.select("*").from_(numbered.subquery("n")).where(_col("number").eq(1)), inputs)}
+    tree = (
+        exp.select(
+            "n.source_file", "n.source_record", "n.outcome", "n.reason", exp.column("problem_column", table="n").as_("column", quoted=True),
+            exp.column("problem_value", table="n").as_("value", quoted=True), "n.duplicate_of",
+        )
+        .from_(numbered.subquery("n"))
+        .where(exp.column("number", table="n").eq(1))
+    )  # fmt: skip
     if accepted:
         known, taken = _all_of("accepted", accepted, _RECORD)
-        held["taken"] = engine.hold(exp.select(*_RECORD).from_(taken.subquery("t")).distinct(), known)
-    for one in ingested if parts_by and isinstance(ingested, list) else [ingested]:
-        parts: list[Part] = []
-        if parts_by:
-            column = ROW_LEDGER.column(parts_by)
-            parts = engine.parts_of(exp.select("*").from_("ingest_ledger"), {"ingest_ledger": one}, column)
-        ref = engine.run(
-            model,
-            {**held, "ingest_ledger": one},
-            output,
-            contract=ROW_LEDGER,
-            parts=parts,
-            cut=_BY_RECORD if parts else None,
-        )
-    for table in held.values():
-        engine.release(table)
-    expected = engine.query(Path(__file__).parent / "sql" / "ledger_size.sql", {"ingest_ledger": ingested})
-    records = int(expected.column("records")[0].as_py())
-    if records != ref.rows:
-        raise LedgerUnbalanced(
-            "the row ledger does not add up",
-            expected=f"{records} records of the ingested files",
-            found=f"{ref.rows} rows in the final ledger",
-            where=str(output),
-            fix="this is a fault of the program: keep the export and report it",
-        )
-    return ref
+        same = exp.and_(*(exp.column(name, table="n").eq(exp.column(name, table="t")) for name in _RECORD))
+        tree = tree.join(taken.subquery("t"), on=same, join_type="anti", dialect=DIALECT)
+        inputs |= known
+    return engine.run(tree, inputs, output, contract=ROW_VERDICTS)

@@ -19,9 +19,9 @@ from sales_pipeline.clean.audits import duplicate_keys_merged
 from sales_pipeline.clean.built import Built
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
 from sales_pipeline.contracts.derive import arrow_schema
-from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
+from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_VERDICTS
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import Cut, Engine, Source
+from sales_pipeline.engines.base import Engine, Source
 from sales_pipeline.engines.compiler import DIALECT
 from sales_pipeline.engines.parts import Part
 from sales_pipeline.ingest.params import SourceMapping
@@ -30,12 +30,11 @@ from sales_pipeline.lake.tables import TableRef, table_ref, take_over
 
 MIN_RECORDS = 2_000_000
 """Raw records from which tables are such that a later export may be cleaned onto them: of fewer, compiling and planning each model twice costs what cleaning all takes."""
-PART_COLUMNS = {"activities": "occurred_at", "opportunity_changes": "changed_at", "row_ledger": "source_file"}
+PART_COLUMNS = {"activities": "occurred_at", "opportunity_changes": "changed_at"}
 """Tables that are written in parts where a later export may be cleaned onto them, by the column that tells a row's part: what is new lies in few of them."""
-_BY_RECORD = Cut("source_record", ("base", "gone", "come"))
 TABLES: dict[str, Table] = {
     **{name: table for name, table in CANONICAL_TABLES.items() if name != "field_history"},
-    "row_ledger": ROW_LEDGER,
+    "row_verdicts": ROW_VERDICTS,
     "cell_issues": CELL_ISSUES,
 }
 
@@ -134,14 +133,7 @@ class Tables:
             stay = _tracked(contract.column_names)
         kept = exp.select("b.*").from_(stay.subquery("b")).join("gone AS g", on=same, join_type="anti")
         tree = exp.union(kept, exp.select("*").from_("come"), distinct=False, dialect=DIALECT)
-        ref = self.engine.run(
-            tree,
-            inputs,
-            output,
-            contract=contract,
-            parts=parts,
-            cut=_BY_RECORD if name == "row_ledger" and parts else None,
-        )
+        ref = self.engine.run(tree, inputs, output, contract=contract, parts=parts)
         if parts and base.rows:
             take_over(base, output, but=names)
             ref = table_ref(name, output)

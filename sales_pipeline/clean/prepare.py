@@ -15,6 +15,7 @@ from sales_pipeline.clean import rules
 from sales_pipeline.clean.build import Build
 from sales_pipeline.clean.incremental import CAME, build_on
 from sales_pipeline.clean.inputs import raw_inputs
+from sales_pipeline.clean.ledger import RowLedger
 from sales_pipeline.clean.merged import find_base
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.vocabulary import SQL
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
 
 STAGE = "canonical"
-VERSION = "6"
+VERSION = "7"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 
@@ -38,8 +39,8 @@ VERSION = "6"
 class Canonical:
     """The canonical tables at rest.
 
-    `tables` holds every table of CANONICAL_TABLES (empty where the exports have nothing); `ledger` the final ROW_LEDGER; `cell_issues`
-    CELL_ISSUES; `rules` the count of what each rule touched; `facts` figures for the audit, JSON-able.
+    `tables` holds every table of CANONICAL_TABLES (empty where the exports have nothing); `ledger` says what became of every record; `cell_issues`
+    are CELL_ISSUES; `rules` the count of what each rule touched; `facts` figures for the audit, JSON-able.
     `base` is the key of the tables these were built on, None where all records were cleaned; `came` then holds, of some tables, the rows that are new
     or were computed again: all others stand in the base's too, but for the instants attributes are tracked from.
     """
@@ -47,7 +48,7 @@ class Canonical:
     key: str
     path: Path
     tables: dict[str, TableRef]
-    ledger: TableRef
+    ledger: RowLedger
     cell_issues: TableRef
     rules: tuple[rules.RuleCount, ...]
     facts: dict[str, Any]
@@ -95,7 +96,7 @@ def prepare(
         key=key,
         path=folder,
         tables={name: refs[name] for name in CANONICAL_TABLES},
-        ledger=refs["row_ledger"],
+        ledger=RowLedger(tuple(e.ledger for e in exports), refs["row_verdicts"]),
         cell_issues=refs["cell_issues"],
         rules=tuple(rules.RuleCount(**count) for count in facts["rules"]),
         facts=facts["facts"],

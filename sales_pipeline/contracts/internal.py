@@ -47,6 +47,16 @@ ROW_LEDGER = Table(
     ),
 )
 
+ROW_VERDICTS = Table(
+    "row_verdicts",
+    "one row per physical record that ingest accepted and cleaning did not take: what stands here counts instead",
+    ("source_file", "source_record"),
+    tuple(
+        ROW_LEDGER.column(name)
+        for name in ("source_file", "source_record", "outcome", "reason", "column", "value", "duplicate_of")
+    ),
+)
+
 CELL_ISSUES = Table(
     "cell_issues",
     "one row per cell of an accepted record whose value could not be used and was set to NULL",

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sales_pipeline.clean.ledger import RowLedger
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
 from sales_pipeline.engines.base import Engine
+from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.ingest.cells import StrictReader
 from sales_pipeline.ingest.params import REPAIR_REASON
 from sales_pipeline.ingest.reader import FileReading, read_file, settle
@@ -50,16 +52,26 @@ QUARANTINE = Table(
 """Not published: it shows values of the export as they stand."""
 
 
-def quarantine_table(ledger: TableRef, cell_issues: TableRef, engine: Engine) -> pa.Table:
-    """QUARANTINE from the final row ledger and the cell issues, sorted by file, record and column."""
-    found = engine.query(_SQL / "quarantine.sql", {"row_ledger": ledger, "cell_issues": cell_issues})
+def quarantine_table(ledger: RowLedger, cell_issues: TableRef, engine: Engine) -> pa.Table:
+    """QUARANTINE from the row ledger and the cell issues, sorted by file, record and column."""
+    found = engine.query(_SQL / "quarantine.sql", {**ledger.inputs, "cell_issues": cell_issues})
     return conform(found.select(QUARANTINE.column_names).cast(_nullable(QUARANTINE)), QUARANTINE)
 
 
-def row_ledger_summary(ledger: TableRef, run_id: str, engine: Engine) -> pa.Table:
-    """The published ROW_LEDGER_SUMMARY; its records add up to the records of the ledger."""
-    found = engine.query(_SQL / "row_ledger_summary.sql", {"row_ledger": ledger}, parameters={"run_id": run_id})
-    return conform(found, ROW_LEDGER_SUMMARY)
+def row_ledger_summary(ledger: RowLedger, run_id: str, engine: Engine) -> pa.Table:
+    """The published ROW_LEDGER_SUMMARY; its records add up to the records of the files. LedgerUnbalanced where cleaning judged records that ingest had not accepted."""
+    found = engine.query(_SQL / "row_ledger_summary.sql", ledger.inputs, parameters={"run_id": run_id})
+    summary = conform(found, ROW_LEDGER_SUMMARY)
+    judged = sum(row["records"] for row in summary.to_pylist() if row["records"] < 0)
+    if judged:
+        raise LedgerUnbalanced(
+            "the row ledger does not add up",
+            expected="a verdict of cleaning on records that were accepted when they were read",
+            found=f"{-judged} more than there are",
+            where=ledger.verdicts.path,
+            fix="this is a fault of the program: keep the export and report it",
+        )
+    return summary
 
 
 def repairable_file(

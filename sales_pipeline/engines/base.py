@@ -18,7 +18,7 @@ from sqlglot import exp
 from sales_pipeline.contracts.derive import sql_type
 from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.engines.compiler import DIALECT, Scalar, compile_model, compile_tree, parse_model
-from sales_pipeline.engines.parts import Part, part_of, values_of
+from sales_pipeline.engines.parts import Part, days_of, part_of
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.lake.tables import PARQUET, TableRef, table_ref
 
@@ -45,7 +45,7 @@ BatchFunction: TypeAlias = Callable[[pa.Table, Any], pa.Table]
 
 @dataclass(frozen=True)
 class Cut:
-    """Says that a model may be run range by range of a key, texts or whole numbers, so that memory stays bounded however many rows there are.
+    """Says that a model may be run range by range of a text key, so that memory stays bounded however many rows there are.
 
     Every row of its result must depend only on rows of `tables` with the same value of `key`, and the result must be ordered by `key` first; rows without
     a value must mean nothing to it. The other inputs are met whole in every range. `tables[0]` is the one whose rows the ranges share out evenly.
@@ -93,7 +93,6 @@ class Engine(ABC):
         rows gets none, rows in no part are left out. The model is run once for each of them, so it should do little.
         """
         order = contract.key if contract is not None else tuple(order_by)
-        order = tuple(name for name in order if not any(part.column == name and part.is_of_one_value for part in parts))
         if cut is not None and cut.key not in order[:1]:
             raise ValueError(f"cut by {cut.key}, but the result is ordered by {', '.join(order) or 'nothing'}")
         tree = self.compiled(model, parameters)
@@ -101,7 +100,7 @@ class Engine(ABC):
             output.mkdir(parents=True, exist_ok=True)
             for part in parts:
                 file = output / f"{part.name}{PARQUET}"
-                self._write(project(part.of(tree), contract, part), inputs, file, cut, part)
+                self._write(project(part.of(tree), contract), inputs, file, cut)
                 if not pq.read_metadata(file).num_rows:
                     file.unlink()
             return table_ref(contract.name, output)
@@ -150,15 +149,15 @@ class Engine(ABC):
     ) -> list[Part]:
         """The parts the result of a model has by one of its columns. Raises LedgerUnbalanced where a row has no value there: it would be in none."""
         rows = parse_model(model) if isinstance(model, Path) else model
-        values = self._read(self.compiled(values_of(rows, column), parameters), inputs).column("value").to_pylist()
-        if None in values:
+        days = self._read(self.compiled(days_of(rows, column), parameters), inputs).column("day").to_pylist()
+        if None in days:
             raise LedgerUnbalanced(
                 "a row of a table in parts is in none of them",
                 expected=f"a value of {column.name} in every row",
                 found="NULL",
                 fix="this is a fault of the program: keep the export and report it",
             )
-        return list(dict.fromkeys(part_of(column, value) for value in values))
+        return list(dict.fromkeys(part_of(column, day) for day in days))
 
     def compiled(self, model: Path | exp.Query, parameters: Mapping[str, Scalar] | None = None) -> exp.Query:
         """A model as this engine runs it."""
@@ -194,10 +193,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def _write(
-        self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None, part: Part | None = None
-    ) -> None:
-        """Write the result of a query as one file; `part` is the one it is of, which `cut.tables[0]` has a column for too."""
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None:
+        """Write the result of a query as one file."""
 
     @abstractmethod
     def release(self, table: WorkTable) -> None:
@@ -220,23 +217,13 @@ class Engine(ABC):
         self.close()
 
 
-def project(tree: exp.Query, contract: Table, part: Part | None = None) -> exp.Query:
-    """The contract's columns in order, cast to its types, sorted by its key.
-
-    What tells the rows of a part by one text is the same in all of them: it is written behind the sort, which would carry it through, and is no part of the order.
-    """
-    told = part.column if part is not None and part.is_of_one_value else None
-    columns = [
+def project(tree: exp.Query, contract: Table) -> exp.Query:
+    """The contract's columns in order, cast to its types, sorted by its key."""
+    columns = (
         exp.alias_(
             exp.cast(exp.column(column.name, quoted=True), sql_type(column), dialect=DIALECT), column.name, quoted=True
         )
         for column in contract.columns
-        if column.name != told
-    ]
-    order = (exp.column(name, quoted=True) for name in contract.key if name != told)
-    ordered = exp.select(*columns).from_(tree.subquery("result", copy=False)).order_by(*order)
-    if part is None or told is None:
-        return ordered
-    value = exp.alias_(exp.Literal.string(str(part.value)), told, quoted=True)
-    every = (value if name == told else exp.column(name, quoted=True) for name in contract.column_names)
-    return exp.select(*every).from_(ordered.subquery("ordered", copy=False))
+    )
+    order = (exp.column(name, quoted=True) for name in contract.key)
+    return exp.select(*columns).from_(tree.subquery("result", copy=False)).order_by(*order)

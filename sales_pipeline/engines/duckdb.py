@@ -17,7 +17,6 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
 from sales_pipeline.engines.base import BatchFunction, CsvDialect, Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import DIALECT, to_sql
-from sales_pipeline.engines.parts import Part
 from sales_pipeline.engines.ranges import Range, between, how_many, probe_step
 from sales_pipeline.engines.ranges import rows_at_once as room_for
 from sales_pipeline.engines.scratch import Scratch
@@ -85,11 +84,9 @@ class DuckDBEngine(Engine):
         if self._files is not None:
             self._files.close()
 
-    def _write(
-        self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None, part: Part | None = None
-    ) -> None:
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None:
         if cut is not None:
-            pieces = self._pieces(to_sql(tree), inputs, cut, part)
+            pieces = self._pieces(to_sql(tree), inputs, cut)
             first = next(pieces)
             write_pieces(itertools.chain([first], pieces), output, first.schema, is_encoded_by_look=True)
             return
@@ -106,34 +103,24 @@ class DuckDBEngine(Engine):
                 f"DICTIONARY_SIZE_LIMIT {_DICTIONARY})"
             )
 
-    def _pieces(self, query: str, inputs: Mapping[str, Source], cut: Cut, part: Part | None) -> Iterator[pa.Table]:
+    def _pieces(self, query: str, inputs: Mapping[str, Source], cut: Cut) -> Iterator[pa.Table]:
         """The rows of a query range by range, a few at a time; the first piece of each range holds none."""
-        for one in self._ranges(inputs, cut, part=part):
+        for one in self._ranges(inputs, cut):
             with self._views(inputs, cut, one), self._connection.sql(query).to_arrow_reader(_BATCH_ROWS) as reader:
                 yield reader.schema.empty_table()
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
 
-    def _ranges(
-        self, inputs: Mapping[str, Source], cut: Cut, *, most: int | None = None, part: Part | None = None
-    ) -> list[Range]:
-        """As many ranges as the memory asks for, of at most so many rows; one, which leaves nothing out, for few rows. Of the rows of a part where one is given."""
+    def _ranges(self, inputs: Mapping[str, Source], cut: Cut, *, most: int | None = None) -> list[Range]:
+        """As many ranges as the memory asks for, of at most so many rows; one, which leaves nothing out, for few rows."""
         first = cut.tables[0]
         rows = {name: _row_count(inputs[name]) for name in cut.tables if name in inputs}
-        found: exp.Query = exp.select("*").from_(exp.to_identifier(first, quoted=True))
-        if part is not None:
-            found = part.of(found)
-            rows[first] = int(
-                self._read(exp.select(exp.Count(this=exp.Star())).from_(found.subquery("r")), {first: inputs[first]})
-                .column(0)[0]
-                .as_py()
-            )
         count = how_many(sum(rows.values()), min(self._rows_at_once, most or self._rows_at_once))
         if count == 1:
             return [Range(cut.key, None, None)]
-        key = exp.column(cut.key, quoted=True).sql(DIALECT)
+        key, table = (exp.to_identifier(name, quoted=True).sql(DIALECT) for name in (cut.key, first))
         step = probe_step(rows[first], count)
-        numbered = f"SELECT {key} AS value, ROW_NUMBER() OVER () AS number FROM ({to_sql(found)})"
+        numbered = f"SELECT {key} AS value, ROW_NUMBER() OVER () AS number FROM {table}"
         with self._views({first: inputs[first]}):
             probes = self._connection.sql(f"SELECT value FROM ({numbered}) WHERE number % {step} = 0").fetchall()
         return between(cut.key, (value for (value,) in probes if value is not None), count)

@@ -1,6 +1,6 @@
 """Parts of a table: which rows of a large table lie together in one of its files.
 
-A part is a quarter of a year of an instant, or one text of a column. Which part a row is in is told by the row alone, never by how many others there are or when it
+A part is a quarter of a year of an instant. Which part a row is in is told by the row alone, never by how many others there are or when it
 came: so parts that later rows do not touch stay as they lie, byte for byte.
 
 Belongs here: what a part is. Does not belong here: writing one (`base`), a folder of them (`lake.tables`), which table has parts (clean).
@@ -19,48 +19,32 @@ from sales_pipeline.engines.compiler import DIALECT
 
 @dataclass(frozen=True)
 class Part:
-    """The rows in which a column stands at one text, or at an instant of the quarter (UTC) that begins on a day; rows without a value are in no part."""
+    """The rows in which a column stands at an instant of the quarter (UTC) that begins on a day; rows without a value are in no part."""
 
     column: str
-    value: str | date
-
-    def __post_init__(self) -> None:
-        if isinstance(self.value, str) and not (self.value.isascii() and self.value.isalnum()):
-            raise ValueError(f"no file can be named after {self.column} = {self.value!r}: letters and digits alone")
+    start: date
 
     @property
     def name(self) -> str:
         """Of its file, without suffix."""
-        if isinstance(self.value, str):
-            return self.value
-        return f"{self.value.year:04}-Q{(self.value.month + 2) // 3}"
-
-    @property
-    def is_of_one_value(self) -> bool:
-        """Whether the column says the same in all of its rows."""
-        return isinstance(self.value, str)
+        return f"{self.start.year:04}-Q{(self.start.month + 2) // 3}"
 
     def of(self, rows: exp.Query) -> exp.Query:
         """The rows of a query that are in it."""
         column = exp.column(self.column, quoted=True)
-        if isinstance(self.value, str):
-            held: exp.Expr = column.eq(exp.Literal.string(self.value))
-        else:
-            held = exp.and_(column >= _instant(self.value), column.copy() < _instant(_next(self.value)))
+        held = exp.and_(column >= _instant(self.start), column.copy() < _instant(_next(self.start)))
         return exp.select("*").from_(rows.subquery("r", copy=True)).where(held)
 
 
-def values_of(rows: exp.Query, column: Column) -> exp.Query:
-    """What tells the parts of a query's rows, each once: texts, or days, of which a quarter has several."""
-    value: exp.Expr = exp.column(column.name, quoted=True)
-    if column.type == "timestamp":
-        value = exp.func("day_of", value)
-    return exp.select(exp.alias_(value, "value")).distinct().from_(rows.subquery("r", copy=True)).order_by("value")
+def days_of(rows: exp.Query, column: Column) -> exp.Query:
+    """The days (UTC) a query's rows stand at, each once."""
+    day = exp.func("day_of", exp.column(column.name, quoted=True))
+    return exp.select(exp.alias_(day, "day")).distinct().from_(rows.subquery("r", copy=True)).order_by("day")
 
 
-def part_of(column: Column, value: str | date) -> Part:
-    """The part of the rows with such a value."""
-    return Part(column.name, value if isinstance(value, str) else date(value.year, (value.month - 1) // 3 * 3 + 1, 1))
+def part_of(column: Column, day: date) -> Part:
+    """The part of the rows of a day."""
+    return Part(column.name, date(day.year, (day.month - 1) // 3 * 3 + 1, 1))
 
 
 def _next(start: date) -> date:

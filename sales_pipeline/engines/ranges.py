@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,17 +26,17 @@ PROBES = 64
 
 @dataclass(frozen=True)
 class Range:
-    """Values of a key, texts or whole numbers, from `low` on and before `high`; None is open. Texts are in the order of their UTF-8 bytes, as engines sort them."""
+    """Values of a text key from `low` on and before `high`; None is open. Texts are in the order of their UTF-8 bytes, as engines sort them."""
 
     key: str
-    low: str | int | None
-    high: str | int | None
+    low: str | None
+    high: str | None
 
     def sql(self) -> str:
         """The condition in DuckDB's SQL."""
         column = exp.column(self.key, quoted=True)
-        low = [column >= exp.convert(self.low)] if self.low is not None else []
-        high = [column < exp.convert(self.high)] if self.high is not None else []
+        low = [column >= exp.Literal.string(self.low)] if self.low is not None else []
+        high = [column < exp.Literal.string(self.high)] if self.high is not None else []
         return exp.and_(*low, *high).sql(DIALECT)
 
     def rows(self, table: pa.Table) -> pa.Table:
@@ -63,8 +62,8 @@ def probe_step(rows: int, count: int) -> int:
     return max(1, rows // (count * PROBES))
 
 
-def between(key: str, values: Iterable[str | int], count: int) -> list[Range]:
-    """At most `count` ranges that share out the values, all texts or all numbers, evenly and together hold every value."""
-    ordered: list[Any] = sorted(values)
+def between(key: str, values: Iterable[str], count: int) -> list[Range]:
+    """At most `count` ranges that share out the values evenly and together hold every text."""
+    ordered = sorted(values)
     bounds = sorted({ordered[len(ordered) * number // count] for number in range(1, count)}) if ordered else []
     return [Range(key, low, high) for low, high in zip([None, *bounds], [*bounds, None], strict=True)]

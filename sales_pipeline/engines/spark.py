@@ -24,7 +24,6 @@ from sales_pipeline.engines.base import BatchFunction, CsvDialect, Cut, Engine, 
 from sales_pipeline.engines.compiler import to_sql
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.engines.java import choose_java, packaged_java
-from sales_pipeline.engines.parts import Part
 from sales_pipeline.errors import EnvironmentProblem
 from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
 
@@ -177,9 +176,7 @@ class SparkEngine(Engine):
         self._name(inputs)
         return str(self._session.sql("EXPLAIN " + to_sql(tree, self.dialect)).collect()[0][0])
 
-    def _write(
-        self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, _cut: Cut | None, _part: Part | None = None
-    ) -> None:
+    def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, _cut: Cut | None) -> None:
         self._name(inputs)
         order = tree.args.get("order")
         if order is None or self._is_small():

@@ -3,7 +3,7 @@
     exports/files/<sha256>        every export file, byte for byte, once
     exports/<export_id>.json      which files make an export, its instant, its extract kind
     ingested/<key>/               one export file as raw Parquet and its ledger, by file digest and mapping
-    canonical/<key>/              canonical tables of a set of visible exports
+    canonical/<key>/              canonical tables of a set of visible exports, and what became of the records they did not take
     features/<key>/               what changes say over time (shared by all as-ofs), spines, features, leak ledger
     standing/<key>/               where every opportunity stood and how it closed, taken over from day to day
     models/<model_version>/       model bundles by content digest

@@ -98,6 +98,7 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
         validation,
     )
     from sales_pipeline.clean import prepare, validate
+    from sales_pipeline.clean.ledger import RowLedger
     from sales_pipeline.features import build, leaks
     from sales_pipeline.ingest import exports
     from sales_pipeline.models import bundle, promotion, store, train
@@ -125,7 +126,7 @@ def library(settings: Settings, dagster_home: Path, monkeypatch: pytest.MonkeyPa
             key="canonical-key",
             path=settings.lake / "canonical",
             tables={name: double.ref(name) for name in CANONICAL_TABLES},
-            ledger=double.ref("row_ledger"),
+            ledger=RowLedger((double.ref("row_ledger"),), double.ref("row_verdicts", 0)),
             cell_issues=double.ref("cell_issues", 0),
             rules=(),
             facts={"tables": {"opportunities": {"quarantined_share": 0.0}}},

@@ -23,6 +23,7 @@ from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import read_table
 from tests.support.cli import csv_text
+from tests.support.ledger import ledger_rows
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
 
@@ -76,7 +77,7 @@ class Read:
 
     def verdicts(self, outcome: str) -> list[tuple[str, int, str]]:
         """The records of an outcome: file, number, reason."""
-        rows = read_table(self.canonical.ledger).to_pylist()
+        rows = ledger_rows(self.canonical.ledger)
         return [(row["file"], row["source_record"], row["reason"]) for row in rows if row["outcome"] == outcome]
 
     def touched(self, rule: str) -> int:
@@ -86,7 +87,7 @@ class Read:
     def hold_that_every_record_has_its_place(self) -> None:
         """As many ledger rows as physical records."""
         records = sum(facts["records"] for facts in self.ingested.facts["files"].values())
-        assert read_table(self.canonical.ledger).num_rows == records
+        assert len(ledger_rows(self.canonical.ledger)) == records
 
 
 def raw_rows(one: IngestedExport, table: str) -> list[dict[str, Any]]:

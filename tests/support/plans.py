@@ -50,7 +50,6 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 _TEXT = pa.string()
-_KEY = {"source_file": _TEXT, "source_record": pa.int64()}
 SMALL: dict[str, pa.Schema] = {
     "synonyms": _schema(attribute=_TEXT, found=_TEXT, value=_TEXT),
     "spellings": _schema(field=_TEXT, found=_TEXT, value=_TEXT),
@@ -65,11 +64,9 @@ SMALL: dict[str, pa.Schema] = {
     "chosen": _schema(opportunity_id=_TEXT),
     "open_opportunities": _schema(opportunity_id=_TEXT, account_id=_TEXT, contact_id=_TEXT),
     "quota_periods": _schema(owner_id=_TEXT, period_start=pa.date32()),
-    "taken": _schema(**_KEY),
-    "verdicts": _schema(**_KEY, outcome=_TEXT, reason=_TEXT, problem_column=_TEXT, problem_value=_TEXT, duplicate_of=_TEXT, number=pa.int64()),
 }  # fmt: skip
 """Inputs a step gives from memory, or as a part of the tree."""
-SAME_AS = {"ingest_ledger": "row_ledger", "previous_queue": "follow_up_queue", "week_starts": "spine", "raw": "raw_opportunities"}  # fmt: skip
+SAME_AS = {"ingest_ledger": "row_ledger", "verdicts": "row_verdicts", "previous_queue": "follow_up_queue", "week_starts": "spine", "raw": "raw_opportunities"}  # fmt: skip
 """Inputs that are a table of another name."""
 
 READ_AS = {("pipedrive_opportunities", "field_history"): "raw_field_history"}

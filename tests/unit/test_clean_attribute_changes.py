@@ -13,6 +13,7 @@ from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.ingest.params import SourceMapping, StageMapping
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import read_table
+from tests.support.ledger import ledger_rows
 from tests.support.raw import ingested
 
 MAPPING = SourceMapping(stages=StageMapping(won=("Won",), lost=("Lost",), open=("New",)))
@@ -89,7 +90,7 @@ def test_a_column_that_an_export_lacks_shows_no_change(world: Canonical) -> None
 
 def test_a_tracked_column_changes_as_its_history_says_and_not_as_exports_show(world: Canonical) -> None:
     assert changes(world, "Recorded_By__c") == [("o1", 3, "a", "b"), ("o2", 4, None, "c")]
-    verdicts = [row for row in read_table(world.ledger).to_pylist() if row["file"] == "field_history.csv"]
+    verdicts = [row for row in ledger_rows(world.ledger) if row["file"] == "field_history.csv"]
     assert [(row["outcome"], row["reason"]) for row in verdicts[1:]] == [
         ("accepted", ""), ("accepted", ""), ("structural", "other field"),
     ]  # fmt: skip

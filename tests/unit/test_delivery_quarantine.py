@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER
+from sales_pipeline.clean.ledger import RowLedger
+from sales_pipeline.contracts.internal import CELL_ISSUES, ROW_LEDGER, ROW_VERDICTS
 from sales_pipeline.delivery.quarantine import quarantine_table, repairable_csv, repairable_file, row_ledger_summary
 from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.lake.tables import TableRef, write_table
+from tests.support.ledger import ledger_rows
 from tests.support.scored_rows import rows_of
 
 
@@ -25,15 +29,34 @@ def ledger_row(record: int, outcome: str = "accepted", reason: str = "", **value
     } | values
 
 
+def written(folder: Path, lines: list[list[dict[str, Any]]], verdicts: list[dict[str, Any]]) -> RowLedger:
+    """A ledger of exports with these lines, and what cleaning said."""
+    ingested = [
+        write_table(rows_of(ROW_LEDGER, rows), folder / f"{number}.parquet", ROW_LEDGER)
+        for number, rows in enumerate(lines)
+    ]
+    found = write_table(rows_of(ROW_VERDICTS, verdicts), folder / "verdicts.parquet", ROW_VERDICTS)
+    return RowLedger(tuple(ingested), found)
+
+
+def verdict(record: int, outcome: str, reason: str, **values: Any) -> dict[str, Any]:
+    return {"source_file": "f1", "source_record": record, "outcome": outcome, "reason": reason} | values
+
+
 @pytest.fixture
-def tables(tmp_path: Path) -> tuple[TableRef, TableRef]:
-    ledger = [
+def tables(tmp_path: Path) -> tuple[RowLedger, TableRef]:
+    lines = [
         ledger_row(0, "structural", "header"),
         ledger_row(1),
-        ledger_row(2, "quarantined", "amount cannot be read", column="amount", value="12,3,4"),
-        ledger_row(3, "duplicate_of", "same id", duplicate_of="f1:1"),
+        ledger_row(2),
+        ledger_row(3),
         ledger_row(4, "quarantined", "too many cells"),
         ledger_row(5),
+    ]
+    sent_again = [{**row, "export_id": "e2", "file": "Again.csv"} for row in lines]
+    verdicts = [
+        verdict(2, "quarantined", "amount cannot be read", column="amount", value="12,3,4"),
+        verdict(3, "duplicate_of", "same id", duplicate_of="f1:1"),
     ]
     cells = [
         {
@@ -47,12 +70,12 @@ def tables(tmp_path: Path) -> tuple[TableRef, TableRef]:
         }
     ]
     return (
-        write_table(rows_of(ROW_LEDGER, ledger), tmp_path / "ledger.parquet", ROW_LEDGER),
+        written(tmp_path, [sent_again, lines], verdicts),
         write_table(rows_of(CELL_ISSUES, cells), tmp_path / "cells.parquet", CELL_ISSUES),
     )
 
 
-def test_the_quarantine_names_file_line_column_value_and_reason(tables: tuple[TableRef, TableRef]) -> None:
+def test_the_quarantine_names_file_line_column_value_and_reason(tables: tuple[RowLedger, TableRef]) -> None:
     with DuckDBEngine(threads=1) as engine:
         rows = quarantine_table(*tables, engine).to_pylist()
     shown = [(row["file"], row["line"], row["column"], row["value"], row["reason"], row["scope"]) for row in rows]
@@ -63,12 +86,35 @@ def test_the_quarantine_names_file_line_column_value_and_reason(tables: tuple[Ta
     ]
 
 
-def test_the_summary_adds_up_to_the_records(tables: tuple[TableRef, TableRef]) -> None:
+def test_the_summary_counts_every_record_of_a_file_once_with_what_became_of_it(
+    tables: tuple[RowLedger, TableRef],
+) -> None:
     with DuckDBEngine(threads=1) as engine:
-        summary = row_ledger_summary(tables[0], "run-1", engine)
-    assert sum(summary.column("records").to_pylist()) == tables[0].rows
-    accepted = [row for row in summary.to_pylist() if row["outcome"] == "accepted"]
-    assert [(row["records"], row["reason"], row["run_id"]) for row in accepted] == [(2, "", "run-1")]
+        summary = row_ledger_summary(tables[0], "run-1", engine).to_pylist()
+    assert {(row["file"], row["sha256"], row["export_id"], row["run_id"]) for row in summary} == {
+        ("Opportunity.csv", "f1", "e1", "run-1")
+    }
+    counted = Counter((row["outcome"], row["reason"]) for row in ledger_rows(tables[0]))
+    assert {(row["outcome"], row["reason"]): row["records"] for row in summary} == counted
+    assert counted[("accepted", "")] == 2
+
+
+def test_a_file_of_which_no_record_is_taken_shows_no_accepted_ones(tmp_path: Path) -> None:
+    ledger = written(tmp_path, [[ledger_row(1)]], [verdict(1, "structural", "deleted")])
+    with DuckDBEngine(threads=1) as engine:
+        summary = row_ledger_summary(ledger, "run-1", engine).to_pylist()
+    assert [(row["outcome"], row["records"]) for row in summary] == [("structural", 1)]
+
+
+def test_more_verdicts_than_accepted_records_are_a_fault(tmp_path: Path) -> None:
+    ledger = written(
+        tmp_path, [[ledger_row(1)]], [verdict(1, "structural", "deleted"), verdict(2, "structural", "deleted")]
+    )
+    with (
+        DuckDBEngine(threads=1) as engine,
+        pytest.raises(LedgerUnbalanced, match=r"(?s)the row ledger does not add up.*1 more than there are"),
+    ):
+        row_ledger_summary(ledger, "run-1", engine)
 
 
 def test_the_repairable_file_keeps_every_cell_and_says_why() -> None:

@@ -56,35 +56,6 @@ def test_a_quarter_ends_where_the_next_begins(day: date, name: str, next_day: st
     assert f"< CAST('{next_day} 00:00:00+00'" in part.of(ALL).sql()
 
 
-def test_a_part_of_a_text_is_named_after_it() -> None:
-    assert Part("file", "ab12").name == "ab12"
-    with pytest.raises(ValueError, match="letters and digits alone"):
-        Part("file", "../ab12")
-
-
-def test_what_tells_a_part_is_in_every_row_of_it_and_the_others_are_in_order(tmp_path: Path) -> None:
-    columns = (
-        Column("file", "string", "file", required=True),
-        Column("n", "int64", "number", required=True),
-        Column("word", "string", "word", required=True),
-    )
-    contract = Table("records", "one row per record", ("file", "n"), columns)
-    count = 300_000
-    numbers = [number * 7919 % count for number in range(count)]
-    data = {
-        "n": numbers,
-        "word": [f"w{number}" for number in numbers],
-        "file": ["ab" if n % 3 else "cd" for n in numbers],
-    }
-    with DuckDBEngine(threads=2) as engine:
-        parts = engine.parts_of(ALL, {"rows": pa.table(data)}, columns[0])
-        ref = engine.run(ALL, {"rows": pa.table(data)}, tmp_path / "r.parquet", contract=contract, parts=parts)
-        whole = engine.run(ALL, {"rows": pa.table(data)}, tmp_path / "whole.parquet", contract=contract)
-    assert [file.stem for file in ref.files] == ["ab", "cd"]
-    assert read_schema(ref).names == ["file", "n", "word"]
-    assert read_table(ref).equals(read_table(whole))
-
-
 def test_a_row_that_would_be_in_no_part_is_refused(engine: DuckDBEngine, rows: pa.Table) -> None:
     lost = pa.concat_tables([rows, pa.table({"id": ["e"], "at": [None]}, schema=rows.schema)])
     with pytest.raises(LedgerUnbalanced, match="in none of them"):

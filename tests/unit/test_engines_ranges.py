@@ -11,7 +11,6 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.engines.base import Cut
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.engines.ranges import Range, between, how_many, rows_at_once
@@ -87,32 +86,6 @@ def test_a_column_that_no_file_can_hold_is_named(tmp_path: Path) -> None:
         pytest.raises(TypeError, match="as total: cast"),
     ):
         engine.hold(tree("SELECT 1 AS one, SUM(n) AS total FROM t"), numbers)
-
-
-def test_ranges_of_numbers_within_the_parts_of_a_text(tmp_path: Path) -> None:
-    rows = pa.table({"file": ["a"] * 50 + ["b"] * 3, "n": [*range(49, -1, -1), 7, 6, 8]})
-    table = Table(
-        "rows",
-        "rows",
-        ("file", "n"),
-        (Column("file", "string", "f", required=True), Column("n", "int64", "n", required=True)),
-    )
-    given = {"rows": write_table(rows, tmp_path / "rows.parquet")}
-    digests = set()
-    for at_once in (10**9, 9):
-        with DuckDBEngine(threads=1, rows_at_once=at_once) as engine:
-            parts = engine.parts_of(tree("SELECT * FROM rows"), given, table.column("file"))
-            ref = engine.run(
-                tree("SELECT * FROM rows"),
-                given,
-                tmp_path / str(at_once),
-                contract=table,
-                parts=parts,
-                cut=Cut("n", ("rows",)),
-            )
-        assert [pq.read_table(file)["n"].to_pylist() for file in ref.files] == [list(range(50)), [6, 7, 8]]
-        digests.add(ref.sha256)
-    assert len(digests) == 1
 
 
 def test_a_model_that_needs_other_keys_gives_another_result_in_ranges(tmp_path: Path) -> None:
