@@ -16,7 +16,9 @@ Belongs here: drawing. Does not belong here: the sizes of the shocks (`shocks`),
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,9 @@ Floats32 = npt.NDArray[np.float32]
 CELLS = 1 << 16
 """Equally likely parts a distribution is drawn by."""
 _ROWS = 128
+_KEY = struct.Struct("<2Q")
+_ZEROS = (0, 0, 0, 0)
+_WORD, _LOT = np.dtype("<u8"), np.dtype("<u2")
 _MANY = 200.0
 """Expected wins in a month from which on their sum is drawn as normal."""
 
@@ -48,19 +53,20 @@ class Luck:
         self._seed = str(seed)
         self._bits = np.random.Philox(key=0)
         self._generator = np.random.Generator(self._bits)
-        self._start = self._bits.state
+        # Plain numbers: set from arrays a state takes three times as long.
+        self._start: Any = {**self._bits.state, "buffer": _ZEROS, "state": {"counter": _ZEROS, "key": _ZEROS[:2]}}
 
     def of(self, *parts: str) -> np.random.Generator:
         """The generator at the start of a key's numbers; valid until the next call."""
         digest = hashlib.sha256("\x1f".join((self._seed, *parts)).encode()).digest()
-        self._start["state"]["key"] = np.frombuffer(digest, "<u8", 2)
+        self._start["state"]["key"] = _KEY.unpack_from(digest)
         self._bits.state = self._start
         return self._generator
 
     def lots(self, count: int, *parts: str) -> Lots:
         """The first `count` whole numbers below `CELLS` of a key."""
         self.of(*parts)
-        return np.asarray(self._bits.random_raw(-(-count // 4)), "<u8").view("<u2")[:count]
+        return np.asarray(self._bits.random_raw(-(-count // 4)), _WORD).view(_LOT)[:count]
 
 
 def simulate(
@@ -84,7 +90,7 @@ def simulate(
     normal = normal_cells().astype(np.float32)
     company = luck.of("company").standard_normal((3, draws))
     teams = [luck.of("team", team).standard_normal((2, draws)) for team in people.teams]
-    own = np.float32(np.sqrt(max(1.0 - shocks.company - shocks.team, 0.0)))
+    own = np.float32(np.sqrt(max(1.0 - shocks.company - shocks.team, 0.0))) * normal
     limits = ndtri(np.clip(pipeline.wins, 0.0, 1.0)).astype(np.float32)
     open_rows = np.flatnonzero(pipeline.counted & (pipeline.wins[:, -1] > 0))
     order = open_rows[np.argsort(places[open_rows], kind="stable")]
@@ -102,7 +108,8 @@ def simulate(
             lots = np.empty((len(rows), 2 * draws), dtype=np.uint16)
             for place, name in enumerate(pipeline.opportunity_id[rows]):
                 lots[place] = luck.lots(2 * draws, "opportunity", name)
-            hidden = common + own * normal[lots[:, :draws]]
+            hidden = own.take(lots[:, :draws], mode="wrap")
+            hidden += common
             total += _brought(pipeline, rows, limits, hidden, normal, lots, amounts)
         if shares[number] > 0:
             total += pool.draw(shares[number] * factor, luck.of("new", owner)) * amounts
@@ -117,20 +124,24 @@ def _brought(
     months, draws = limits.shape[1] - 1, len(amounts)
     # 0: won before the horizon, then the months of it, then not within it.
     month = np.zeros(hidden.shape, dtype=np.uint8)
+    is_later = np.empty(hidden.shape, dtype=bool)
     for limit in limits[rows].T:
-        month += hidden >= limit[:, None]
+        np.greater_equal(hidden, limit[:, None], out=is_later)
+        month += is_later.view(np.uint8)
     # Most draws are not won within the horizon: only the others have an amount.
-    is_won = (month - np.uint8(1)) < months
-    won, count = np.flatnonzero(is_won), np.count_nonzero(is_won, axis=1)
+    won = np.flatnonzero((month - np.uint8(1)) < months)
     # A won draw's place among the draws, and among the lots, follow from where its row ends.
-    end = np.repeat(np.arange(1, len(rows) + 1) * draws, count)
+    ends = np.arange(1, len(rows) + 1) * draws
+    count = np.diff(np.searchsorted(won, ends), prepend=0)
+    end = np.repeat(ends, count)
     log_spread = pipeline.log_spread[rows]
-    scaled = np.repeat(log_spread, count) * normal[lots.ravel()[won + end]]
+    scaled = np.repeat(log_spread, count) * normal.take(lots.ravel().take(won + end), mode="wrap")
     scaled -= np.repeat(0.5 * log_spread**2, count)
     cents = np.repeat(pipeline.cents[rows], count) * np.exp(scaled, out=scaled)
-    cents *= amounts[won - end + draws]
+    cell = won - end
+    cents *= amounts.take(cell, mode="wrap")
     np.rint(cents, out=cents)
-    cell = month.ravel()[won].astype(np.int64) * draws + (won - end)
+    cell += month.ravel().take(won) * np.intp(draws)
     return np.asarray(np.bincount(cell, weights=cents, minlength=months * draws), dtype=np.float64).reshape(
         months, draws
     )
@@ -157,10 +168,11 @@ class _Pool:
             month, cents = self._cells_of(~many)
             wins = generator.poisson(few * factor)
             chosen = generator.integers(0, CELLS, int(wins.sum()), dtype=np.uint16).astype(np.intp)
-            cell = month[chosen]
+            cell = month.take(chosen, mode="wrap")
             cell *= draws
             cell += np.repeat(np.arange(draws), wins)
-            total += np.bincount(cell, weights=cents[chosen], minlength=total.size).reshape(total.shape)
+            brought = np.bincount(cell, weights=cents.take(chosen, mode="wrap"), minlength=total.size)
+            total += brought.reshape(total.shape)
         for number in np.flatnonzero(many):
             noise = generator.standard_normal(draws) * np.sqrt(self._squares[number] * factor)
             total[number] = np.maximum(self._means[number] * factor + noise, 0.0)
