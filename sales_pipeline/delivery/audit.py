@@ -147,12 +147,16 @@ class _Examples:
 
 def _text(values: pa.ChunkedArray, column: Column, example: _Examples) -> Iterator[str]:
     is_written = column.name in WRITTEN_TEXT
-    pattern = _TRIGGER if is_written else _FORMULA
-    yield from example.where("begins like a spreadsheet formula", pc.match_substring_regex(values, pattern))
-    yield from example.where("holds a control character", pc.match_substring_regex(values, _CONTROL))
-    yield from example.where("holds an e-mail address", pc.match_substring_regex(values, _EMAIL))
-    if is_written:
-        yield from example.where("holds a phone number", pc.match_substring_regex(values, _PHONE))
+    refused = [
+        ("begins like a spreadsheet formula", _TRIGGER if is_written else _FORMULA),
+        ("holds a control character", _CONTROL),
+        ("holds an e-mail address", _EMAIL),
+        *([("holds a phone number", _PHONE)] if is_written else []),
+    ]
+    texts = values.unique()
+    for problem, pattern in refused:
+        if pc.any(pc.match_substring_regex(texts, pattern)).as_py():
+            yield from example.where(problem, pc.match_substring_regex(values, pattern))
 
 
 def _reasons(values: pa.ChunkedArray, column: Column, place: str) -> Iterator[str]:

@@ -33,17 +33,21 @@ def csv_pieces(data: pa.Table, contract: Table) -> Iterator[bytes]:
         rows = data.slice(start, _ROWS)
         cells = [_cells(rows.column(column.name), column) for column in contract.columns]
         lines = pc.binary_join_element_wise(*cells, ",")
-        yield "\n".join([*lines.to_pylist(), ""]).encode()
+        (whole,) = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines), "\n")
+        yield whole.as_buffer().to_pybytes()
+        yield b"\n"
 
 
 def _cells(values: pa.ChunkedArray, column: Column) -> pa.Array:
     if column.type == "reasons":
         values = pa.chunked_array([_reasons(chunk) for chunk in values.chunks], pa.string())
-    if column.type == "timestamp":
-        values = pc.strftime(pc.floor_temporal(values, unit="millisecond").cast(_MILLISECONDS), "%Y-%m-%dT%H:%M:%SZ")
     coded = values.combine_chunks().dictionary_encode()
     if values.type == pa.string():
         texts = _quoted(coded.dictionary)
+    elif column.type == "timestamp":
+        texts = _instants(coded.dictionary)
+    elif column.type == "amount":
+        texts = coded.dictionary.cast(pa.string())
     else:
         write = _writer(column)
         texts = pa.array([write(value) for value in coded.dictionary.to_pylist()], pa.string())
@@ -61,6 +65,14 @@ def _reasons(lists: pa.ListArray) -> pa.Array:
     return pc.if_else(pc.is_valid(lists), pc.binary_join(joined, "; "), pa.scalar(None, pa.string()))
 
 
+def _instants(instants: pa.Array) -> pa.Array:
+    """Each instant to the millisecond; written field by field a format takes ten times as long."""
+    texts = (
+        pc.floor_temporal(instants, unit="millisecond").cast(_MILLISECONDS).cast(pa.timestamp("ms")).cast(pa.string())
+    )
+    return pc.binary_join_element_wise(pc.utf8_replace_slice(texts, 10, 11, "T"), "Z", "")
+
+
 def _quoted(texts: pa.Array) -> pa.Array:
     """In quotes where a text would not be one cell otherwise."""
     quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
@@ -75,6 +87,4 @@ def _writer(column: Column) -> Callable[[Any], str]:
         return lambda value: "true" if value else "false"
     if column.type == "date":
         return lambda value: str(value.isoformat())
-    if column.type == "amount":
-        return lambda value: f"{value:f}"
     return str

@@ -113,7 +113,7 @@ def number_of(value: Any) -> float | None:
 
 def main_currency(currencies: Iterable[str | None]) -> str | None:
     """The currency of most rows, the first by code of several; None where there is none."""
-    counts = Counter(currency for currency in currencies if currency)
+    counts = {currency: count for currency, count in Counter(currencies).items() if currency}
     return min(counts, key=lambda code: (-counts[code], code)) if counts else None
 
 

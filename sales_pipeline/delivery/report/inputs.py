@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -77,8 +78,14 @@ class ReportInputs:
 
 
 def _plain(values: pa.ChunkedArray) -> Any:
+    """Numbers as an array; else Python objects, one for each distinct value: most of them repeat."""
     if pa.types.is_decimal(values.type):
         return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(values.type) or (pa.types.is_integer(values.type) and not values.null_count):
         return values.to_numpy(zero_copy_only=False)
-    return pd.Series(values.to_pylist(), dtype=object)
+    if pa.types.is_nested(values.type):
+        return pd.Series(values.to_pylist(), dtype=object)
+    coded = values.combine_chunks().dictionary_encode()
+    objects = np.array([*coded.dictionary.to_pylist(), None], dtype=object)
+    place = coded.indices.fill_null(len(objects) - 1).to_numpy(zero_copy_only=False)
+    return pd.Series(objects[place], dtype=object)

@@ -78,8 +78,9 @@ def queue_section(inputs: ReportInputs, words: Words) -> Section:
             blocks.append(_teams(rows, currency, words))
         else:
             blocks.append(Text(words("queue.no_teams"), tone="soft"))
-        blocks += [_owners(rows, currency, words), Text(_basis(rows, words), tone="soft")]
-        blocks += _first(rows, inputs, words)
+        owners = _by_owner(rows)
+        blocks += [_owners(owners, currency, words), Text(_basis(rows, words), tone="soft")]
+        blocks += _first(owners, inputs, words)
     blocks += [*_left_out(inputs, words), *effect_blocks(inputs, words)]
     return Section(ID, words("queue.title"), words("queue.lead"), blocks)
 
@@ -137,8 +138,7 @@ def _teams(rows: pd.DataFrame, currency: str | None, words: Words) -> DataTable:
     )
 
 
-def _owners(rows: pd.DataFrame, currency: str | None, words: Words) -> DataTable:
-    groups = _by_owner(rows)
+def _owners(groups: list[tuple[str, pd.DataFrame]], currency: str | None, words: Words) -> DataTable:
     return DataTable(
         words("queue.owners"),
         [Column(words("queue.owner"), "text"), *_columns(words)],
@@ -172,9 +172,9 @@ def _more(found: int, shown: int, words: Words) -> str:
     return words("page.more", shown=shown, all=found) if found > shown else ""
 
 
-def _first(rows: pd.DataFrame, inputs: ReportInputs, words: Words) -> list[Block]:
+def _first(groups: list[tuple[str, pd.DataFrame]], inputs: ReportInputs, words: Words) -> list[Block]:
     blocks: list[Block] = [Heading(words("queue.first"))]
-    for number, (owner, group) in enumerate(_by_owner(rows)[:OWNERS_WITH_TASKS]):
+    for number, (owner, group) in enumerate(groups[:OWNERS_WITH_TASKS]):
         blocks.append(
             Tasks(
                 f"owner-{digest_of(owner, length=10)}",
