@@ -56,7 +56,8 @@ CUTS: Mapping[str, Cut] = {
 }
 """How models may be run in parts: an opportunity's rows need no other opportunity's, and an account's no other account's."""
 RECORDS = ("overall_record", "owner_counts", "account_counts", "product_counts")
-"""Models of which families read the results for all opportunities at once; the first is read by the others' families."""
+"""Models of which families read the results for all opportunities at once; the first is read by the others' families. Where there is one as-of, a model of
+the same rows (`<name>_now`) adds up what was before it; for many as-ofs events and questions are put in one order instead."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class _Run:
         refs["attributes"] = self._result("attributes", model("attributes"), CANONICAL_TABLES["opportunity_attributes"])
         tree = wide([feature for feature in FEATURES if feature.name not in absent])
         read = {table.name for table in tree.find_all(exp.Table)}
-        held = [self._record(name) for name in RECORDS if name in read]
+        held = [self._record(name, mode) for name in RECORDS if name in read]
         refs["features"] = self._result("features", tree, FEATURE_TABLE)
         for table in held:
             self.engine.release(table)
@@ -211,8 +212,8 @@ class _Run:
         )
         return ref
 
-    def _record(self, name: str) -> WorkTable:
-        tree = model(name)
+    def _record(self, name: str, mode: Mode) -> WorkTable:
+        tree = model(f"{name}_now" if mode == "scoring" else name)
         inputs = inputs_of(tree, self.known)
         self.known[name] = table = self.engine.hold(tree, inputs, parameters=self.parameters, cut=CUTS.get(name))
         return table

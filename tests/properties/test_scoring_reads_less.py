@@ -16,9 +16,10 @@ from sqlglot import exp
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import WorkTable
 from sales_pipeline.engines.duckdb import DuckDBEngine
-from sales_pipeline.features.build import build
+from sales_pipeline.features.build import RECORDS, build
 from sales_pipeline.features.params import FeatureParams
 from sales_pipeline.features.preparation import is_prepared, prepared
+from sales_pipeline.features.sql_models import inputs_of, model
 from sales_pipeline.features.standing import stays_of_all
 from sales_pipeline.lake.layout import Lake
 from tests.support.histories import FIELDS, Tables, write_rows
@@ -78,6 +79,30 @@ def test_reading_less_changes_no_byte(
     for name, one in (("less", engine), ("parts", in_ranges)):
         assert digests(canonical, Lake(folder / name), as_of, one) == wanted
         assert not is_prepared(Lake(folder / name), canonical.tables, one)
+
+
+@COMMON
+@given(
+    seed=st.integers(0, 1_000_000),
+    versioned=st.sampled_from([FIELDS, ("stage",), ()]),
+    day=st.sampled_from([28, 56, 84, 112]),
+)
+def test_what_is_added_up_at_one_as_of_is_what_running_sums_give(
+    seed: int, versioned: tuple[str, ...], day: int, folder: Path, engine: DuckDBEngine
+) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    canonical = write_rows(folder / "canonical", make_world(seed, versioned=versioned))
+    lake, as_of = Lake(folder / "lake"), AsOf(START + timedelta(days=day))
+    known = prepared(lake, canonical.tables, engine)
+    spine = build(lake, canonical, as_of, purpose="scoring", params=FeatureParams(), engine=engine).spine
+    for name in RECORDS:
+        running, at_once = (
+            engine.query(tree, inputs_of(tree, {**known, "spine": spine}), parameters={"as_of": as_of.instant})
+            for tree in (model(name), model(f"{name}_now"))
+        )
+        if spine.rows:
+            assert at_once.schema == running.schema
+            assert sorted(map(str, at_once.to_pylist())) == sorted(map(str, running.to_pylist())), name
 
 
 @COMMON
