@@ -27,13 +27,12 @@ def repeated_records(name: str, staged: WorkTable, engine: Engine) -> WorkTable:
     do not are put in order.
     """
     keys = (*KEYS[name], "problem")
-    repeated = (
+    several = (
         exp.select(*keys)
         .from_("staged")
         .where(exp.column("problem").is_(exp.Null()))
         .group_by(*keys)
         .having(exp.Count(this=exp.Star()) > 1)
-        .subquery("k")
     )
     partition = [exp.column(key, table="s") for key in keys]
     order = [c for c in ("modified_at", "exported_at", "source_record", "source_file") if c in staged.columns]
@@ -51,9 +50,14 @@ def repeated_records(name: str, staged: WorkTable, engine: Engine) -> WorkTable:
             over(exp.FirstValue(this=exp.column("source_record", table="s")), "kept_record"),
         )
         .from_("staged AS s")
-        .join(repeated, on=_same(keys))
+        .join("repeated_keys AS k", on=_same(keys), dialect=DIALECT)
     )
-    return engine.hold(tree, {"staged": staged})
+    # Held by itself: an engine that spreads rows would move all columns of all records to meet keys of which it cannot know that they are few.
+    held = engine.hold(several, {"staged": staged})
+    try:
+        return engine.hold(tree, {"staged": staged, "repeated_keys": held})
+    finally:
+        engine.release(held)
 
 
 def with_versions(name: str, staged: WorkTable, repeated: WorkTable, engine: Engine) -> WorkTable:

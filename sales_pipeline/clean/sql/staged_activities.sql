@@ -42,8 +42,8 @@ WITH parsed AS (
       WHEN w.is_done AND COALESCE(w.occurred_at, w.due_at, w.logged_at) IS NULL THEN 'no instant' END AS problem
   FROM worded AS w
   LEFT JOIN opportunity_keys AS k ON k.found_id = w.what_id
-  LEFT JOIN opportunity_keys AS l ON l.found_id = w.contact_id
   LEFT JOIN accounts AS a ON a.account_id = w.what_id
+  LEFT JOIN opportunity_keys AS l ON l.found_id = w.contact_id
   LEFT JOIN accounts AS b ON b.account_id = w.account_id_found
 )
 SELECT source_file, source_record, exported_at, activity_id, COALESCE(what_opportunity_id, who_opportunity_id) AS opportunity_id,
