@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
 
 STAGE = "canonical"
-VERSION = "7"
+VERSION = "8"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 

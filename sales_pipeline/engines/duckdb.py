@@ -86,9 +86,7 @@ class DuckDBEngine(Engine):
 
     def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None:
         if cut is not None:
-            pieces = self._pieces(to_sql(tree), inputs, cut)
-            first = next(pieces)
-            write_pieces(itertools.chain([first], pieces), output, first.schema, is_encoded_by_look=True)
+            self._write_pieces(to_sql(tree), inputs, output, cut)
             return
         query = to_sql(tree)
         with self._views({**_named(query, inputs), _NOTHING: _NO_ROWS}):
@@ -103,13 +101,24 @@ class DuckDBEngine(Engine):
                 f"DICTIONARY_SIZE_LIMIT {_DICTIONARY})"
             )
 
-    def _pieces(self, query: str, inputs: Mapping[str, Source], cut: Cut) -> Iterator[pa.Table]:
-        """The rows of a query range by range, a few at a time; the first piece of each range holds none."""
-        for one in self._ranges(inputs, cut):
-            with self._views(inputs, cut, one), self._connection.sql(query).to_arrow_reader(_BATCH_ROWS) as reader:
+    def _pieces(
+        self, query: str, inputs: Mapping[str, Source], cut: Cut | None, *, rows: int = _BATCH_ROWS, most: int | None = None
+    ) -> Iterator[pa.Table]:  # fmt: skip
+        """The rows of a query, range by range where it is cut, a few at a time; the first piece of each range holds none."""
+        for one in self._ranges(inputs, cut, most=most) if cut is not None else [None]:
+            with self._views(inputs, cut, one), self._connection.sql(query).to_arrow_reader(rows) as reader:
                 yield reader.schema.empty_table()
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
+
+    def write_readable(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None:
+        """The rows of a query in its order as one Parquet file that Spark's reader can read too: it knows not every encoding that DuckDB writes."""
+        self._write_pieces(to_sql(tree), inputs, output, None)
+
+    def _write_pieces(self, query: str, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None:
+        pieces = self._pieces(query, inputs, cut)
+        first = next(pieces)
+        write_pieces(itertools.chain([first], pieces), output, first.schema, is_encoded_by_look=True)
 
     def _ranges(self, inputs: Mapping[str, Source], cut: Cut, *, most: int | None = None) -> list[Range]:
         """As many ranges as the memory asks for, of at most so many rows; one, which leaves nothing out, for few rows."""
@@ -196,13 +205,9 @@ class DuckDBEngine(Engine):
         order = ", ".join(exp.column(name, quoted=True).sql(DIALECT) for name in contract.key)
         query = f"SELECT * FROM ({to_sql(self.compiled(model))}) ORDER BY {order}"
 
-        def pieces() -> Iterator[pa.Table]:
-            for part in self._ranges(inputs, cut, most=_RANGE_ROWS) if cut is not None else [None]:
-                with self._views(inputs, cut, part), self._connection.sql(query).to_arrow_reader(batch_rows) as reader:
-                    for batch in reader:
-                        yield conform(function(pa.Table.from_batches([batch]), shared), contract)
-
-        write_pieces(pieces(), output, arrow_schema(contract))
+        pieces = self._pieces(query, inputs, cut, rows=batch_rows, most=_RANGE_ROWS)
+        results = (conform(function(piece, shared), contract) for piece in pieces if piece.num_rows)
+        write_pieces(results, output, arrow_schema(contract))
         return table_ref(contract.name, output)
 
     def _views(self, inputs: Mapping[str, Source], cut: Cut | None = None, part: Range | None = None) -> _Views:

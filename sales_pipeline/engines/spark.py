@@ -25,7 +25,7 @@ from sales_pipeline.engines.compiler import to_sql
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.engines.java import choose_java, packaged_java
 from sales_pipeline.errors import EnvironmentProblem
-from sales_pipeline.lake.tables import TableRef, conform, table_ref, write_pieces
+from sales_pipeline.lake.tables import TableRef, conform
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -46,26 +46,39 @@ they are, instead of being shuffled once more by both."""
 _CODE = {"spark.sql.codegen.hugeMethodLimit": "8000"}
 """Bytes of code above which Java interprets a method for good: a stage that would come to more is run operator by operator instead, each compiled."""
 
-_PARTITIONS = "spark.sql.shuffle.partitions"
-_SMALL_BYTES = 16_000_000
-"""Inputs up to this size are shuffled into one partition: cutting them costs more than it gains, and an order over one partition is found without a look at all rows first."""
+_JOINS = {"spark.sql.autoBroadcastJoinThreshold": "64m"}
+"""Tables up to this size are handed to every process whole instead of moving all rows they are joined to: ids of some million records."""
 
-_UNORDERED = "unordered_rows"
+_PARTITIONS = "spark.sql.shuffle.partitions"
+_FEW_ROWS = 100_000
+_OF_FEW = {_PARTITIONS: "1", "spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+_OF_MANY = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
+"""Inputs of up to so many rows are shuffled into one partition and interpreted: cutting them, and writing code that Java compiles once more, costs more than
+it gains."""
+
+_ROWS = "rows_of_spark"
 
 _DRIVER = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 _ONE_PROCESS = {"spark.network.timeout": "3600s"}
 """With a local master nothing is lost on a way; but a pause of two minutes (a laptop asleep, a machine short of memory) would be taken for a lost
 executor, from which local mode does not recover."""
+_JAVA = {
+    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000"
+    " -XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
+}
+"""Garbage is collected between the work and not beside it; and of what Spark writes as code for one query each, Java's second compiler is asked only for what has
+been called ten times as often as it would wait for by itself: it took a third of all CPU time of a hundred thousand opportunities."""
 _LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 """For a master on this machine only: workers elsewhere must reach the driver by its own address."""
 
 
 class SparkEngine(Engine):
-    """One Spark session; SQL models and Arrow functions run on it, delimited files are read beside it.
+    """One Spark session; SQL models and Arrow functions run on it, delimited files are read and rows put in order beside it.
 
     Delimited files stay with the embedded engine in this process (`csv_batches`): the row ledger numbers physical records in the
     order of the file, and Spark's reader, which cuts a file into splits and skips or pads what is malformed, can neither number nor
-    conserve them. What is read lies as Parquet in the lake, and from there on every model runs on Spark.
+    conserve them. What is read lies as Parquet in the lake, and from there on every model runs on Spark. Where its rows become one file, on the driver, the
+    embedded engine puts them in order too: Spark would look at all of them first, move them, and write and read them once more.
 
     Parameters
     ----------
@@ -77,7 +90,7 @@ class SparkEngine(Engine):
     token
         Of a Spark Connect server; None where it asks for none.
     shuffle_partitions
-        Of every join and aggregation of inputs that are not small; two to four per core. Adaptive execution merges small ones.
+        Of every join and aggregation of more than a few rows; two to four per core. Adaptive execution merges small ones.
     driver_memory
         The heap of the driver's Java, as Spark writes sizes (`2g`); of no effect where a session is there already and on Spark Connect.
     conf
@@ -85,7 +98,7 @@ class SparkEngine(Engine):
     java_home
         The Java to prefer; None takes the one on the path, or the packaged one.
     threads, memory_limit
-        Of the embedded engine that reads delimited files.
+        Of the embedded engine.
 
     Raises EnvironmentProblem when pyspark or Java is missing or Spark does not start.
     """
@@ -119,20 +132,21 @@ class SparkEngine(Engine):
         self._limits: dict[str, Any] = {"threads": threads, "memory_limit": memory_limit}
         self._number = 0
         self._is_connect = master.startswith(CONNECT)
-        self._input_bytes = 0
-        given = {**_SESSION, **_CODE, _PARTITIONS: str(shuffle_partitions)}
+        self._input_rows = 0
+        given = {**_SESSION, **_CODE, **_JOINS, _PARTITIONS: str(shuffle_partitions)}
         builder: Any = SparkSession.builder
         if self._is_connect:
             builder = builder.remote(_with_token(master, token))
         else:
             self._prepare_processes(java_home)
-            given |= {**_DRIVER, "spark.driver.memory": driver_memory}
+            given |= {**_DRIVER, **_JAVA, "spark.driver.memory": driver_memory}
             given["spark.sql.warehouse.dir"] = str(self._work / "warehouse")
             given |= _ONE_PROCESS if master.startswith("local") else {}
             given |= _LOOPBACK if master.startswith(("local", "spark://127.0.0.1")) else {}
             builder = builder.master(master)
         given |= conf or {}
-        self._partitions = given[_PARTITIONS]
+        chosen = {name: value for name, value in (conf or {}).items() if name in _OF_MANY}
+        self._of_few, self._of_many = _OF_FEW | chosen, {_PARTITIONS: given[_PARTITIONS]} | _OF_MANY | chosen
         for key, value in given.items():
             builder = builder.config(key, value)
         try:
@@ -166,34 +180,31 @@ class SparkEngine(Engine):
         self, source: Path, columns: Sequence[str], dialect: CsvDialect, *, keep: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
         """As `DuckDBEngine.csv_batches`, by an embedded engine in this process: see the class for why."""
+        return self._at_hand().csv_batches(source, columns, dialect, keep=keep)
+
+    def _at_hand(self) -> DuckDBEngine:
+        """The embedded engine in this process."""
         if self._embedded is None:
             self._embedded = DuckDBEngine(**self._limits, spill_directory=self._work / "spill")
-        return self._embedded.csv_batches(source, columns, dialect, keep=keep)
+        return self._embedded
 
     def explain(self, model: Path | exp.Query, inputs: Mapping[str, Source], **parameters: Any) -> str:
         """Spark's physical plan of a model, before adaptive execution changes it."""
         tree = self.compiled(model, parameters)
-        self._name(inputs)
+        self._name(tree, inputs)
         return str(self._session.sql("EXPLAIN " + to_sql(tree, self.dialect)).collect()[0][0])
 
     def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, _cut: Cut | None) -> None:
-        self._name(inputs)
-        order = tree.args.get("order")
-        if order is None or self._is_small():
-            self._settle(self._session.sql(to_sql(tree, self.dialect)), output)
-            return
-        # Written before it is ordered: an order over partitions looks at all rows beforehand, and what follows the last shuffle would be computed twice.
-        tree.set("order", None)
-        folder = self._run(self._session.sql(to_sql(tree, self.dialect)))
-        self._name({_UNORDERED: _parts(folder)})
-        ordered = exp.select("*").from_(_UNORDERED).order_by(*order.expressions)
-        self._settle(self._session.sql(to_sql(ordered, self.dialect)), output)
+        """Rows as Spark finds them, put in the query's order as they become one file."""
+        rows = exp.select("*").from_(_ROWS)
+        rows.set("order", tree.args.pop("order", None))
+        folder = self._run(self._frame(tree, inputs))
+        self._at_hand().write_readable(rows, {_ROWS: _parts(folder)}, output)
         shutil.rmtree(folder)
 
     def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], _cut: Cut | None, _beside: int) -> WorkTable:
         """Its partitions as Spark wrote them, in the folder every node sees."""
-        self._name(inputs)
-        folder = self._run(self._session.sql(to_sql(tree, self.dialect)))
+        folder = self._run(self._frame(tree, inputs))
         parts = _parts(folder)
         return WorkTable(
             folder.name, tuple(pq.read_schema(parts[0]).names), sum(pq.read_metadata(p).num_rows for p in parts), parts=tuple(parts)
@@ -204,8 +215,7 @@ class SparkEngine(Engine):
         shutil.rmtree(self._work / table.name)
 
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:
-        self._name(inputs)
-        folder = self._run(self._session.sql(to_sql(tree, self.dialect)))
+        folder = self._run(self._frame(tree, inputs))
         table = pa.concat_tables([pq.read_table(part) for part in _parts(folder)])
         shutil.rmtree(folder)
         return table
@@ -235,55 +245,43 @@ class SparkEngine(Engine):
 
         self._session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(batch_rows))
         schema = from_arrow_schema(arrow_schema(contract))
-        self._name(inputs)
-        # Written before it is ordered: an order looks at all rows beforehand, and the function would be called twice for each.
-        folder = self._run(self._session.sql(to_sql(self.compiled(model), self.dialect)).mapInArrow(each, schema))
-        self._settle(
-            self._session.read.schema(schema).parquet(str(folder)).orderBy(*contract.key),
-            output,
-            arrow_schema(contract),
-        )
+        folder = self._run(self._frame(self.compiled(model), inputs).mapInArrow(each, schema))
+        rows = exp.select("*").from_(_ROWS)
+        ref = self._at_hand().apply_batches(rows, {_ROWS: _parts(folder)}, _as_they_are, None, output, contract)
         shutil.rmtree(folder)
         if broadcast is not None:
             broadcast.destroy()
-        return table_ref(contract.name, output)
+        return ref
 
-    def _settle(self, frame: DataFrame, output: Path, schema: pa.Schema | None = None) -> None:
-        """A frame's rows, in its order, as one Parquet file; a row group at a time, so that the driver's memory does not grow with it."""
-        folder = self._run(frame)
-        parts = _parts(folder)
-        target = schema or pq.read_schema(parts[0]).remove_metadata()
-        pieces = (
-            pa.Table.from_batches([batch])
-            for part in parts
-            for batch in pq.ParquetFile(part).iter_batches(batch_size=65_536)
-        )
-        write_pieces(pieces, output, target)
-        shutil.rmtree(folder)
+    def _frame(self, tree: exp.Query, inputs: Mapping[str, Source]) -> DataFrame:
+        self._name(tree, inputs)
+        return self._session.sql(to_sql(tree, self.dialect))
 
     def _run(self, frame: DataFrame) -> Path:
         """A folder with a frame's rows: its partitions in order of the file names."""
         self._number += 1
         folder = self._work / f"result-{self._number}"
-        self._session.conf.set(_PARTITIONS, "1" if self._is_small() else self._partitions)
+        for name, value in (self._of_few if self._input_rows <= _FEW_ROWS else self._of_many).items():
+            self._session.conf.set(name, value)
         frame.write.mode("overwrite").parquet(str(folder))
         return folder
 
-    def _is_small(self) -> bool:
-        return self._input_bytes <= _SMALL_BYTES
-
-    def _name(self, inputs: Mapping[str, Source]) -> None:
-        """Inputs as views. Their columns are read here from the ends of the files: Spark would start a job for each."""
+    def _name(self, tree: exp.Query, inputs: Mapping[str, Source]) -> None:
+        """The inputs a query reads as views. Their columns are read here from the ends of the files: Spark would start a job for each."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
-        self._input_bytes = 0
+        self._input_rows = 0
+        read = {table.name for table in tree.find_all(exp.Table)}
         for name, source in inputs.items():
+            if name not in read:
+                continue
             paths = self._paths(name, source)
             if hidden := [str(path) for path in paths if path.name.startswith(("_", "."))]:
                 raise ValueError(f"Spark passes over files whose names begin with _ or .: {', '.join(hidden)}")
-            schema = from_arrow_schema(pa.unify_schemas([pq.read_schema(path) for path in paths]))
+            ends = [pq.read_metadata(path) for path in paths]
+            schema = from_arrow_schema(pa.unify_schemas([end.schema.to_arrow_schema() for end in ends]))
             self._session.read.schema(schema).parquet(*(str(path) for path in paths)).createOrReplaceTempView(name)
-            self._input_bytes += sum(path.stat().st_size for path in paths)
+            self._input_rows += sum(end.num_rows for end in ends)
 
     def _paths(self, name: str, source: Source) -> Sequence[Path]:
         if isinstance(source, pa.Table):
@@ -305,6 +303,10 @@ def _with_token(address: str, token: str | None) -> str:
         return address
     place = address if "/" in address.removeprefix(CONNECT) else f"{address}/"
     return f"{place.rstrip(';')};token={token}"
+
+
+def _as_they_are(rows: pa.Table, _: Any) -> pa.Table:
+    return rows
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -22,16 +22,17 @@ from tests.benchmarks.bench import CONFIG, Figure, measured
 from tests.benchmarks.lines import Results, machine, show_heads, take, working_folder
 
 ON_SPARK, ON_DUCKDB = "on Spark", "on DuckDB"
-SPARK = "engine: {kind: spark, master: 'local[2]', driver_memory: 4g, conf: {spark.driver.extraJavaOptions: '%s'}}\n"
+SPARK = "engine: {kind: spark, master: 'local[2]', driver_memory: 4g, conf: {%s}}\n"
 JAVA = "Java"
 
 
 def run_engines(size: int, spark_python: str, java_options: str, folder: Path, results: Results) -> None:
-    """A line for each engine: Spark's CPU is that of Python and of Java together. Java's options, where there are any, are named in the line."""
+    """A line for each engine: Spark's CPU is that of Python and of Java together. Java's options, where there are other ones than the engine's own, are named in the line."""
     export = folder / "export"
     measured([sys.executable, "-m", "tests.benchmarks.exports", str(export), str(size), "csv"], folder)
     on_spark = f"{ON_SPARK}, {java_options}" if java_options else ON_SPARK
-    ways = {ON_DUCKDB: (sys.executable, ""), on_spark: (spark_python, SPARK % java_options)}
+    conf = f"spark.driver.extraJavaOptions: '{java_options}'" if java_options else ""
+    ways = {ON_DUCKDB: (sys.executable, ""), on_spark: (spark_python, SPARK % conf)}
     for stage, (python, settings) in ways.items():
         place = folder / ("duckdb" if stage == ON_DUCKDB else "spark")
         place.mkdir()
@@ -105,7 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="20000")
     parser.add_argument("--spark-python", default=".venv-spark/bin/python", help="the Python of an environment with pyspark")  # fmt: skip
-    parser.add_argument("--java-options", default="", help="more options for Spark's Java, to see what they do")
+    parser.add_argument(
+        "--java-options", default="", help="options for Spark's Java in place of the engine's own, to see what they do"
+    )
     parser.add_argument("--results", type=Path, help="append the figures to this file")
     parser.add_argument("--stages", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -200,20 +200,38 @@ def test_a_function_over_batches_gives_the_same_bytes_on_both(
 
 
 @pytest.mark.parametrize("rows", [0, 501])
-def test_rows_are_in_order_where_they_are_written_before(
+def test_rows_of_several_partitions_are_in_order_in_one_file_that_spark_reads(
     rows: int, spark: SparkEngine, duck: DuckDBEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sales_pipeline.engines.spark._SMALL_BYTES", 0)
+    monkeypatch.setattr("sales_pipeline.engines.spark._FEW_ROWS", -1)
     keys = [f"Größe {(n * 7919) % 501:03d}" for n in range(rows)]
     source: Any = pa.table({"key": pa.array(keys, pa.string()), "n": pa.array(range(rows), pa.int64())})
-    tree = sqlglot.parse_one("SELECT key, SUM(n) AS total, n % 3 AS part FROM t GROUP BY key, n % 3", read="duckdb")
+    tree = sqlglot.parse_one(
+        "SELECT key, CAST(SUM(n) AS BIGINT) AS total, CAST(AVG(n) AS DOUBLE) / 7 AS mean, n % 3 AS part FROM t GROUP BY key, n % 3",
+        read="duckdb",
+    )
     assert isinstance(tree, exp.Query)
     one, other = (
-        read_table(engine.run(tree, {"t": source}, tmp_path / f"{number}.parquet", order_by=("key", "part")))
+        engine.run(tree, {"t": source}, tmp_path / f"{number}.parquet", order_by=("key", "part"))
         for number, engine in enumerate((duck, spark))
     )
-    assert other.select(["key", "part"]).to_pylist() == one.select(["key", "part"]).to_pylist()
-    assert [int(row["total"]) for row in other.to_pylist()] == [int(row["total"]) for row in one.to_pylist()]
+    assert read_table(other).to_pylist() == read_table(one).to_pylist()
+    again = sqlglot.parse_one("SELECT key, part, mean FROM t ORDER BY key, part", read="duckdb")
+    assert isinstance(again, exp.Query)
+    assert spark.query(again, {"t": other}).to_pylist() == read_table(other).select(["key", "part", "mean"]).to_pylist()
+
+
+def test_few_rows_are_not_cut_and_what_a_user_sets_is_kept(spark: SparkEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = sqlglot.parse_one("SELECT k FROM t", read="duckdb")
+    assert isinstance(tree, exp.Query)
+    rows = pa.table({"k": [1, 2, 3]})
+    seen = []
+    for limit in (3, 2):
+        monkeypatch.setattr("sales_pipeline.engines.spark._FEW_ROWS", limit)
+        spark.query(tree, {"t": rows, "not_read": pa.table({"k": list(range(9))})})
+        names = ("spark.sql.shuffle.partitions", *INTERPRETED)
+        seen.append([spark._session.conf.get(name) for name in names])
+    assert seen == [["1", *INTERPRETED.values()], ["2", *INTERPRETED.values()]]
 
 
 def test_a_held_table_is_read_by_the_next_model_until_it_is_released(spark: SparkEngine) -> None:
@@ -242,4 +260,4 @@ def test_a_long_pause_of_a_local_session_is_not_taken_for_a_lost_executor(spark:
 
 def test_a_session_leaves_nothing_between_steps(spark: SparkEngine) -> None:
     left = sorted(path.name for path in spark._work.iterdir())
-    assert set(left) <= {"inputs", "warehouse"}
+    assert set(left) <= {"inputs", "spill", "warehouse"}
