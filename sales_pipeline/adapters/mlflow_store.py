@@ -11,7 +11,7 @@ when to promote (models.promotion). Only these modules, and `champion_pyfunc`, w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +21,7 @@ from typing import Any
 
 from sales_pipeline.adapters.mlflow_model import download_bundle, log_bundle
 from sales_pipeline.adapters.mlflow_run import MlflowRun, address, load_mlflow, make_database, started
+from sales_pipeline.adapters.registry_memory import remembered
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.errors import ConfigurationError
 from sales_pipeline.lake.durable import write_directory
@@ -137,7 +138,7 @@ class MlflowStore:
         """
         as_of = max(as_of, ref.trained_through)
         story = self.story()
-        present = in_force(story, as_of, self._eligible(as_of))
+        present = in_force(story, as_of, _eligible(self._versions(), as_of))
         if present is None or present.version != ref.registry_version:
             line = Promotion(ref.registry_version, as_of, len(story) + 1, action, reason)
             own = [one.to_dict() for one in story if one.version == ref.registry_version]
@@ -162,8 +163,9 @@ class MlflowStore:
 
     def champion(self, as_of: AsOf) -> ModelRef | None:
         """The model in force at `as_of`, among those trained through it or earlier. EnvironmentProblem when its files are gone."""
-        line = in_force(self.story(), as_of, self._eligible(as_of))
-        return None if line is None else self._ref(self._version(line.version))
+        versions = {version.version: version for version in self._told()}
+        line = in_force(_story(versions.values()), as_of, _eligible(versions.values(), as_of))
+        return None if line is None else self._ref(versions[line.version])
 
     def challenger(self) -> ModelRef | None:
         """The model registered last that was not promoted; None when there is none."""
@@ -172,13 +174,7 @@ class MlflowStore:
 
     def story(self) -> list[Promotion]:
         """Every line of the registry, in the order of the days they hold from."""
-        return in_order(
-            [
-                Promotion.from_data(str(v.version), data)
-                for v in self._versions()
-                for data in json.loads(v.tags["promotions"])
-            ]
-        )
+        return _story(self._versions())
 
     def find(self, name: str) -> ModelRef:
         """The model of an alias, a registry version, or a content version (or its beginning). ConfigurationError when it is none or several."""
@@ -227,10 +223,6 @@ class MlflowStore:
             self._client.set_model_version_tag(self.model_name, version, key, value)
         self._client.update_model_version(self.model_name, version, _description(self._version(version).tags))
 
-    def _eligible(self, as_of: AsOf) -> Any:
-        through = {str(version.version): _instant(version.tags["trained_through"]) for version in self._versions()}
-        return lambda version: through[version] <= as_of
-
     def _alias(self, alias: str) -> str | None:
         known = self._client.search_registered_models(f"name = '{self.model_name}'")
         found = known[0].aliases.get(alias) if known else None
@@ -241,6 +233,20 @@ class MlflowStore:
 
     def _versions(self) -> list[Any]:
         return [v for v in self._client.search_model_versions(f"name = '{self.model_name}'") if "promotions" in v.tags]
+
+    def _told(self) -> list[_Version]:
+        """The same, of the lake's own registry from memory where nothing has changed in it."""
+
+        def ask() -> list[dict[str, Any]]:
+            return [
+                {"version": str(v.version), "tags": dict(v.tags), "source": v.source, "run_id": v.run_id}
+                for v in self._versions()
+            ]
+
+        return [_Version(**facts) for facts in self._remembered(f"versions of {self.model_name}", ask)]
+
+    def _remembered(self, question: str, ask: Callable[[], Any]) -> Any:
+        return ask() if self.uri is not None else remembered(self.home / DATABASE, question, ask)
 
     def _ref(self, version: Any) -> ModelRef:
         content = version.tags["content_version"]
@@ -255,7 +261,9 @@ class MlflowStore:
             trained_through=_instant(version.tags["trained_through"]),
             registry_version=str(version.version),
             run_id=version.run_id,
-            link=self.link(version.run_id) if version.run_id else None,
+            link=self._remembered(f"link {version.run_id}", lambda: self.link(version.run_id))
+            if version.run_id
+            else None,
         )
 
     def _run_for(self, bundle: Path) -> str:
@@ -270,6 +278,28 @@ class MlflowStore:
             with mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None):
                 yield
             self._client.set_terminated(run_id, status if status != "RUNNING" else "FINISHED")
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What is asked of a registered version."""
+
+    version: str
+    tags: dict[str, str]
+    source: str
+    run_id: str | None
+
+
+def _story(versions: Iterable[Any]) -> list[Promotion]:
+    return in_order(
+        [Promotion.from_data(str(v.version), data) for v in versions for data in json.loads(v.tags["promotions"])]
+    )
+
+
+def _eligible(versions: Iterable[Any], as_of: AsOf) -> Callable[[str], bool]:
+    """Whether a version was trained through `as_of` or earlier."""
+    through = {str(version.version): _instant(version.tags["trained_through"]) for version in versions}
+    return lambda version: through[version] <= as_of
 
 
 def _description(tags: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from sales_pipeline.models.blend import blend_results
 from sales_pipeline.models.candidates import AMOUNT_CANDIDATES, WIN_CANDIDATES, Candidate, Fitting, Sample, Setting
@@ -248,7 +248,7 @@ def choose(results: Sequence[Result], groups: npt.NDArray[Any], baseline: str, p
     base = families.get(baseline)
     if base is not None:
         gain, error = paired_difference(_baseline_loss(base), best.loss, groups[best.rows])
-        limit = float(norm.isf(norm.sf(params.noise_z) / max(1, len(best_of) - 1)))
+        limit = float(-ndtri(ndtr(-params.noise_z) / max(1, len(best_of) - 1)))
         if best is base or gain <= limit * error:
             why = (
                 f"no skill: the best candidate, {best.candidate.name}, gains {gain:.4f} on {baseline}, "

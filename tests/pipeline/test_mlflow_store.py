@@ -181,6 +181,22 @@ def test_registry_champion_by_day_and_rollback(recorded, tmp_path: Path) -> None
     assert {"feature_contract", "data_digest", "promotion_reason"} <= set(version.tags)
 
 
+def test_the_champion_is_told_from_memory_until_the_registry_changes(recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, frames, trained, _ = recorded
+    store = replace(store, model_name="remembered")
+    ref = store.register(trained.path, trained.card, as_of=frames.as_of, run_id=trained.run_id)
+    store.promote(ref, as_of=frames.as_of, reason="first model")
+    assert store.champion(frames.as_of) == ref
+    later = AsOf(frames.as_of.instant + timedelta(days=7))
+    with monkeypatch.context() as patched:
+        patched.setattr("sales_pipeline.adapters.mlflow_store.load_mlflow", lambda: pytest.fail("MLflow was opened"))
+        again = replace(store)
+        assert (again.champion(frames.as_of), again.champion(later)) == (ref, ref)
+    second = store.register(trained.path, trained.card, as_of=later, run_id=trained.run_id)
+    store.promote(second, as_of=later, reason="newer")
+    assert replace(store).champion(later) == second
+
+
 def test_the_served_model_predicts_what_the_bundle_does(recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
