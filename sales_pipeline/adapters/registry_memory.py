@@ -22,15 +22,15 @@ _LOG = "-wal"
 
 def remembered(database: Path, question: str, ask: Callable[[], Any]) -> Any:
     """The answer (JSON-able) to a question about a SQLite database, from memory where it was asked of these bytes before."""
-    path = database.with_name(MEMORY)
+    path, asked_of = database.with_name(MEMORY), _digest(database)
     known = _read(path)
-    if known.get("database") == _digest(database) and question in known["answers"]:
-        return known["answers"][question]
+    answers = known["answers"] if known.get("database") == asked_of else {}
+    if question in answers:
+        return answers[question]
     answer = ask()
-    # Asking may have made the database.
-    digest = _digest(database)
-    answers = known["answers"] if known.get("database") == digest else {}
-    write_bytes(path, json.dumps({"database": digest, "answers": {**answers, question: answer}}).encode())
+    # Of a database that changed meanwhile (asking may have made it, or another process wrote to it) nobody knows which bytes the answer is of.
+    if _digest(database) == asked_of:
+        write_bytes(path, json.dumps({"database": asked_of, "answers": {**answers, question: answer}}).encode())
     return answer
 
 

@@ -35,11 +35,23 @@ def put(path: Path, name: str, *, keep_open: bool = False) -> sqlite3.Connection
 def test_an_answer_holds_until_the_database_changes(tmp_path: Path) -> None:
     path = tmp_path / "registry.db"
     ask, times = asked(path)
-    assert remembered(path, "names", ask) == remembered(path, "names", ask) == []
-    assert len(times) == 1
+    assert [remembered(path, "names", ask) for _ in range(3)] == [[], [], []]
+    assert len(times) == 2, "the first answer made the database: only what was asked of these very bytes is remembered"
     put(path, "a")
     assert remembered(path, "names", ask) == remembered(path, "names", ask) == ["a"]
-    assert len(times) == 2
+    assert len(times) == 3
+
+
+def test_an_answer_is_not_remembered_where_the_database_changed_while_it_was_asked(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.write_bytes(b"before")
+
+    def ask() -> str:
+        path.write_bytes(b"after")
+        return "of what it was before"
+
+    assert remembered(path, "name", ask) == "of what it was before"
+    assert remembered(path, "name", lambda: "of what it is") == "of what it is"
 
 
 def test_what_lies_in_the_write_ahead_log_alone_is_a_change(tmp_path: Path) -> None:
