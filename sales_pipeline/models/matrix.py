@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.features.catalogue import FEATURES
-from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.lake.tables import TableRef, read_schema, read_table
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -29,6 +29,7 @@ ATTRIBUTE_PREFIX = "attribute:"
 VALUE_PREFIX = "value:"
 """Of the names features and attributes have in a table where they are joined to their spine, whose columns share some of their names."""
 _TEXT = pd.StringDtype(na_value=np.nan)
+_KEY = ("opportunity_id", "as_of")
 """What pandas takes texts for."""
 FEATURES_BY_NAME = {feature.name: feature for feature in FEATURES}
 
@@ -166,13 +167,17 @@ def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None) ->
     `usable` names catalogue features and attributes (as `attribute:<name>`); None takes every catalogue feature that is there and no
     attribute. Names without a column (absent tables) give an all-missing column, so that a model trained on a richer export still scores.
     """
-    spine = read_table(features.spine).sort_by([("opportunity_id", "ascending"), ("as_of", "ascending")])
-    wide = read_table(features.features).sort_by([("opportunity_id", "ascending"), ("as_of", "ascending")])
+    there = read_schema(features.features).names
+    if usable is None:
+        usable = [name for name in there if name in FEATURES_BY_NAME]
+    needed = [name for name in there if name in _KEY or name in usable]
+    spine, wide = (
+        table.sort_by([(name, "ascending") for name in _KEY])
+        for table in (read_table(features.spine), read_table(features.features, needed))
+    )
     if wide.num_rows != spine.num_rows:
         raise ValueError(f"features hold {wide.num_rows} rows, their spine {spine.num_rows}")
-    keys = _keys(spine, read_table(features.outcomes))
-    if usable is None:
-        usable = [name for name in wide.column_names if name in FEATURES_BY_NAME]
+    keys = _keys(spine, read_table(features.outcomes, ["opportunity_id", "is_won", "closed_at", "won_amount"]))
     columns: list[SourceColumn] = []
     data: dict[str, npt.NDArray[Any]] = {}
     for name in usable:
@@ -313,22 +318,16 @@ def _keys(spine: pa.Table, outcomes: pa.Table | None) -> pd.DataFrame:
             "as_of_us": _micros(spine.column("as_of")),
             "created_us": _micros(spine.column("created_at")),
             "crm_close_us": (np.asarray(close_days, dtype=np.float64) + 1) * DAY,
-            **({} if outcomes is not None else dict.fromkeys(("is_won", "closed_us", "won_amount"), np.nan)),
+            **dict.fromkeys(("is_won", "closed_us", "won_amount"), np.nan),
         }
     )
-    if outcomes is None:
-        return keys
-    result = pd.DataFrame(
-        {
-            "opportunity_id": np.asarray(
-                outcomes.column("opportunity_id").to_numpy(zero_copy_only=False), dtype=object
-            ),
-            "is_won": _values(outcomes.column("is_won"), "boolean"),
-            "closed_us": _micros(outcomes.column("closed_at")),
-            "won_amount": _values(outcomes.column("won_amount"), "number"),
-        }
-    )
-    return keys.merge(result, on="opportunity_id", how="left", validate="many_to_one")
+    if outcomes is not None:
+        place = pc.index_in(spine.column("opportunity_id"), value_set=outcomes.column("opportunity_id"))
+        found = outcomes.select(["is_won", "closed_at", "won_amount"]).take(place)
+        keys["is_won"] = _values(found.column("is_won"), "boolean")
+        keys["closed_us"] = _micros(found.column("closed_at"))
+        keys["won_amount"] = _values(found.column("won_amount"), "number")
+    return keys
 
 
 def _attributes(

@@ -29,7 +29,7 @@ from sales_pipeline.monitoring.figure import Figure, figure_table
 from sales_pipeline.monitoring.history import PastRun, one_in, past_runs, said, scored_frame
 from sales_pipeline.monitoring.inputs import input_figures
 from sales_pipeline.monitoring.kept import FEATURES_KEY, kept_facts
-from sales_pipeline.monitoring.outcomes import HORIZONS, Known, outcome_figures
+from sales_pipeline.monitoring.outcomes import HORIZONS, OUTCOME_COLUMNS, Known, outcome_figures
 from sales_pipeline.monitoring.params import MonitoringParams
 from sales_pipeline.monitoring.reference import Reference, landmark_reference, plain_reference
 from sales_pipeline.monitoring.scores import score_figures
@@ -79,7 +79,7 @@ def monitor(
         lake, previous_run_id, as_of.instant - timedelta(days=max(HORIZONS.values()) + params.history_days)
     )
     figures, values = _inputs(lake, features, bundle, chain, params, code_version)
-    known = Known.of_outcomes(read_table(features.outcomes))
+    known = Known.of_outcomes(read_table(features.outcomes, list(OUTCOME_COLUMNS)))
     past = said(one_in(chain, params.run_every_days))
     today = scored_frame(read_table(scored))
     figures += score_figures(today, said(chain[:1]) if chain else None, past, known, params)

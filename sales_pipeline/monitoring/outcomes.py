@@ -29,6 +29,7 @@ from sales_pipeline.monitoring.reference import account_of
 ALL = "past_runs"
 COVERED = 0.8
 HORIZONS = {"win_probability_30d": 30, "win_probability_90d": 90}
+OUTCOME_COLUMNS = ("opportunity_id", "is_won", "closed_at", "won_amount", "currency")
 EVER = "win_probability"
 LEAST_CLOSED_SHARE = 0.9
 BINS = 10
@@ -44,7 +45,7 @@ class Known:
 
     @classmethod
     def of_outcomes(cls, outcomes: pa.Table) -> Known:
-        """From OUTCOMES."""
+        """From OUTCOMES, of which `OUTCOME_COLUMNS` are read."""
 
         def numbers(name: str) -> Floats:
             return np.asarray(outcomes.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -60,11 +61,13 @@ class Known:
 
     def of(self, opportunities: pd.Series) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
         """Per opportunity: is_won, closed_us, and whether it is there at all."""
-        names = pd.Index(opportunities, dtype=object)
-        found = self.frame.reindex(names)
         # `isin` would put all outcomes into a table of its own each time; the index keeps its.
-        there = self.frame.index.get_indexer(names) >= 0
-        return found["is_won"].to_numpy(dtype=np.float64), found["closed_us"].to_numpy(dtype=np.float64), there
+        place = self.frame.index.get_indexer(pd.Index(opportunities, dtype=object))
+        there = place >= 0
+        won, closed = (
+            np.append(self.frame[name].to_numpy(dtype=np.float64), np.nan)[place] for name in ("is_won", "closed_us")
+        )
+        return won, closed, there
 
 
 @dataclass(frozen=True)

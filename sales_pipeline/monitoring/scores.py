@@ -50,7 +50,7 @@ def _replaced(today: pd.DataFrame, before: pd.DataFrame) -> str:
     models = before["model_version"].nunique()
     if models > 1:
         return f"; {models} models gave the earlier scores"
-    same = set(today["model_version"]) == set(before["model_version"])
+    same = set(today["model_version"].unique()) == set(before["model_version"].unique())
     return "; the same model" if same else "; the model was replaced in between"
 
 
