@@ -47,34 +47,33 @@ def people_tables(
         from sales_pipeline.sales_management.seen import look
         from sales_pipeline.sales_management.team import Beside, build_team
 
-        with stays_of_all(lake, canonical, engine) as past:
-            seen = look(
-                scored,
-                features,
-                canonical.tables,
-                past,
-                as_of=as_of,
-                time_zone=settings.time_zone,
-                currency=settings.forecast.currency,
-                spoken_for=settings.mapping.currency,
-                engine=engine,
+        seen = look(
+            scored,
+            features,
+            canonical.tables,
+            stays_of_all(lake, canonical, engine),
+            as_of=as_of,
+            time_zone=settings.time_zone,
+            currency=settings.forecast.currency,
+            spoken_for=settings.mapping.currency,
+            engine=engine,
+        )
+        try:
+            beside = Beside(
+                previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
+                feedback=known_feedback(lake, canonical, as_of, plan, engine),
+                forecast=read_table(forecast),
             )
-            try:
-                beside = Beside(
-                    previous_queue=previous_table(lake, plan, FOLLOW_UP_QUEUE),
-                    feedback=known_feedback(lake, canonical, as_of, plan, engine),
-                    forecast=read_table(forecast),
-                )
-                team = build_team(seen, beside, settings.team, run_id=plan.run_id)
-                accounts = build_accounts(
-                    seen,
-                    settings.accounts,
-                    source_system=settings.source_system,
-                    language=settings.scoring.language,
-                    run_id=plan.run_id,
-                )
-            finally:
-                seen.release()
+            team = build_team(seen, beside, settings.team, run_id=plan.run_id)
+            accounts = build_accounts(
+                seen,
+                settings.accounts,
+                source_system=settings.source_system,
+                language=settings.scoring.language,
+                run_id=plan.run_id,
+            )
+        finally:
+            seen.release()
         made = zip(PEOPLE_TABLES, (team.performance, team.stage_times, accounts), strict=True)
         return {table.name: write_table(data, folder / f"{table.name}.parquet", table).rows for table, data in made}
 

@@ -33,6 +33,19 @@ def with_model(tree: exp.Query, name: str) -> exp.Query:
     return tree
 
 
+def written_out(tree: exp.Query, known: Mapping[str, Source | exp.Query]) -> tuple[exp.Query, dict[str, Source]]:
+    """A model with every known query that it reads, or that those read, in the place of its name; and the tables it then reads.
+
+    So what is a few rows put in the place of others is never laid down as a whole: a model reads the columns and rows of it that it asks for.
+    """
+    queries = {name: one for name, one in known.items() if isinstance(one, exp.Query)}
+    written = tree.copy()
+    while found := next((table for table in written.find_all(exp.Table) if table.name in queries), None):
+        found.replace(queries[found.name].copy().subquery(found.alias_or_name))
+    tables = {name: one for name, one in known.items() if not isinstance(one, exp.Query)}
+    return written, inputs_of(written, tables)
+
+
 def inputs_of(tree: exp.Query, known: Mapping[str, Source]) -> dict[str, Source]:
     """Those of the known tables that a model reads."""
     return {table.name: known[table.name] for table in tree.find_all(exp.Table) if table.name in known}

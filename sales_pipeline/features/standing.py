@@ -80,12 +80,19 @@ def scoring_inputs(
         yield whole, few
 
 
-@contextmanager
-def stays_of_all(lake: Lake, canonical: CanonicalTables, engine: Engine) -> Iterator[Mapping[str, Source]]:
-    """Of all opportunities, by name, until the block ends: `timeline` (of its columns at least STAY_COLUMNS), `current_facts`, `closings`."""
-    with _held(engine) as held:
-        found = held.at_rest(kept(lake, canonical, engine), STAY_COLUMNS)
-        yield {**found, "current_facts": held.facts({**canonical.tables, **found})}
+def stays_of_all(lake: Lake, canonical: CanonicalTables, engine: Engine) -> Mapping[str, Source | exp.Query]:
+    """Of all opportunities, by name: `timeline` (of its columns at least STAY_COLUMNS), `current_facts`, `closings`: tables, or queries over tables named
+    beside them (`sql_models.written_out`)."""
+    at_rest = kept(lake, canonical, engine)
+    found: dict[str, Source | exp.Query] = {"current_facts": model("current_facts")}
+    for name, columns in (("timeline", STAY_COLUMNS), ("closings", ("*",))):
+        found[name] = at_rest.of_all[name]
+        if at_rest.changed.rows:
+            tree, inputs = at_rest.rows(name, *columns)
+            for table in tree.find_all(exp.Table):
+                table.set("this", exp.to_identifier(f"{name}_{table.name}"))
+            found |= {f"{name}_{own}": source for own, source in inputs.items()} | {name: tree}
+    return found
 
 
 @contextmanager

@@ -17,19 +17,18 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlglot import exp
 
 from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE
 from sales_pipeline.domain.time import AsOf
-from sales_pipeline.engines.base import Engine, Source, WorkTable
+from sales_pipeline.engines.base import Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar, parse_model
 from sales_pipeline.features.build import FeatureSet
-from sales_pipeline.features.sql_models import inputs_of
+from sales_pipeline.features.sql_models import written_out
 from sales_pipeline.lake.tables import TableRef, read_table
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 
 SQL = Path(__file__).parent / "sql"
-PAST = ("timeline", "current_facts", "closings")
-"""Tables of the features' package that say where an opportunity stood when."""
 CANONICAL_INPUTS = (
     "opportunities",
     "opportunity_changes",
@@ -49,13 +48,13 @@ CANONICAL_INPUTS = (
 class Seen:
     """The past as an as-of sees it.
 
-    `tables` are named inputs of models (canonical tables, SCORED_OPPORTUNITIES, the scoring features, `timeline`, `current_facts`, `opportunity_states`, which the
-    engine holds: `states`).
+    `tables` are named inputs of models (canonical tables, SCORED_OPPORTUNITIES, the scoring features, `opportunity_states`, which the engine holds:
+    `states`), and queries that stand for one (`features.sql_models.written_out`).
     `counted_kind` is what rates and times count: opportunities, or leads where there is nothing else. `has_activities` and `has_changes` say
     whether any are known; without them nothing is known of contacts, or of moves, which is not the same as none.
     """
 
-    tables: Mapping[str, Source]
+    tables: Mapping[str, Source | exp.Query]
     states: WorkTable
     as_of: AsOf
     time_zone: str
@@ -68,9 +67,9 @@ class Seen:
 
     def query(self, name: str, **parameters: Scalar) -> pd.DataFrame:
         """The result of one of this package's models; instants are UTC, NULL is None or NaN."""
-        tree = parse_model(SQL / f"{name}.sql")
+        tree, inputs = written_out(parse_model(SQL / f"{name}.sql"), self.tables)
         given = {"as_of": self.as_of.instant, "counted_kind": self.counted_kind, **parameters}
-        found = self.engine.query(tree, inputs_of(tree, self.tables), parameters=given)
+        found = self.engine.query(tree, inputs, parameters=given)
         frame: pd.DataFrame = found.sort_by([(column, "ascending") for column in found.column_names]).to_pandas()
         return frame
 
@@ -109,7 +108,7 @@ def look(
     scored: TableRef,
     features: FeatureSet,
     canonical: Mapping[str, TableRef],
-    past: Mapping[str, Source],
+    past: Mapping[str, Source | exp.Query],
     *,
     as_of: AsOf,
     time_zone: str,
@@ -119,14 +118,15 @@ def look(
 ) -> Seen:
     """What is seen at `as_of`; to be released.
 
-    `past` is `features.standing.stays_of_all` of the same canonical tables, or `features.preparation.prepared`; it must last as long as the result.
+    `past` is `features.standing.stays_of_all` of the same canonical tables, or `features.preparation.prepared`.
     `currency` is the one the company reports in; None finds it, `spoken_for` is what it is where nothing tells it (see `exchange_at`).
     """
-    tables: dict[str, Source] = {name: canonical[name] for name in CANONICAL_INPUTS}
-    tables |= {"scored_opportunities": scored, "features": features.features}
-    tables |= {name: past[name] for name in PAST}
-    tree = parse_model(SQL / "opportunity_states.sql")
-    states = engine.hold(tree, inputs_of(tree, tables), parameters={"as_of": as_of.instant})
+    tables: dict[str, Source | exp.Query] = {name: canonical[name] for name in CANONICAL_INPUTS}
+    tables |= {"scored_opportunities": scored, "features": features.features, **past}
+    tables["open_states"] = parse_model(SQL / "open_states.sql")
+    tree, inputs = written_out(parse_model(SQL / "opportunity_states.sql"), tables)
+    cut = Cut("opportunity_id", tuple(name for name in inputs if name not in ("accounts", "field_history")))
+    states = engine.hold(tree, inputs, parameters={"as_of": as_of.instant}, cut=cut)
     tables["opportunity_states"] = states
     kinds = engine.query(SQL / "kind_counts.sql", {"opportunity_states": states}).to_pylist()
     counted = {row["kind"]: row["row_count"] for row in kinds}

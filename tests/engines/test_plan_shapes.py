@@ -36,7 +36,7 @@ IN_THE_SCAN = {
     "last_touch": {"occurred_at", "logged_at"}, "next_step": {"due_at", "logged_at"}, "account_cases": {"opened_at"},
     "closed_mix": {"kind", "is_won", "closed_at"}, "cycle_times": {"kind", "created_at"}, "deals": {"kind"},
     "opportunity_states": {"created_at", "removed_at", "closed_at", "changed_at"}, "responses": {"occurred_at", "logged_at"},
-    "stage_stays": {"changed_at", "stage", "state", "stage_entered_at"},
+    "open_states": {"changed_at", "stage", "state", "stage_entered_at"},
 }  # fmt: skip
 """By model: columns of base tables it filters, which must not be read where the filter rules them out."""
 

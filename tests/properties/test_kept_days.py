@@ -20,6 +20,7 @@ from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.features import kept as keeping
 from sales_pipeline.features.kept import kept
 from sales_pipeline.features.preparation import prepared
+from sales_pipeline.features.sql_models import written_out
 from sales_pipeline.features.standing import STAY_COLUMNS, stays_of_all
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
@@ -51,9 +52,9 @@ def _however_much_is_affected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def seen(lake: Lake, canonical: Canonical | Tables, engine: DuckDBEngine) -> Rows:
-    with stays_of_all(lake, canonical, engine) as found:
-        trees = {name: exp.select(*columns).from_(name).order_by(*columns) for name, columns in COLUMNS.items()}
-        return {name: engine.query(tree, {name: found[name]}).to_pylist() for name, tree in trees.items()}
+    found = {**canonical.tables, **stays_of_all(lake, canonical, engine)}
+    trees = {name: exp.select(*columns).from_(name).order_by(*columns) for name, columns in COLUMNS.items()}
+    return {name: engine.query(*written_out(tree, found)).to_pylist() for name, tree in trees.items()}
 
 
 def test_a_day_put_on_the_one_before_says_what_all_made_anew_says(engine: DuckDBEngine) -> None:

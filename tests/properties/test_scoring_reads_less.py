@@ -19,7 +19,7 @@ from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.features.build import RECORDS, build
 from sales_pipeline.features.params import FeatureParams
 from sales_pipeline.features.preparation import is_prepared, prepared
-from sales_pipeline.features.sql_models import inputs_of, model
+from sales_pipeline.features.sql_models import inputs_of, model, written_out
 from sales_pipeline.features.standing import stays_of_all
 from sales_pipeline.lake.layout import Lake
 from tests.support.histories import FIELDS, Tables, write_rows
@@ -115,9 +115,9 @@ def test_stays_are_those_of_the_timeline(
     lake = Lake(folder / "lake")
 
     def rows() -> dict[str, list[Any]]:
-        with stays_of_all(lake, canonical, engine) as found:
-            trees = {name: exp.select(*columns).from_(name).order_by(*columns) for name, columns in READ_OF_ALL.items()}
-            return {name: engine.query(tree, {name: found[name]}).to_pylist() for name, tree in trees.items()}
+        found = {**canonical.tables, **stays_of_all(lake, canonical, engine)}
+        trees = {name: exp.select(*columns).from_(name).order_by(*columns) for name, columns in READ_OF_ALL.items()}
+        return {name: engine.query(*written_out(tree, found)).to_pylist() for name, tree in trees.items()}
 
     held = rows()
     prepared(lake, canonical.tables, engine)
