@@ -188,7 +188,8 @@ class _Run:
     def all(self, mode: Mode, absent: Mapping[str, str], few: Mapping[str, Source]) -> dict[str, TableRef]:
         """The results, by name. `few` takes the place of what is known of all opportunities where only those on the spine are asked for."""
         self.parameters["mode"] = mode
-        self.known["grid"] = self._grid(mode)
+        self.known["grid"] = grid = self._grid(mode)
+        self.parameters["is_thinned"] = grid.num_rows > self.params.max_landmarks_per_opportunity
         refs = {"outcomes": self._result("outcomes", model("outcomes"), OUTCOMES)}
         self.known |= few
         refs["spine"] = self._result("spine", model("spine"), SPINE)

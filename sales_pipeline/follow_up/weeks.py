@@ -46,7 +46,12 @@ def contact_weeks(
     `tables` are canonical ones and `features.preparation.prepared`, or `features.standing.scoring_inputs` of the same as-of; `outcomes` is OUTCOMES as known before `as_of`. Intermediate tables are left in `folder`, as is the result.
     """
     known: dict[str, Source] = dict(tables)
-    parameters: dict[str, Any] = {"as_of": as_of.instant, "mode": "grid", "max_landmarks": weeks + 1}
+    parameters: dict[str, Any] = {
+        "as_of": as_of.instant,
+        "mode": "grid",
+        "is_thinned": False,
+        "max_landmarks": weeks + 1,
+    }
     starts = [as_of.instant - _WEEK * number for number in range(weeks, -1, -1)]
     known["grid"] = pa.table({"as_of": pa.array(starts, pa.timestamp("us", tz="UTC"))})
     known["chosen"] = pa.table({"opportunity_id": pa.array(sorted(set(chosen)), pa.string())})

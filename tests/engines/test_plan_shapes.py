@@ -73,6 +73,14 @@ def test_models_read_their_tables(plans: dict[str, Any]) -> None:
     assert unread == set()
 
 
+@pytest.mark.parametrize("is_thinned", [True, False])
+def test_landmarks_are_numbered_only_where_there_can_be_too_many(duck: DuckDBEngine, world: EmptyWorld, is_thinned: bool) -> None:  # fmt: skip
+    tree = tree_of("spine")
+    given = parameters_of(tree) | {"is_thinned": is_thinned}
+    plan = json.loads(duck.explain(tree, world.inputs("spine"), **given))
+    assert any(node["name"] == "WINDOW" for node in operators(plan)) is is_thinned
+
+
 PLANTED = {
     "a cross join": "SELECT s.opportunity_id, a.activity_id FROM spine AS s CROSS JOIN activities AS a",
     "a forgotten key": "SELECT s.opportunity_id, a.activity_id FROM spine AS s JOIN activities AS a ON a.occurred_at < s.as_of",

@@ -82,7 +82,7 @@ def light_features(
     prepared = prepare_into(folder, canonical, engine)
     known: dict[str, Source] = {**canonical, **prepared}
     known["grid"] = pa.table({"as_of": pa.array([as_of.instant], pa.timestamp("us", tz="UTC"))})
-    parameters: dict[str, Any] = {"as_of": as_of.instant, "mode": "scoring", "max_landmarks": 40}
+    parameters: dict[str, Any] = {"as_of": as_of.instant, "mode": "scoring", "is_thinned": False, "max_landmarks": 40}
     made: dict[str, TableRef] = {}
     for name in ("spine", "state", "engagement"):
         tree = model(name)

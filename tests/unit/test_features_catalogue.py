@@ -16,7 +16,16 @@ from sales_pipeline.features.wide import wide
 
 SQL = Path(package.__file__).parent / "sql"
 PARAMETERS = dict.fromkeys(
-    ("as_of", "mode", "max_landmarks", "owner_prior_weight", "account_prior_weight", "product_prior_weight"), 1
+    (
+        "as_of",
+        "mode",
+        "is_thinned",
+        "max_landmarks",
+        "owner_prior_weight",
+        "account_prior_weight",
+        "product_prior_weight",
+    ),
+    1,
 )
 
 

@@ -17,7 +17,8 @@ WITH events AS (
   UNION ALL
   SELECT account_id, NULL, ended_at, 1, 0, 0, -1, 0, NULL FROM open_spans WHERE account_id IS NOT NULL AND ended_at IS NOT NULL
   UNION ALL
-  SELECT DISTINCT account_id, currency, as_of, 0, 0, 0, 0, 0, CAST(NULL AS TIMESTAMPTZ) FROM spine WHERE account_id IS NOT NULL
+  SELECT account_id, currency, as_of, 0, 0, 0, 0, 0, CAST(NULL AS TIMESTAMPTZ)
+  FROM (SELECT DISTINCT account_id, currency, as_of FROM spine WHERE account_id IS NOT NULL) AS asked
 ), running AS (
   SELECT
     account_id,

@@ -1,6 +1,7 @@
 -- The rows features are built for: (opportunity, as_of) at which it was open, not removed, and created before; with its state then.
 -- $mode: 'scoring' (one as-of; unknown creation included), 'grid' (landmarks), 'creation' (one landmark right after creation),
 -- 'undated' (no dates at all: every opportunity, closed ones too, at the as-of, with its last seen values).
+-- $is_thinned: the grid has more as-ofs than $max_landmarks; else no opportunity can have too many, and none is counted.
 -- Where the timeline tells the state, the spans it was open in meet the as-ofs; else every as-of is held against its dates. Both find keys and
 -- the change that holds alone; columns follow once the rows are known.
 WITH followed AS (
@@ -60,7 +61,10 @@ WITH followed AS (
     ROW_NUMBER() OVER (PARTITION BY opportunity_id ORDER BY as_of) - 1 AS landmark_number,
     COUNT(*) OVER (PARTITION BY opportunity_id) AS landmark_count
   FROM opened
+  WHERE $is_thinned
 ), kept AS (
+  SELECT opportunity_id, as_of, position FROM opened WHERE NOT $is_thinned
+  UNION ALL
   SELECT opportunity_id, as_of, position
   FROM numbered
   WHERE
