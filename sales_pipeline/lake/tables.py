@@ -140,7 +140,8 @@ def _groups(pieces: Iterable[pa.Table], schema: pa.Schema, size: int) -> Iterato
     """The rows of the pieces, so many at a time."""
     waiting = schema.empty_table()
     for piece in pieces:
-        waiting = pa.concat_tables([waiting, piece.cast(schema)])
+        piece = piece.cast(schema)
+        waiting = pa.concat_tables([waiting, piece]) if waiting.num_rows else piece
         while waiting.num_rows >= size:
             yield waiting.slice(0, size).combine_chunks()
             waiting = waiting.slice(size)
