@@ -83,6 +83,7 @@ def publish_tables(
             data,
             plan.manifest() | {"canonical_key": canonical.key},
             card_documents(card) | report_document(lake, settings, plan, data, card, canonical, engine),
+            at_rest=tables,
         )
     is_current = publish(lake, plan.run_id, log=log, make_current=make_current)
     rows = read_manifest(path)["rows"]

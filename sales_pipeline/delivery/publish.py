@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from sales_pipeline.errors import AuditBlocked
 from sales_pipeline.lake.durable import write_bytes
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.runs import MANIFEST, publish_run, write_run
-from sales_pipeline.lake.tables import conform, read_table, write_table
+from sales_pipeline.lake.tables import TableRef, conform, file_sha256, read_table, write_table
 
 # Names of entries that hold clocks or ids of other systems.
 _FOREIGN = re.compile(r"dagster|mlflow|written_at|generated_at|hostname", re.IGNORECASE)
@@ -45,6 +46,7 @@ def write_and_audit(
     tables: Mapping[str, pa.Table],
     manifest: Mapping[str, Any],
     documents: Mapping[str, bytes],
+    at_rest: Mapping[str, TableRef] | None = None,
 ) -> Path:
     """Write a run's folder and audit the bytes written; the folder appears only when every check passed.
 
@@ -57,6 +59,8 @@ def write_and_audit(
         run, feedback).
     documents
         Further files by name, such as `model_card.json`.
+    at_rest
+        Files that tables were read from, by name, written under their contracts: their bytes are published as they are, not written again.
 
     Returns the folder. A run that is there already is left as it is. Raises AuditBlocked with every failure; nothing
     visible has changed then.
@@ -75,12 +79,17 @@ def write_and_audit(
         written = {}
         for name in PUBLISHED_TABLES:
             if name in complete:
-                ref = write_table(complete[name], folder / f"{name}.parquet", PUBLISHED_TABLES[name])
-                written[name] = read_table(folder / f"{name}.parquet")
+                path, file_at_rest = folder / f"{name}.parquet", (at_rest or {}).get(name)
+                if file_at_rest is not None:
+                    _take_over(file_at_rest, path, run_id)
+                    written[name] = complete[name]
+                else:
+                    write_table(complete[name], path, PUBLISHED_TABLES[name])
+                    written[name] = read_table(path)
                 with (folder / f"{name}.csv").open("wb") as file:
                     file.writelines(csv_pieces(written[name], PUBLISHED_TABLES[name]))
-                if ref.rows != complete[name].num_rows:
-                    _block([f"{name}: {ref.rows} rows were written of {complete[name].num_rows}"], run_id)
+                if written[name].num_rows != complete[name].num_rows:
+                    _block([f"{name}: {written[name].num_rows} rows were written of {complete[name].num_rows}"], run_id)
         # What was audited needs no second audit where it is read again as it was.
         if any(not data.equals(complete[name]) for name, data in written.items()):
             _block(audit(written, run_id), run_id)
@@ -117,6 +126,13 @@ def append_run_log(lake: Lake, run_id: str, entry: Mapping[str, Any]) -> Path:
 def run_log_path(lake: Lake, run_id: str) -> Path:
     """Where a run's log lies."""
     return lake.runs / f"{run_id}.log.json"
+
+
+def _take_over(ref: TableRef, path: Path, run_id: str) -> None:
+    """The same bytes in the run's folder: a copy, which nothing that happens to the other file changes."""
+    shutil.copyfile(ref.path, path)
+    if file_sha256(path) != ref.sha256:
+        _block([f"{ref.name}: {ref.path} is not what it was when it was made"], run_id)
 
 
 def _block(failures: list[str], run_id: str) -> None:

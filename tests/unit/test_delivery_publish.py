@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sales_pipeline.delivery.run_identity import run_id
 from sales_pipeline.errors import AuditBlocked
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.runs import current_run
+from sales_pipeline.lake.tables import read_table, write_table
 from tests.support.published_run import RUN, changed, run_tables
 from tests.support.scored_rows import AS_OF
 
@@ -186,3 +188,24 @@ def test_a_run_id_depends_on_everything_that_goes_in_and_not_on_order() -> None:
 def test_a_page_that_leads_out_is_not_published(tmp_path: Path) -> None:
     with pytest.raises(AuditBlocked, match=r"report\.html: leads out of the page: <script>"):
         write(tmp_path, documents={"report.html": b'<a href="left_out.csv">x</a><script></script>'})
+
+
+def test_a_table_at_rest_is_published_with_the_bytes_it_was_read_from(tmp_path: Path, folder: Path) -> None:
+    tables = run_tables()
+    at_rest = {
+        name: write_table(data, tmp_path / "at_rest" / f"{name}.parquet", PUBLISHED_TABLES[name])
+        for name, data in tables.items()
+    }
+    read = {name: read_table(ref) for name, ref in at_rest.items()}
+    taken = write(tmp_path, tables=read, at_rest=at_rest)
+    for path in folder.iterdir():
+        assert (taken / path.name).read_bytes() == path.read_bytes(), path.name
+    assert (taken / "left_out.parquet").stat().st_nlink == 1
+
+
+def test_a_table_at_rest_that_was_changed_since_is_not_published(tmp_path: Path) -> None:
+    ref = write_table(run_tables()["left_out"], tmp_path / "left_out.parquet", PUBLISHED_TABLES["left_out"])
+    changed_since = replace(ref, sha256="0" * 64)
+    with pytest.raises(AuditBlocked, match=r"left_out: .*left_out\.parquet is not what it was when it was made"):
+        write(tmp_path, at_rest={"left_out": changed_since})
+    assert not (Lake(tmp_path).runs / RUN).exists()
