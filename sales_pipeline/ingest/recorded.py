@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlglot
@@ -23,6 +24,7 @@ _MOST_TEXTS = 500_000
 
 # ISO texts of one length and one ending sort as their instants do, so of the usual forms only the greatest need be parsed.
 _USUAL = r"^(?:[01]\d{3}|20\d{2})-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2}(?:\.\d{3})?Z?)?$"
+_PLAIN = ("0000-00-00 00:00:00", "0000-00-00T00:00:00")
 _PARSED = "SELECT MAX(parse_instant(text, $date_order, $zone)) AS instant FROM texts"
 
 
@@ -49,8 +51,8 @@ def newest_instant(
     odd = _OddTexts(date_order, zone_name, engine)
     for _, columns in reading.batches(positions):
         for position, texts in columns.items():
-            is_usual = pc.fill_null(pc.match_substring_regex(texts, _USUAL), False)
-            if not pc.all(is_usual, min_count=0).as_py():
+            if not _are_plain(texts):
+                is_usual = pc.fill_null(pc.match_substring_regex(texts, _USUAL), False)
                 odd.add(texts.filter(pc.invert(is_usual)))
                 texts = texts.filter(is_usual)
             for length, text in _greatest_by_length(texts):
@@ -67,6 +69,29 @@ def newest_instant(
         for texts in columns.values():
             odd.add(texts)
     return max((instant for instant in (*found, odd.greatest()) if instant is not None), default=None)
+
+
+def _are_plain(texts: pa.Array) -> bool:
+    """Whether all have one usual form of a day and time to the second, at a glance: the least and the greatest character of each place tell, at a sixth of what
+    a pattern costs. False where that does not tell."""
+    size = len(_PLAIN[0])
+    if not len(texts) or texts.null_count or texts.type != pa.string():
+        return False
+    _, offsets, letters = texts.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if bool((np.diff(ends) != size).any()):
+        return False
+    text = np.frombuffer(letters, dtype=np.uint8)[ends[0] : ends[-1]]
+    places = [text[place::size] for place in range(size)]
+    least, greatest = (bytes(int(of(place)) for place in places) for of in (np.min, np.max))
+    is_in_range = greatest < b"2" or (least[:2] == greatest[:2] == b"20")
+    return is_in_range and any(
+        all(
+            low == high == ord(sign) if sign != "0" else b"0"[0] <= low and high <= b"9"[0]
+            for low, high, sign in zip(least, greatest, form, strict=True)
+        )
+        for form in _PLAIN
+    )
 
 
 class _OddTexts:
