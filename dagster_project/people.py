@@ -43,7 +43,8 @@ def people_tables(
 
     def build(folder: Path) -> dict[str, Any]:
         from sales_pipeline.features.standing import stays_of_all
-        from sales_pipeline.sales_management.accounts import build_accounts
+        from sales_pipeline.sales_management.accounts import build_accounts, trend_from
+        from sales_pipeline.sales_management.contacts import kept_or_read
         from sales_pipeline.sales_management.seen import look
         from sales_pipeline.sales_management.team import Beside, build_team
 
@@ -57,6 +58,7 @@ def people_tables(
             currency=settings.forecast.currency,
             spoken_for=settings.mapping.currency,
             engine=engine,
+            contacts=kept_or_read(lake, canonical.tables["activities"], trend_from(as_of), engine),
         )
         try:
             beside = Beside(

@@ -6,7 +6,8 @@ Belongs here: putting the rows together, segments and trends. Does not belong he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ import pyarrow as pa
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, SURVEY_DAYS, TREND_DAYS
+from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.machine import one_core
 from sales_pipeline.features.terms import Language
 from sales_pipeline.lake.tables import TableRef, conform
 from sales_pipeline.models.matrix import Floats, Indices
 from sales_pipeline.sales_management.care import CARE_INPUTS, care
-from sales_pipeline.sales_management.co_purchase import next_product, rules
+from sales_pipeline.sales_management.co_purchase import Rule, next_product, rules
 from sales_pipeline.sales_management.deals import amounts
 from sales_pipeline.sales_management.params import AccountParams
 from sales_pipeline.sales_management.repeat import WEEKS_PER_YEAR, Purchases, fit
@@ -60,12 +62,9 @@ def build_accounts(
         | _satisfactions(seen, frame, params)
         | _waiting(seen, frame)
     )
-    told = zip(*(columns[name] for name in CARE_INPUTS), strict=True)
-    cared = [
-        care(dict(zip(CARE_INPUTS, values, strict=True)), params, language, has_activities=seen.has_activities)
-        for values in told
-    ]
-    columns |= {"care_action": [action for action, _ in cared], "care_reason": [reason for _, reason in cared]}
+    told = {name: columns[name] for name in CARE_INPUTS}
+    actions, reasons = care(told, params, language, has_activities=seen.has_activities)
+    columns |= {"care_action": actions, "care_reason": reasons}
     same = {
         "source_system": source_system,
         "as_of": seen.as_of.instant,
@@ -95,12 +94,17 @@ def _money(seen: Seen) -> pd.DataFrame:
     )
 
 
+def trend_from(as_of: AsOf) -> datetime:
+    """The instant from which on contacts are counted one by one."""
+    return as_of.instant - timedelta(days=2 * TREND_DAYS)
+
+
 def _windows(seen: Seen) -> dict[str, Any]:
-    return {"recent_from": seen.before(TREND_DAYS), "before_from": seen.before(2 * TREND_DAYS)}
+    return {"recent_from": seen.before(TREND_DAYS), "before_from": trend_from(seen.as_of)}
 
 
 def _facts(seen: Seen, frame: pd.DataFrame) -> Columns:
-    owners = [_or_none(owner) for owner in frame["owner_id"]]
+    owners = pa.array(frame["owner_id"], pa.string(), from_pandas=True).to_pylist()
     open_cents = frame["open_cents"].clip(lower=0).to_numpy()
     total = int(open_cents.sum())
     return {
@@ -240,19 +244,27 @@ def _products(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns
     offered = _baskets(seen.query("account_open_products"))
     known = rules((bought[account] for account in sorted(bought)), params)
     nothing: frozenset[str] = frozenset()
-    baskets = [bought.get(account, nothing) for account in frame.index]
-    chosen = [next_product(basket, known) if basket else None for basket in baskets]
-    found: Columns = {
-        f"next_product_{name}": [None if rule is None else getattr(rule, part) for rule in chosen]
-        for name, part in RULE_COLUMNS.items()
-    }
+    chosen: dict[int, tuple[str, Rule]] = {}
+    product_count = [0] * len(frame)
+    for row, account in enumerate(frame.index.tolist()):
+        if account in bought:
+            product_count[row] = len(bought[account])
+            if (rule := next_product(bought[account], known)) is not None:
+                chosen[row] = account, rule
+    found: Columns = {f"next_product_{name}": _at(chosen, part, len(frame)) for name, part in RULE_COLUMNS.items()}
+    on_offer = {row for row, (account, rule) in chosen.items() if rule.product in offered.get(account, nothing)}
     return found | {
-        "product_count": [len(basket) for basket in baskets],
-        "is_on_offer": [
-            rule is not None and rule.product in offered.get(account, nothing)
-            for account, rule in zip(frame.index, chosen, strict=True)
-        ],
+        "product_count": product_count,
+        "is_on_offer": [row in on_offer for row in range(len(frame))],
     }
+
+
+def _at(chosen: Mapping[int, tuple[str, Rule]], part: str, count: int) -> list[Any]:
+    """That part of the rules at their accounts' places, None at the others."""
+    values: list[Any] = [None] * count
+    for row, (_, rule) in chosen.items():
+        values[row] = getattr(rule, part)
+    return values
 
 
 def _baskets(pairs: pd.DataFrame) -> dict[str, frozenset[str]]:
@@ -306,10 +318,6 @@ def _days_since(seen: Seen, instants: pd.Series) -> Floats:
 def _instants(values: pd.Series) -> pa.Array:
     stamps = pa.array(_stamps(values), pa.timestamp("us"), from_pandas=True)
     return stamps.cast(pa.timestamp("us", tz="UTC"))
-
-
-def _or_none(value: Any) -> Any:
-    return None if pd.isna(value) else value
 
 
 def _ints(values: Floats) -> list[int | None]:

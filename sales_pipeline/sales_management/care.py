@@ -14,14 +14,19 @@ The order is a judgement: what the customer waits for comes before what we want.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from sales_pipeline.contracts.management import INBOUND_DAYS
 from sales_pipeline.features.terms import Language
+from sales_pipeline.models.matrix import Floats
 from sales_pipeline.sales_management.params import AccountParams
 from sales_pipeline.sales_management.wording import CARE_TEXTS
 
+Bools = npt.NDArray[np.bool_]
 LARGE = 4
 """Money score from which an account is large."""
 
@@ -53,66 +58,89 @@ CARE_INPUTS = (
 """What the rules look at."""
 
 
+_FIGURES: Mapping[str, Mapping[str, str]] = {
+    "solve_case": {"open_case_count": "open_case_count", "case_days": "case_days"},
+    "ask_about_satisfaction": {"satisfaction": "satisfaction", "survey_count": "survey_count"},
+    "answer_customer": {"inbound_days": "inbound_days"},
+    "win_back_by_rule": {"won_count": "won_count", "win_days": "days_since_last_win"},
+    "win_back": {"won_count": "won_count", "win_days": "days_since_last_win", "silence": "silence_risk"},
+    "revive_contact": {"inbound_before": "inbound_count_previous_90d", "inbound_now": "inbound_count_90d"},
+    "offer_product": {
+        "because": "next_product_because",
+        "product": "next_product_id",
+        "confidence": "next_product_confidence",
+        "support": "next_product_support",
+        "lift": "next_product_lift",
+    },
+    "check_in_never": {},
+    "check_in": {"contact_days": "days_since_last_contact"},
+}
+"""The texts in the order of the rules, each with its figures and the column each is."""
+_SHOWN: Mapping[str, Callable[[Any], Any]] = {
+    "satisfaction": "{:.1f}".format,
+    "silence": "{:.2f}".format,
+    "confidence": lambda share: round(100 * share),
+    "lift": "{:.1f}".format,
+}
+"""How a figure is told; the others as they are."""
+
+
 def care(
-    account: Mapping[str, Any], params: AccountParams, language: Language, *, has_activities: bool
-) -> tuple[str, str]:
-    """Action and reason for an account.
+    accounts: Mapping[str, Sequence[Any]], params: AccountParams, language: Language, *, has_activities: bool
+) -> tuple[list[str], list[str]]:
+    """Action and reason of each account.
 
-    `account`: CARE_INPUTS of ACCOUNT_INSIGHTS, with `case_days`, `inbound_days` (days since the customer's last contact where nothing of ours came after
-    it, else None) and `is_dissatisfied` beside them.
+    `accounts`: CARE_INPUTS of ACCOUNT_INSIGHTS by name, one value per account, with `case_days`, `inbound_days` (days since the customer's last contact where
+    nothing of ours came after it, else None) and `is_dissatisfied` beside them.
     """
-    action, text, values = _judged(account, params, has_activities=has_activities)
-    return action, CARE_TEXTS[language][text].format(**values)
+    texts = CARE_TEXTS[language]
+    holds = _holds(accounts, params, has_activities=has_activities)
+    count = len(accounts["won_count"])
+    actions, reasons = ["none"] * count, [texts["none"]] * count
+    is_left = np.ones(count, dtype=bool)
+    for text, figures in _FIGURES.items():
+        rows = np.flatnonzero(is_left & holds[text]).tolist()
+        is_left &= ~holds[text]
+        told = {name: (accounts[column], _SHOWN.get(name, _as_it_is)) for name, column in figures.items()}
+        low_share = round(100 * params.low_satisfaction)
+        action = _ACTIONS.get(text, text)
+        for row in rows:
+            actions[row] = action
+            values = {name: show(column[row]) for name, (column, show) in told.items()}
+            reasons[row] = texts[text].format(low_share=low_share, **values)
+    return actions, reasons
 
 
-def _judged(
-    account: Mapping[str, Any], params: AccountParams, *, has_activities: bool
-) -> tuple[str, str, dict[str, Any]]:
-    won, silence = account["won_count"], account["silence_level"]
-    if (account["case_days"] or 0) >= params.case_days and account["open_case_count"]:
-        return _said("solve_case", open_case_count=account["open_case_count"], case_days=account["case_days"])
-    if account["is_dissatisfied"]:
-        return _said(
-            "ask_about_satisfaction",
-            satisfaction=f"{account['satisfaction']:.1f}",
-            survey_count=account["survey_count"],
-            low_share=round(100 * params.low_satisfaction),
-        )
-    if account["inbound_days"] is not None and params.answer_days <= account["inbound_days"] <= INBOUND_DAYS:
-        return _said("answer_customer", inbound_days=account["inbound_days"])
-    is_worth_it = account["purchase_days"] > 1 or (account["monetary_score"] or 0) >= LARGE
-    if (
-        won
-        and is_worth_it
-        and silence == "high"
-        and not account["open_count"]
-        and account["days_since_last_win"] is not None
-    ):
-        values = {"won_count": won, "win_days": account["days_since_last_win"]}
-        if account["silence_risk"] is None:
-            return "win_back", "win_back_by_rule", values
-        return "win_back", "win_back", values | {"silence": f"{account['silence_risk']:.2f}"}
-    if account["engagement_trend"] == "falling":
-        return _said(
-            "revive_contact",
-            inbound_before=account["inbound_count_previous_90d"],
-            inbound_now=account["inbound_count_90d"],
-        )
-    if account["next_product_id"] is not None and not account["is_on_offer"] and silence != "high":
-        return _said(
-            "offer_product",
-            because=account["next_product_because"],
-            product=account["next_product_id"],
-            confidence=round(100 * account["next_product_confidence"]),
-            support=account["next_product_support"],
-            lift=f"{account['next_product_lift']:.1f}",
-        )
-    if won and has_activities and account["days_since_last_contact"] is None:
-        return "check_in", "check_in_never", {}
-    if won and has_activities and account["days_since_last_contact"] >= params.check_in_days:
-        return _said("check_in", contact_days=account["days_since_last_contact"])
-    return _said("none")
+_ACTIONS = {"win_back_by_rule": "win_back", "check_in_never": "check_in"}
 
 
-def _said(action: str, **values: Any) -> tuple[str, str, dict[str, Any]]:
-    return action, action, values
+def _holds(accounts: Mapping[str, Sequence[Any]], params: AccountParams, *, has_activities: bool) -> dict[str, Bools]:
+    """By text, the accounts it is true of."""
+
+    def number(name: str) -> Floats:
+        return np.array(accounts[name], dtype=np.float64)
+
+    def text(name: str) -> npt.NDArray[np.object_]:
+        return np.array(accounts[name], dtype=object)
+
+    # What is not known (NaN) is neither as large nor as small as anything.
+    won, silence, contact = number("won_count") > 0, text("silence_level") == "high", number("days_since_last_contact")
+    inbound, risk = number("inbound_days"), number("silence_risk")
+    is_worth_it = (number("purchase_days") > 1) | (number("monetary_score") >= LARGE)
+    is_lost = won & is_worth_it & silence & (number("open_count") == 0) & ~np.isnan(number("days_since_last_win"))
+    is_named = np.array([name is not None for name in accounts["next_product_id"]], dtype=bool)
+    return {
+        "solve_case": (np.nan_to_num(number("case_days")) >= params.case_days) & (number("open_case_count") > 0),
+        "ask_about_satisfaction": np.array(accounts["is_dissatisfied"], dtype=bool),
+        "answer_customer": (params.answer_days <= inbound) & (inbound <= INBOUND_DAYS),
+        "win_back_by_rule": is_lost & np.isnan(risk),
+        "win_back": is_lost & ~np.isnan(risk),
+        "revive_contact": text("engagement_trend") == "falling",
+        "offer_product": is_named & ~np.array(accounts["is_on_offer"], dtype=bool) & ~silence,
+        "check_in_never": won & has_activities & np.isnan(contact),
+        "check_in": won & has_activities & (contact >= params.check_in_days),
+    }
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

@@ -26,9 +26,12 @@ from sales_pipeline.engines.compiler import Scalar, parse_model
 from sales_pipeline.features.build import FeatureSet
 from sales_pipeline.features.sql_models import written_out
 from sales_pipeline.lake.tables import TableRef, read_table
+from sales_pipeline.sales_management.contacts import all_read
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 
 SQL = Path(__file__).parent / "sql"
+WRITTEN_OUT = ("open_states", "known_contacts")
+"""Models that others read in the place of their names."""
 CANONICAL_INPUTS = (
     "opportunities",
     "opportunity_changes",
@@ -115,15 +118,18 @@ def look(
     currency: str | None,
     spoken_for: str | None,
     engine: Engine,
+    contacts: Mapping[str, Source] | None = None,
 ) -> Seen:
     """What is seen at `as_of`; to be released.
 
     `past` is `features.standing.stays_of_all` of the same canonical tables, or `features.preparation.prepared`.
     `currency` is the one the company reports in; None finds it, `spoken_for` is what it is where nothing tells it (see `exchange_at`).
+    `contacts` is `contacts.kept_or_read` since two TREND_DAYS before the as-of; None reads all activities for them.
     """
     tables: dict[str, Source | exp.Query] = {name: canonical[name] for name in CANONICAL_INPUTS}
     tables |= {"scored_opportunities": scored, "features": features.features, **past}
-    tables["open_states"] = parse_model(SQL / "open_states.sql")
+    tables |= contacts if contacts is not None else all_read(canonical["activities"])
+    tables |= {name: parse_model(SQL / f"{name}.sql") for name in WRITTEN_OUT}
     tree, inputs = written_out(parse_model(SQL / "opportunity_states.sql"), tables)
     cut = Cut("opportunity_id", tuple(name for name in inputs if name not in ("accounts", "field_history")))
     states = engine.hold(tree, inputs, parameters={"as_of": as_of.instant}, cut=cut)

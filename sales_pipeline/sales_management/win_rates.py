@@ -62,7 +62,8 @@ def expected_log_odds(mix: pd.DataFrame, params: TeamParams) -> Expected:
         rate = won.mean() if 0 < won.sum() < count else (won.sum() + 0.5) / (count + 1.0)
         return Expected(np.full(count, np.log(rate / (1 - rate))), "company_rate")
     features, pattern = _features(mix, params)
-    fold = np.array([zlib.crc32(str(key).encode()) % params.folds for key in mix["fold_key"].tolist()])
+    place, keys = pd.factorize(mix["fold_key"])
+    fold = np.array([zlib.crc32(str(key).encode()) % params.folds for key in keys.tolist()])[place]
     log_odds = np.empty(count)
     for number in range(params.folds):
         held = fold == number

@@ -66,7 +66,7 @@ SMALL: dict[str, pa.Schema] = {
     "quota_periods": _schema(owner_id=_TEXT, period_start=pa.date32()),
 }  # fmt: skip
 """Inputs a step gives from memory, or as a part of the tree."""
-SAME_AS = {"ingest_ledger": "row_ledger", "verdicts": "row_verdicts", "previous_queue": "follow_up_queue", "week_starts": "spine", "raw": "raw_opportunities"}  # fmt: skip
+SAME_AS = {"later_activities": "activities", "ingest_ledger": "row_ledger", "verdicts": "row_verdicts", "previous_queue": "follow_up_queue", "week_starts": "spine", "raw": "raw_opportunities"}  # fmt: skip
 """Inputs that are a table of another name."""
 
 READ_AS = {("pipedrive_opportunities", "field_history"): "raw_field_history"}

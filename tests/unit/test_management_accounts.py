@@ -13,8 +13,9 @@ import pytest
 
 from sales_pipeline.contracts.management import CARE_ACTIONS
 from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.features.terms import Language
 from sales_pipeline.sales_management.accounts import segment
-from sales_pipeline.sales_management.care import care
+from sales_pipeline.sales_management.care import care as care_of_all
 from sales_pipeline.sales_management.checks import check_accounts
 from sales_pipeline.sales_management.params import AccountParams
 from sales_pipeline.sales_management.wording import CARE_TEXTS
@@ -244,6 +245,14 @@ def test_no_history_gives_no_row_and_no_amount_no_share(found: Found) -> None:
     assert (row["open_value"], row["open_value_share"]) == (Decimal("0.00"), None)
 
 
+def care(account: dict[str, Any], language: Language, *, has_activities: bool) -> tuple[str, str]:
+    """Of one account, among others of which nothing is said."""
+    many = {name: [QUIET[name], value, QUIET[name]] for name, value in account.items()}
+    actions, reasons = care_of_all(many, AccountParams(), language, has_activities=has_activities)
+    assert actions[0] == actions[2] == "none"
+    return actions[1], reasons[1]
+
+
 QUIET = {
     "won_count": 2,
     "purchase_days": 2,
@@ -300,14 +309,14 @@ QUIET = {
     ],
 )
 def test_care_follows_its_rules(values: dict[str, Any], action: str, told: str) -> None:
-    found, reason = care(QUIET | values, AccountParams(), "en", has_activities=True)
+    found, reason = care(QUIET | values, "en", has_activities=True)
     assert found == action
     assert told in reason
-    assert care(QUIET | values, AccountParams(), "zh", has_activities=True)[0] == action
+    assert care(QUIET | values, "zh", has_activities=True)[0] == action
 
 
 def test_without_activities_nobody_is_checked_in_on() -> None:
-    assert care(QUIET | {"days_since_last_contact": None}, AccountParams(), "en", has_activities=False)[0] == "none"
+    assert care(QUIET | {"days_since_last_contact": None}, "en", has_activities=False)[0] == "none"
 
 
 def test_the_first_rule_that_holds_decides() -> None:
@@ -318,10 +327,8 @@ def test_the_first_rule_that_holds_decides() -> None:
         "satisfaction": 1.0,
         "inbound_days": 5,
     }
-    assert care(everything, AccountParams(), "en", has_activities=True)[0] == "solve_case"
-    assert (
-        care(everything | {"case_days": 1}, AccountParams(), "en", has_activities=True)[0] == "ask_about_satisfaction"
-    )
+    assert care(everything, "en", has_activities=True)[0] == "solve_case"
+    assert care(everything | {"case_days": 1}, "en", has_activities=True)[0] == "ask_about_satisfaction"
 
 
 def test_both_languages_say_the_same_with_the_same_figures() -> None:

@@ -1,22 +1,22 @@
 -- One row per account with contacts known before the as-of: the last ones, and those by the customer in two windows of equal length. The account is
 -- the activity's own, else that of its opportunity: only those without one are looked up.
-WITH contacts AS (
-  SELECT account_id, direction, GREATEST(occurred_at, logged_at) AS known_at
-  FROM activities
-  WHERE account_id IS NOT NULL AND (direction IS NOT NULL OR kind IN ('call', 'email', 'meeting'))
+WITH named AS (
+  SELECT account_id, inbound_at, outbound_at
+  FROM known_contacts
+  WHERE account_id IS NOT NULL
   UNION ALL
-  SELECT s.account_id, a.direction, GREATEST(a.occurred_at, a.logged_at) AS known_at
-  FROM activities AS a
-  JOIN opportunity_states AS s ON s.opportunity_id = a.opportunity_id
-  WHERE a.account_id IS NULL AND (a.direction IS NOT NULL OR a.kind IN ('call', 'email', 'meeting'))
+  SELECT s.account_id, c.inbound_at, c.outbound_at
+  FROM known_contacts AS c
+  JOIN opportunity_states AS s ON s.opportunity_id = c.opportunity_id
+  WHERE c.account_id IS NULL
 )
 SELECT
   account_id,
-  MAX(known_at) AS last_contact_at,
-  MAX(CASE WHEN direction = 'inbound' THEN known_at END) AS last_inbound_at,
-  MAX(CASE WHEN direction IS NULL OR direction <> 'inbound' THEN known_at END) AS last_outbound_at,
-  COUNT(CASE WHEN direction = 'inbound' AND known_at >= $recent_from THEN 1 END) AS recent_inbound_count,
-  COUNT(CASE WHEN direction = 'inbound' AND known_at >= $before_from AND known_at < $recent_from THEN 1 END) AS earlier_inbound_count
-FROM contacts
-WHERE account_id IS NOT NULL AND known_at < $as_of
+  GREATEST(MAX(inbound_at), MAX(outbound_at)) AS last_contact_at,
+  MAX(inbound_at) AS last_inbound_at,
+  MAX(outbound_at) AS last_outbound_at,
+  COUNT(CASE WHEN inbound_at >= $recent_from THEN 1 END) AS recent_inbound_count,
+  COUNT(CASE WHEN inbound_at >= $before_from AND inbound_at < $recent_from THEN 1 END) AS earlier_inbound_count
+FROM named
+WHERE account_id IS NOT NULL
 GROUP BY account_id

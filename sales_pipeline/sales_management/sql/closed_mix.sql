@@ -6,7 +6,7 @@ SELECT
   owner_id,
   is_won,
   currency,
-  first_amount,
+  CAST(first_amount AS DOUBLE) AS first_amount,
   lead_source,
   opportunity_type,
   product_id,
