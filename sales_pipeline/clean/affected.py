@@ -29,6 +29,13 @@ from sales_pipeline.engines.compiler import DIALECT
 
 WHOLE = ("owners", "products", "quotas", "exchange_rates")
 """Small tables that are cleaned whole where any of their records moved."""
+LOOKED_UP: Mapping[str, tuple[str, ...]] = {
+    "activities": ("activity_id", "opportunity_id", "contact_id"),
+    "opportunities": ("opportunity_id",),
+    "state_history": ("opportunity_id",),
+    "field_history": ("opportunity_id",),
+}
+"""Of raw tables that may be large the columns by which records are looked for; the first says what a record is about."""
 _IDS = pa.schema([("id", pa.string())])
 _RECORD = ("source_file", "source_record")
 _LINKS = ("opportunity_id", "converted_from_lead_id", "converted_to_opportunity_id")
@@ -44,19 +51,29 @@ class Affected:
 
 
 class Records:
-    """The records of two sets of inputs, of which `now` goes on where `old` ended; `styles` says how the ids of each raw table are read."""
+    """The records of two sets of inputs, of which `now` goes on where `old` ended; `styles` says how the ids of each raw table are read, `odd` is what
+    `odd_ids` counted at most among the records of `old`, by table: where it counted none, the texts of a column are its ids.
+    """
 
-    def __init__(self, old: RawInputs, now: RawInputs, styles: Mapping[str, str], engine: Engine) -> None:
+    def __init__(
+        self,
+        old: RawInputs,
+        now: RawInputs,
+        styles: Mapping[str, str],
+        odd: Mapping[str, Mapping[str, int]],
+        engine: Engine,
+    ) -> None:
         self._old = old
         self._now = now
         self._styles = styles
+        self._odd = odd
         self._engine = engine
         self._held: list[WorkTable] = []
         self.moved_files = _moved(old, now)
         self._still: dict[str, list[Path]] = {}
         self._moved: dict[str, tuple[list[Path], list[Path]]] = {}
         for name in RAW_TABLES:
-            before, after = _paths(old.tables[name]), _paths(now.tables[name])
+            before, after = paths_of(old.tables[name]), paths_of(now.tables[name])
             still = [p for p in before if p in set(after) and now.file_of[p] not in self.moved_files]
             self._still[name] = still
             self._moved[name] = ([p for p in before if p not in still], [p for p in after if p not in still])
@@ -214,7 +231,7 @@ class Records:
         """The records that did not move and have one of these keys, or (`with_none`) no key; None where there can be none."""
         written, others, inputs = self._matching(name, {key: ids})
         queries: list[exp.Query] = [exp.select("*").from_("raw").where(test) for test in written]
-        if self._still[f"raw_{name}"] and (others or with_none):
+        if self._still[f"raw_{name}"] and (others or (with_none and self._may_be_odd(name, key))):
             # All columns of a record are read before a computed text is compared: so the few records are found first.
             found = self._engine.query(self._unlike(name, key, with_none=with_none, ids=bool(others)), inputs)
             if found.num_rows:
@@ -237,8 +254,8 @@ class Records:
     ) -> tuple[list[exp.Expr], list[exp.Expr], dict[str, Source]]:
         """Conditions on records that did not move, each for records of its own of one column, and what they are asked of.
 
-        Most ids stand in a file as they are read. Those are told by their text alone (the first list), which costs a tenth of reading them; the others
-        are read (the second).
+        Most ids stand in a file as they are read. Those are told by their text alone (the first list), which costs a tenth of reading them; the others,
+        where there are any, are read (the second).
         """
         still = self._still[f"raw_{name}"]
         inputs: dict[str, Source] = {"raw": still}
@@ -251,8 +268,12 @@ class Records:
             known = exp.select("id").from_(f"ids_of_{column}")
             text, read = exp.column(column), _id(column, self._styles[name])
             written.append(text.isin(query=known.copy()))
-            others.append(exp.and_(_differs(column, self._styles[name]), read.isin(query=known)))
+            if self._may_be_odd(name, column):
+                others.append(exp.and_(_differs(column, self._styles[name]), read.isin(query=known)))
         return written, others, inputs
+
+    def _may_be_odd(self, name: str, column: str) -> bool:
+        return bool(self._odd.get(name, {}).get(column, 1))
 
     def _union(self, parts: Sequence[Source], columns: Sequence[str]) -> WorkTable:
         inputs = {f"part_{number}": part for number, part in enumerate(parts)}
@@ -273,7 +294,19 @@ def _moved(old: RawInputs, now: RawInputs) -> frozenset[str]:
     return frozenset(file for file, at in after if before.get(file) != at)
 
 
-def _paths(source: Source) -> list[Path]:
+def odd_ids(name: str, raw: Source, style: str, engine: Engine) -> dict[str, int]:
+    """By column of LOOKED_UP how many texts are not the id that is read from them; of the first column also how many are missing."""
+    columns = LOOKED_UP[name]
+    tests = [_differs(column, style) for column in columns]
+    tests[0] = exp.or_(exp.column(columns[0]).is_(exp.Null()), tests[0])
+    counts = (exp.Count(this=exp.Case().when(test, exp.Literal.number(1))) for test in tests)
+    tree = exp.select(*(exp.alias_(count, column) for column, count in zip(columns, counts, strict=True))).from_("raw")
+    found: dict[str, int] = engine.query(tree, {"raw": raw}).to_pylist()[0]
+    return found
+
+
+def paths_of(source: Source) -> list[Path]:
+    """The parts of a raw table; none where it is empty."""
     return [Path(path) for path in source] if isinstance(source, list) else []
 
 

@@ -58,6 +58,14 @@ def refuse_absence(staged: WorkTable, previous: datetime, newest: datetime, para
     return absent
 
 
+def new_since(first: datetime, staged: Source, engine: Engine) -> float:
+    """Share (0–1) of the opportunities that exports after the first one show for the first time."""
+    found = engine.query(
+        SQL / "new_since_first.sql", {"staged_opportunities": staged}, parameters={"first": first}
+    ).column("new_share")
+    return float(found[0].as_py() or 0)
+
+
 def table_facts(
     tables: Mapping[str, TableRef],
     ledger: Source,

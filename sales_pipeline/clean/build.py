@@ -15,10 +15,11 @@ import pyarrow as pa
 from sqlglot import exp
 
 from sales_pipeline.clean import audits, ledger, rules
+from sales_pipeline.clean.affected import LOOKED_UP, odd_ids
 from sales_pipeline.clean.attributes import Seen, write_attribute_changes, write_attributes
 from sales_pipeline.clean.built import Built, Given, step_facts
 from sales_pipeline.clean.columns import Column, kind_of
-from sales_pipeline.clean.inputs import RawInputs, attributes_of, feed_several_tables
+from sales_pipeline.clean.inputs import NO_HISTORY, RawInputs, attributes_of, feed_several_tables
 from sales_pipeline.clean.merged import PART_COLUMNS, may_be_built_on
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.versions import repeated_records, with_versions
@@ -48,13 +49,7 @@ from sales_pipeline.lake.tables import TableRef, write_table
 _T = TypeVar("_T")
 
 _FIELDS = ("stage", "amount", "crm_close_date", "crm_probability", "owner_id")
-_FLAG = {
-    "stage": "stage",
-    "amount": "amount",
-    "crm_close_date": "close_date",
-    "crm_probability": "probability",
-    "owner_id": "owner",
-}
+_FLAG = {"stage": "stage", "amount": "amount", "crm_close_date": "close_date", "crm_probability": "probability", "owner_id": "owner"}  # fmt: skip
 _ENTITIES = ("accounts", "contacts", "owners", "products")
 _STAGED = {
     "accounts": "accounts", "contacts": "contacts", "owners": "owners", "products": "products", "opportunities": "opportunities",
@@ -120,7 +115,7 @@ class Build:
         try:
             built = self._tables()
         finally:
-            self._release_all()
+            self.release()
         return {
             **step_facts(built.refs, built.counts, built.facts, self._raw.ledger, self._params, self._engine),
             "decided": self._decided,
@@ -128,21 +123,27 @@ class Build:
         }
 
     def part(self) -> Built:
-        """Write the tables of a part of the records."""
+        """Write the tables of a part of the records, but those that are there (`entity`)."""
         try:
             return self._tables()
         finally:
-            self._release_all()
+            self.release()
 
     def entity(self, name: str) -> TableRef:
-        """Write one table that needs no other."""
-        try:
-            self._simple(name)
-        finally:
-            self._release_all()
+        """Write one table that needs no other. What is said of its records stays held: `go_on`, or `release` it."""
+        self._simple(name)
         return self._refs[name]
 
-    def _release_all(self) -> None:
+    def go_on(self, raw: RawInputs, given: Given) -> Build:
+        """The same build of more of the records, those of the tables that are there among them."""
+        self._raw, self._given = raw, given
+        self._inputs |= {"sightings": raw.sightings, "files": raw.files, **raw.tables}
+        for name, ref in self._refs.items():
+            self._keep(name, ref)
+        return self
+
+    def release(self) -> None:
+        """Free what the engine holds for this build."""
         for table in self._held:
             self._engine.release(table)
         self._held.clear()
@@ -163,7 +164,8 @@ class Build:
             ),
         )
         for name in _ENTITIES:
-            self._simple(name)
+            if name not in self._refs:
+                self._simple(name)
         stages = self._opportunities()
         self._changes(stages)
         self._canonical("opportunities")
@@ -185,10 +187,8 @@ class Build:
         return Built(self._refs, self._counts, self._facts, self._tallies, tracking)
 
     def _kinds(self, columns: Mapping[str, Column]) -> dict[str, str]:
-        def found() -> dict[str, str]:
-            return {name: kind for name, column in columns.items() if (kind := kind_of(column, self._params))}
-
-        return self._decide("kinds", found)
+        found = {name: kind_of(column, self._params) for name, column in columns.items()}
+        return self._decide("kinds", lambda: {name: kind for name, kind in found.items() if kind})
 
     def _hold(
         self, model: Path | exp.Query, inputs: Mapping[str, Source], cut: Cut | None = None, **extra: Scalar
@@ -206,8 +206,8 @@ class Build:
     def _drop(self, name: str) -> None:
         """Forget a held table that nothing reads any more."""
         table = self._inputs.pop(name)
-        assert isinstance(table, WorkTable)
-        self._release(table)
+        if isinstance(table, WorkTable):
+            self._release(table)
 
     def _stage(self, name: str) -> WorkTable:
         """Parse one raw table, number the records of a key, and note what the rules touched; checks that no record was lost or doubled by a join."""
@@ -224,6 +224,9 @@ class Build:
         if ids and self._mapping.dialect == "salesforce":
             folded = self._decide(f"folded ids of {name}", lambda: folded_ids(self._raw.tables[raw], ids, self._engine))
             self._parameters["id_style"] = id_style(self._mapping, folded)
+        if self._in_parts and name in LOOKED_UP and self._raw.has(raw):
+            style = str(self._parameters["id_style"])
+            self._tallies.setdefault("odd_ids", {})[name] = odd_ids(name, self._raw.tables[raw], style, self._engine)
         staged = self._hold(SQL / f"staged_{name}.sql", self._inputs)
         if staged.rows != self._raw.rows[raw]:
             raise LedgerUnbalanced(
@@ -326,12 +329,12 @@ class Build:
             learned = self._decide("learned_states", lambda: learned_states(counted))
         self._inputs["stage_map"] = stages.table(learned)
         self._parameters["stages_are_listed"] = stages.is_listed
-        self._stage("state_history")
+        self._history("state_history")
         attributes = self._decide("attributes", lambda: attributes_of(self._raw, self._engine))
         self._inputs["attribute_names"] = self._hold(
             SQL / "attribute_names.sql", {"attributes": pa.table({"attribute": pa.array(attributes, pa.string())})}
         )
-        self._stage("field_history")
+        self._history("field_history")
         basis = "history"
         if not self._raw.has_history() and self._exports_are_history():
             basis = "exports"
@@ -362,19 +365,21 @@ class Build:
         )
         self._refs["field_history"] = write_table(history, self._path / "field_history.parquet", FIELD_HISTORY)
 
+    def _history(self, name: str) -> None:
+        """Stage a history. Where it has no records, as most CRMs export one of the two, its model is not even planned, which takes as long as cleaning some."""
+        if self._raw.rows[f"raw_{name}"]:
+            self._stage(name)
+        else:
+            self._inputs[f"staged_{name}"] = NO_HISTORY[name].empty_table()
+
     def _exports_are_history(self) -> bool:
         """Whether comparing exports shows the past of enough opportunities."""
         instants = self._raw.holding["raw_opportunities"]
         if len(instants) < 2:
             return False
-        figures = self._engine.query(
-            SQL / "new_since_first.sql",
-            {"staged_opportunities": self._inputs["staged_opportunities"]},
-            parameters={"first": instants[0]},
-        )
-        share = figures.column("new_share")[0].as_py() or 0.0
+        share = audits.new_since(instants[0], self._inputs["staged_opportunities"], self._engine)
         self._facts["new_since_first_export_share"] = share
-        return bool(share >= self._params.min_versioned_share)
+        return share >= self._params.min_versioned_share
 
     def _account_for(self) -> None:
         """Cell issues, and the verdicts on records that are not taken."""

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from sqlglot import exp
 
-from sales_pipeline.clean.affected import Affected, Records
+from sales_pipeline.clean.affected import Affected, Records, odd_ids, paths_of
 from sales_pipeline.clean.attributes import Seen
 from sales_pipeline.clean.audits import counts_merged
 from sales_pipeline.clean.build import Build
@@ -104,8 +104,16 @@ class _Increment:
         self._now = raw_inputs(exports)
         self._new = raw_inputs(exports[base.exports :])
         self._decided: dict[str, Any] = base.step["decided"]
+        self._begun: dict[str, Build] = {}
 
     def run(self) -> dict[str, Any]:
+        try:
+            return self._run()
+        finally:
+            for build in self._begun.values():
+                build.release()
+
+    def _run(self) -> dict[str, Any]:
         self._hold_to_base()
         decided = self._decisions()
         styles = {
@@ -114,7 +122,8 @@ class _Increment:
             )
             for name in RAW_TABLES
         }
-        records = Records(self._old, self._now, styles, self._engine)
+        odd = self._base.step["tallies"]["odd_ids"]
+        records = Records(self._old, self._now, styles, odd, self._engine)
         if records.moves_old("opportunities"):
             raise NotCertain("a file of opportunities is sent again")
         if any(self._old.file_of[path] is None for path in self._old.file_of) and records.moved_files & _files(
@@ -135,6 +144,7 @@ class _Increment:
         finally:
             self._release(affected)
         tallies = self._tallies(old, now)
+        tallies["odd_ids"] = {name: self._odd_ids(name, counts, styles[name]) for name, counts in odd.items()}
         refs = {
             name: self._tables.merged(name, old.refs[name], now.refs[name])
             for name in TABLES
@@ -152,8 +162,7 @@ class _Increment:
         for name in now.refs.keys() - came.keys():
             (self._folder / "now" / f"{name}.parquet").unlink()
         (self._folder / "now").rename(self._folder / CAME)
-        for side in ("accounts", "old"):
-            shutil.rmtree(self._folder / side, ignore_errors=True)
+        shutil.rmtree(self._folder / "old")
         _LOG.info("%s records were cleaned onto %s", sum(affected.now.rows.values()), self._base.folder.name)
         return {
             **step_facts(
@@ -207,7 +216,7 @@ class _Increment:
             key = f"spellings of {name}"
             if key in decided and self._new.has(f"raw_{name}"):
                 before = category_texts(name, old[f"raw_{name}"], self._mapping, columns, self._engine)
-                after = category_texts(name, now[f"raw_{name}"], self._mapping, columns, self._engine)
+                after = self._texts_of_all(name, columns, before)
                 was, now_is = (spellings(name, texts, self._mapping) for texts in (before, after))
                 known = {(column, text) for column, texts in before.items() for text, _ in texts}
                 if {tuple(row) for row in was} != {row for row in now_is if row[:2] in known}:
@@ -220,6 +229,27 @@ class _Increment:
             raise NotCertain("there are other unmapped columns")
         return decided
 
+    def _odd_ids(self, name: str, before: Mapping[str, int], style: str) -> dict[str, int]:
+        """What `odd_ids` counts among all records; one of a file that is sent again may count twice."""
+        came = self._came(name)
+        found = odd_ids(name, came, style, self._engine) if came else {}
+        return {column: count + found.get(column, 0) for column, count in before.items()}
+
+    def _came(self, name: str) -> list[Path]:
+        """Parts of a raw table that were not there before."""
+        was = set(paths_of(self._old.tables[f"raw_{name}"]))
+        return [path for path in paths_of(self._now.tables[f"raw_{name}"]) if path not in was]
+
+    def _texts_of_all(
+        self, name: str, columns: Sequence[str], before: Mapping[str, list[tuple[str, int]]]
+    ) -> dict[str, list[tuple[str, int]]]:
+        """`category_texts` over all records, those of the files before known."""
+        was, is_ = (paths_of(raw.tables[f"raw_{name}"]) for raw in (self._old, self._now))
+        if not set(was) <= set(is_):
+            return category_texts(name, is_, self._mapping, columns, self._engine)
+        found = category_texts(name, self._came(name), self._mapping, columns, self._engine)
+        return {column: [*texts, *found[column]] for column, texts in before.items()}
+
     def _accounts(self, records: Records, decided: Mapping[str, Any]) -> tuple[TableRef, pa.Table]:
         """The accounts of now, and the ids that are there and were not, or the other way round."""
         ids = pa.schema([("id", pa.string())])
@@ -227,12 +257,9 @@ class _Increment:
             return self._tables.taken_over("accounts"), ids.empty_table()
         affected = records.of_accounts()
         try:
-            given = Given(decided)
-            sides = {"old": affected.old, "now": affected.now}
-            refs = {
-                side: self._build(self._within("accounts", side), raw, given).entity("accounts")
-                for side, raw in sides.items()
-            }
+            for side, raw in (("old", affected.old), ("now", affected.now)):
+                self._begun[side] = self._build(side, raw, Given(decided))
+            refs = {side: build.entity("accounts") for side, build in self._begun.items()}
         finally:
             self._release(affected)
         merged = self._tables.merged("accounts", refs["old"], refs["now"])
@@ -247,15 +274,13 @@ class _Increment:
             raise NotCertain(f"{count} of {whole} records are affected")
 
     def _part(self, side: str, raw: RawInputs, given: Given) -> Built:
-        return self._build(self._within(side), raw, given).part()
+        begun = self._begun.get(side)
+        return (begun.go_on(raw, given) if begun else self._build(side, raw, given)).part()
 
-    def _build(self, path: Path, raw: RawInputs, given: Given) -> Build:
+    def _build(self, side: str, raw: RawInputs, given: Given) -> Build:
+        path = self._folder / side
+        path.mkdir()
         return Build(path, raw, self._mapping, self._params, self._engine, given)
-
-    def _within(self, *names: str) -> Path:
-        path = self._folder.joinpath(*names)
-        path.mkdir(parents=True)
-        return path
 
     def _release(self, affected: Affected) -> None:
         for table in affected.held:

@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 
 _RAW_FILES = Path(__file__).parent / "sql" / "raw_files.sql"
 _INSTANT = pa.timestamp("us", tz="UTC")
+_TEXT, _AMOUNT = pa.string(), pa.decimal128(18, 2)
+_OF_A_CHANGE = {
+    "opportunity_id": _TEXT, "changed_at": _INSTANT, "change_id": _TEXT, "source_record": pa.int64(), "problem": _TEXT, "version": pa.int64(),
+}  # fmt: skip
+NO_HISTORY: dict[str, pa.Schema] = {
+    "state_history": pa.schema({
+        **_OF_A_CHANGE, "stage": _TEXT, "state": _TEXT, "amount": _AMOUNT, "crm_close_date": pa.date32(), "crm_probability": pa.float64(), "owner_id": _TEXT,
+    }),
+    "field_history": pa.schema({
+        **_OF_A_CHANGE, "field": _TEXT, "attribute": _TEXT, "old_text": _TEXT, "new_text": _TEXT,
+        **{f"{age}_{name}": kind for age in ("old", "new") for name, kind in (
+            ("stage", _TEXT), ("state", _TEXT), ("amount", _AMOUNT), ("close_date", pa.date32()), ("probability", pa.float64()), ("owner_id", _TEXT),
+        )},
+    }),
+}  # fmt: skip
+"""What models read of a staged history, which stands in its place where there is none."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sales_pipeline.ingest.exports import IngestedExport
 
 STAGE = "canonical"
-VERSION = "8"
+VERSION = "9"
 """Raised when code (not SQL, whose text is digested) changes what cleaning writes."""
 
 

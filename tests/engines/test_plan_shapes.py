@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import sqlglot
 from sqlglot import exp
 
+from sales_pipeline.clean.inputs import NO_HISTORY
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from tests.support.plans import (
     EmptyWorld,
@@ -49,6 +51,12 @@ def plans(duck: DuckDBEngine, world: EmptyWorld) -> dict[str, Any]:
         tree = tree_of(name)
         found[name] = json.loads(duck.explain(tree, world.inputs(name), **parameters_of(tree)))
     return found
+
+
+@pytest.mark.parametrize("name", NO_HISTORY)
+def test_what_stands_for_a_history_without_records_has_its_columns(name: str, world: EmptyWorld) -> None:
+    staged = pq.read_schema(world.table(f"staged_{name}"))
+    assert {field.name: field.type for field in NO_HISTORY[name]} == {field: staged.field(field).type for field in NO_HISTORY[name].names}  # fmt: skip
 
 
 def test_no_model_joins_without_a_key_but_those_named(plans: dict[str, Any]) -> None:

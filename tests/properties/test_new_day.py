@@ -47,10 +47,14 @@ def test_every_day_is_cleaned_onto_the_one_before_as_if_from_nothing(engine: Duc
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(
-        seed=st.integers(0, 1_000_000), lists_stages=st.booleans(), is_salesforce=st.booleans(), days=st.integers(2, 3)
+        seed=st.integers(0, 1_000_000),
+        lists_stages=st.booleans(),
+        is_salesforce=st.booleans(),
+        days=st.integers(2, 3),
+        tidy_days=st.integers(0, 2),
     )
-    def compare(seed: int, lists_stages: bool, is_salesforce: bool, days: int) -> None:
-        world = Days(seed, lists_stages=lists_stages, is_salesforce=is_salesforce)
+    def compare(seed: int, lists_stages: bool, is_salesforce: bool, days: int, tidy_days: int) -> None:
+        world = Days(seed, lists_stages=lists_stages, is_salesforce=is_salesforce, tidy_days=tidy_days)
         mapping = SourceMapping(dialect="salesforce" if is_salesforce else "table", extract={"opportunities": "delta"})
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

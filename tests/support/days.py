@@ -20,24 +20,28 @@ Rows = dict[str, list[Row]]
 
 
 class Days:
-    """Draws one export after the other; every kind of id is drawn from a few, so that records meet."""
+    """Draws one export after the other; every kind of id is drawn from a few, so that records meet. On the first `tidy_days` every id is written as it is read."""
 
-    def __init__(self, seed: int, *, size: int = 30, lists_stages: bool = True, is_salesforce: bool = False) -> None:
+    def __init__(
+        self, seed: int, *, size: int = 30, lists_stages: bool = True, is_salesforce: bool = False, tidy_days: int = 0
+    ) -> None:
         self._random = Random(seed)
         self._size = size
         self._lists_stages = lists_stages
         self._is_salesforce = is_salesforce
+        self._tidy_days = tidy_days
         self._day = 0
         self._owners: tuple[str, list[Row]] | None = None
 
     def _id(self, kind: str, number: int) -> str | None:
-        if self._random.random() < 0.03:
+        is_tidy = self._day < self._tidy_days
+        if self._random.random() < 0.03 and not is_tidy:
             return None
         if not self._is_salesforce:
-            return f"{kind}{number}" if self._random.random() < 0.9 else f" {kind}{number} "
+            return f"{kind}{number}" if self._random.random() < 0.9 or is_tidy else f" {kind}{number} "
         prefix = {"o": "006", "l": "00Q", "a": "001", "t": "00T", "u": "005", "c": "003"}[kind[0]]
         short = f"{prefix}Dx{number:010d}"
-        return short if self._random.random() < 0.3 else f"{short}IAA"
+        return short if self._random.random() < 0.3 and not is_tidy else f"{short}IAA"
 
     def _some(self, share: float, value: Any) -> Any:
         return value if self._random.random() < share else None
