@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from sales_pipeline.clean import incremental, merged
 from sales_pipeline.clean.affected import _differs, _id
-from sales_pipeline.clean.audits import duplicate_keys_merged
+from sales_pipeline.clean.audits import _duplicate_keys, duplicate_keys_merged
 from sales_pipeline.clean.merged import Base, find_base
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import STAGE, prepare
@@ -23,7 +23,7 @@ from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.lake.layout import Lake
-from sales_pipeline.lake.tables import TableRef, read_table, write_table
+from sales_pipeline.lake.tables import TableRef, read_table, table_ref, write_table
 from tests.support.days import START
 from tests.support.raw import ingested
 
@@ -287,3 +287,13 @@ def test_duplicate_keys_of_a_merged_table_are_found(engine: Engine, tmp_path: Pa
     for days, duplicates in (({"EUR": [1, 3]}, 0), ({"EUR": [2, 3], "USD": [2]}, 1), ({"EUR": [1, 1], "USD": [3]}, 2)):
         come = rates("come", days)
         assert duplicate_keys_merged(contract, base, gone, come, engine) == duplicates
+
+
+def test_keys_that_repeat_are_counted_over_a_whole_file_and_over_parts(engine: Engine, tmp_path: Path) -> None:
+    contract = CANONICAL_TABLES["activities"]
+    ids = sorted([f"a{n:06d}" for n in range(65_540)] + ["a065535", "a000000", "a000000"])
+    write_table(pa.table({"activity_id": ids}), tmp_path / "one.parquet")
+    for name, part in (("2026-Q1", ids[:9]), ("2026-Q2", ids[8:])):
+        write_table(pa.table({"activity_id": part}), tmp_path / "parts" / f"{name}.parquet")
+    one, parts = (table_ref("activities", tmp_path / name) for name in ("one.parquet", "parts"))
+    assert [_duplicate_keys(contract, ref, engine) for ref in (one, parts)] == [3, 4]
