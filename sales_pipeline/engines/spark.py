@@ -45,6 +45,9 @@ they are, instead of being shuffled once more by both."""
 
 _CODE = {"spark.sql.codegen.hugeMethodLimit": "8000"}
 """Bytes of code above which Java interprets a method for good: a stage that would come to more is run operator by operator instead, each compiled."""
+_LONG_CODE = {"spark.sql.codegen.hugeMethodLimit": "65535"}
+_COMPILE_LONG_CODE = "-XX:-DontCompileHugeMethods"
+"""Where the Java that works is started here it is told to compile long methods too: rows then pass through a stage without being copied from operator to operator."""
 
 _JOINS = {"spark.sql.autoBroadcastJoinThreshold": "64m"}
 """Tables up to this size are handed to every process whole instead of moving all rows they are joined to: ids of some million records."""
@@ -62,8 +65,9 @@ _DRIVER = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 _ONE_PROCESS = {"spark.network.timeout": "3600s"}
 """With a local master nothing is lost on a way; but a pause of two minutes (a laptop asleep, a machine short of memory) would be taken for a lost
 executor, from which local mode does not recover."""
+_JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 _JAVA = {
-    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000"
+    _JAVA_OPTIONS: "-XX:+UseParallelGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000"
     " -XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
 }
 """Garbage is collected between the work and not beside it; and of what Spark writes as code for one query each, Java's second compiler is asked only for what has
@@ -141,10 +145,12 @@ class SparkEngine(Engine):
             self._prepare_processes(java_home)
             given |= {**_DRIVER, **_JAVA, "spark.driver.memory": driver_memory}
             given["spark.sql.warehouse.dir"] = str(self._work / "warehouse")
-            given |= _ONE_PROCESS if master.startswith("local") else {}
+            given |= _ONE_PROCESS | _LONG_CODE if master.startswith("local") else {}
             given |= _LOOPBACK if master.startswith(("local", "spark://127.0.0.1")) else {}
             builder = builder.master(master)
         given |= conf or {}
+        if master.startswith("local"):
+            given[_JAVA_OPTIONS] += f" {_COMPILE_LONG_CODE}"
         chosen = {name: value for name, value in (conf or {}).items() if name in _OF_MANY}
         self._of_few, self._of_many = _OF_FEW | chosen, {_PARTITIONS: given[_PARTITIONS]} | _OF_MANY | chosen
         for key, value in given.items():

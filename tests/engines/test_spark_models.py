@@ -20,7 +20,7 @@ from sales_pipeline.lake.tables import read_table
 from tests.support.filled import FilledWorld
 from tests.support.parity import differences
 from tests.support.plans import EmptyWorld, model_paths, parameters_of, tree_of
-from tests.support.spark import INTERPRETED, QUIET, spark_engine
+from tests.support.spark import INTERPRETED, QUICK_START, QUIET, spark_engine
 
 if TYPE_CHECKING:
     from sales_pipeline.engines.spark import SparkEngine
@@ -256,6 +256,12 @@ def test_a_file_spark_would_pass_over_is_refused(spark: SparkEngine, tmp_path: P
 
 def test_a_long_pause_of_a_local_session_is_not_taken_for_a_lost_executor(spark: SparkEngine) -> None:
     assert spark._session.conf.get("spark.network.timeout") == "3600s"
+
+
+def test_java_of_a_local_session_compiles_long_code_whatever_else_it_is_told(spark: SparkEngine) -> None:
+    told = spark._session.conf.get("spark.driver.extraJavaOptions")
+    assert told == f"{QUICK_START['spark.driver.extraJavaOptions']} -XX:-DontCompileHugeMethods"
+    assert spark._session.conf.get("spark.sql.codegen.hugeMethodLimit") == "65535"
 
 
 def test_a_session_leaves_nothing_between_steps(spark: SparkEngine) -> None:
