@@ -2,7 +2,7 @@
 
 What is remembered of a file holds while its size, inode and both instants of change stay; writing to it, or putting another in its place, changes one of
 them. Only a write in the same tick of the file system's clock would not, so a file that changed a moment before it was read is not remembered. What is
-kept in the lake is copied and digested apart from this. Losing the memory costs time and nothing else.
+kept in the lake bears the digest of the bytes that were copied, not this one. Losing the memory costs time and nothing else.
 
 Belongs here: that. Does not belong here: what an export is (`exports`).
 """
@@ -11,28 +11,29 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from sales_pipeline.lake.durable import write_bytes
-from sales_pipeline.lake.tables import file_sha256
 
 _SETTLED = 5_000_000_000
 """Nanoseconds after its last change from which a file is remembered; file systems tick every two seconds or more often."""
 
 
 class Digests:
-    """The memory that lies at a path.
+    """The memory that lies at a path; `read` gives the sha256 of a file that it does not know.
 
     Examples
     --------
-    >>> digests = Digests(lake.exports / ".digests")  # doctest: +SKIP
+    >>> digests = Digests(lake.exports / ".digests", file_sha256)  # doctest: +SKIP
     >>> sha256, size = digests.of(landed)  # doctest: +SKIP
     >>> digests.keep()  # doctest: +SKIP
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, read: Callable[[Path], str]) -> None:
         self._path = path
-        self._known = _read(path)
+        self._read = read
+        self._known = _remembered(path)
         self._has_new = False
 
     def of(self, file: Path) -> tuple[str, int]:
@@ -43,7 +44,7 @@ class Digests:
         if isinstance(known, list) and known[:-1] == stamp:
             return str(known[-1]), status.st_size
         started = self._now()
-        sha256 = file_sha256(file)
+        sha256 = self._read(file)
         if max(status.st_mtime_ns, status.st_ctime_ns) + _SETTLED < started:
             self._known[name] = [*stamp, sha256]
             self._has_new = True
@@ -63,7 +64,7 @@ class Digests:
             self._has_new = False
 
 
-def _read(path: Path) -> dict[str, object]:
+def _remembered(path: Path) -> dict[str, object]:
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

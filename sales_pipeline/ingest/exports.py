@@ -6,15 +6,16 @@ of them lies in `ingested/<key>/`, and depends on the export, the mapping and th
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
@@ -26,13 +27,14 @@ from sales_pipeline.ingest.digests import Digests
 from sales_pipeline.ingest.landing import LandedExport, SourceFile, landed_exports, open_archive, unpacked
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.ingest.row_ledger import overlaps, write_ledger
-from sales_pipeline.lake.durable import write_bytes
+from sales_pipeline.lake.durable import fsync_directory, fsync_file, write_bytes
 from sales_pipeline.lake.layout import Lake
-from sales_pipeline.lake.tables import TableRef, file_sha256, table_ref
+from sales_pipeline.lake.tables import TableRef, table_ref
 
 READING_VERSION = 6
 """Raised whenever the same bytes and mapping would be read differently."""
 
+_BLOCK = 1 << 18
 _NAMED_DAY = re.compile(r"(20\d\d|19[7-9]\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
@@ -77,12 +79,13 @@ def collect(lake: Lake, landing: Path, mapping: SourceMapping, engine: Engine) -
     lake, and a second call with nothing new reads what the first one wrote.
     """
     specs = resolve(mapping)
-    digests = Digests(lake.exports / ".digests")
+    store = lake.exports / "files"
+    digests = Digests(lake.exports / ".digests", lambda path: _keep(path, store))
     for landed in landed_exports(landing):
         entry = _entry(landed, mapping.source_system, digests)
         target = lake.exports / f"{entry['export_id']}.json"
         if not target.exists():
-            _copy_files(lake, landed, entry)
+            _copy_files(store, landed, entry)
             _ingest(lake, entry, mapping, specs, engine)
             write_bytes(target, (json.dumps(entry, sort_keys=True, indent=1) + "\n").encode())
     digests.keep()
@@ -123,28 +126,48 @@ def _entry(landed: LandedExport, source_system: str, digests: Digests) -> dict[s
     return {"export_id": export_id, "source_system": source_system, "label": landed.label, "files": files}
 
 
-def _copy_files(lake: Lake, landed: LandedExport, entry: dict[str, Any]) -> None:
+def _copy_files(store: Path, landed: LandedExport, entry: dict[str, Any]) -> None:
+    """Put files into the store whose digests were remembered; InputRejected where the bytes of one are others by now."""
     for path, file in zip(landed.files, entry["files"], strict=True):
-        if path.suffix.lower() == ".zip":
-            open_archive(path).close()
-        kept = lake.exports / "files" / file["sha256"]
-        if not kept.exists():
-            _copy(path, kept, file["sha256"])
+        if not (store / file["sha256"]).exists() and _keep(path, store) != file["sha256"]:
+            raise _unfinished(path)
 
 
-def _copy(path: Path, kept: Path, sha256: str) -> None:
-    """Copy a landed file under its digest; InputRejected where its bytes changed meanwhile."""
-    from sales_pipeline.lake.durable import fsync_directory, fsync_file
+def _keep(path: Path, store: Path) -> str:
+    """Copy a landed file into the store under the digest of the bytes that are copied, which it gives: they are read once for both.
 
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    temporary = kept.with_name(f".{kept.name}.tmp")
-    shutil.copyfile(path, temporary)
-    if file_sha256(temporary) != sha256:
+    Raises InputRejected where the file changes meanwhile.
+    """
+    if path.suffix.lower() == ".zip":
+        open_archive(path).close()
+    store.mkdir(parents=True, exist_ok=True)
+    temporary = store / f".{path.name}.tmp"
+    digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as source, temporary.open("wb") as target:
+        before = _stamp(source)
+        while count := source.readinto(block):
+            digest.update(block[:count])
+            target.write(block[:count])
+        is_same = _stamp(source) == before
+    kept = store / digest.hexdigest()
+    if kept.exists() or not is_same:
         temporary.unlink()
-        raise InputRejected("a file is still being written", where=str(path), fix="run again when the transfer is done")
-    fsync_file(temporary)
-    temporary.replace(kept)
-    fsync_directory(kept.parent)
+    else:
+        fsync_file(temporary)
+        temporary.replace(kept)
+        fsync_directory(store)
+    if not is_same:
+        raise _unfinished(path)
+    return kept.name
+
+
+def _stamp(opened: IO[bytes]) -> tuple[int, int]:
+    status = os.fstat(opened.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _unfinished(path: Path) -> InputRejected:
+    return InputRejected("a file is still being written", where=str(path), fix="run again when the transfer is done")
 
 
 def _kept(lake: Lake, source_system: str) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Exports kept once, ingested once, and seen by as-of; what a mapping must say and what it must not."""
 
+import json
 import os
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import ConfigurationError, InputRejected
-from sales_pipeline.ingest import digests
+from sales_pipeline.ingest import digests, exports
 from sales_pipeline.ingest.exports import IngestedExport, collect, newest_recorded_instant, visible
 from sales_pipeline.ingest.params import OutcomeRule, SourceMapping, TableMapping
 from sales_pipeline.lake.layout import Lake
@@ -114,11 +115,13 @@ def digested(monkeypatch) -> list[str]:
     """Names of the landed files that were read through for their digest."""
     found: list[str] = []
 
-    def counted(path: Path) -> str:
-        found.append(path.name)
-        return file_sha256(path)
+    keep = exports._keep
 
-    monkeypatch.setattr(digests, "file_sha256", counted)
+    def counted(path: Path, store: Path) -> str:
+        found.append(path.name)
+        return keep(path, store)
+
+    monkeypatch.setattr(exports, "_keep", counted)
     return found
 
 
@@ -144,6 +147,40 @@ def test_a_landed_file_is_read_again_only_when_it_changed(landing: Path, run, di
     other.replace(deals)
     assert {one.export.export_id for one in run()} == {one.export.export_id for one in run()}
     assert digested == ["deals.csv"] * 3
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused_and_not_kept(
+    landing: Path, run, tmp_path: Path, monkeypatch
+) -> None:
+    (landing / "deals.csv").write_text(DEALS)
+    with monkeypatch.context() as patched:
+        sizes = iter([10, 20])
+        patched.setattr(exports, "_stamp", lambda _: next(sizes))
+        with pytest.raises(InputRejected, match="still being written"):
+            run()
+    assert list((tmp_path / "lake/exports/files").iterdir()) == []
+    [one] = run()
+    [kept] = (tmp_path / "lake/exports/files").iterdir()
+    assert kept.name == one.export.files[0].sha256 == file_sha256(kept)
+
+
+def test_a_remembered_file_that_is_not_in_the_lake_is_put_there_as_it_was(
+    landing: Path, run, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(digests, "_SETTLED", -(10**12))
+    deals = landing / "deals.csv"
+    deals.write_text(DEALS)
+    [one] = run()
+    lake = tmp_path / "lake"
+    for path in (*(lake / "exports").glob("*.json"), *(lake / "exports/files").iterdir()):
+        path.unlink()
+    memory = json.loads((lake / "exports/.digests").read_text())
+    [(name, known)] = memory.items()
+    (lake / "exports/.digests").write_text(json.dumps({name: [*known[:-1], "0" * 64]}))
+    with pytest.raises(InputRejected, match="still being written"):
+        run()
+    (lake / "exports/.digests").write_text(json.dumps(memory))
+    assert run() == [one]
 
 
 def test_a_file_that_changed_a_moment_ago_is_not_remembered(landing: Path, run, digested: list[str]) -> None:
