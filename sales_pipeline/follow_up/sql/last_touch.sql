@@ -1,4 +1,4 @@
--- One row per opportunity of `open_opportunities` with any contact known strictly before as-of.
+-- One row per opportunity of `open_opportunities` with any contact known strictly before as-of, and the person of the last contact that names one.
 -- A contact is a call, an e-mail or a meeting; one whose direction is not recorded counts as ours.
 WITH touches AS (
   SELECT a.opportunity_id, a.contact_id, a.direction, a.occurred_at, a.activity_id
@@ -6,34 +6,29 @@ WITH touches AS (
   INNER JOIN open_opportunities AS o ON a.opportunity_id = o.opportunity_id
   WHERE a.occurred_at < $as_of AND a.logged_at < $as_of AND a.kind IN ('call', 'email', 'meeting')
 ),
-people AS (
-  SELECT
-    opportunity_id,
-    contact_id,
-    ROW_NUMBER() OVER (PARTITION BY opportunity_id ORDER BY occurred_at DESC, activity_id DESC) AS recency
-  FROM touches
-  WHERE contact_id IS NOT NULL
-),
-latest_person AS (
-  SELECT opportunity_id, contact_id FROM people WHERE recency = 1
-),
 totals AS (
   SELECT
     opportunity_id,
-    COUNT(*) AS touch_count,
     MAX(occurred_at) AS last_touch_at,
     MAX(CASE WHEN direction = 'inbound' THEN occurred_at END) AS last_inbound_at,
-    MAX(CASE WHEN COALESCE(direction, 'outbound') = 'outbound' THEN occurred_at END) AS last_outbound_at
+    MAX(CASE WHEN COALESCE(direction, 'outbound') = 'outbound' THEN occurred_at END) AS last_outbound_at,
+    MAX(CASE WHEN contact_id IS NOT NULL THEN occurred_at END) AS last_named_at
   FROM touches
   GROUP BY opportunity_id
+),
+latest_person AS (
+  -- of several at that instant the one with the last id
+  SELECT t.opportunity_id, latest(t.contact_id, t.activity_id) AS contact_id
+  FROM touches AS t
+  INNER JOIN totals AS s ON s.opportunity_id = t.opportunity_id AND s.last_named_at = t.occurred_at
+  WHERE t.contact_id IS NOT NULL
+  GROUP BY t.opportunity_id
 )
 SELECT
   t.opportunity_id,
-  t.touch_count,
   t.last_touch_at,
   t.last_inbound_at,
   t.last_outbound_at,
   p.contact_id
 FROM totals AS t
 LEFT JOIN latest_person AS p ON t.opportunity_id = p.opportunity_id
-ORDER BY t.opportunity_id

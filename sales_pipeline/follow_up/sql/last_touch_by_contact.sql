@@ -7,4 +7,3 @@ WHERE
   occurred_at < $as_of AND logged_at < $as_of AND kind IN ('call', 'email', 'meeting')
   AND COALESCE(direction, 'outbound') = 'outbound' AND contact_id IS NOT NULL AND occurred_at >= $since
 GROUP BY contact_id
-ORDER BY contact_id

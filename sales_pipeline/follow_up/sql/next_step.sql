@@ -16,4 +16,4 @@ WITH planned AS (
     AND (p.logged_at IS NULL OR p.logged_at < $as_of)
     AND (p.due_at IS NULL OR (p.due_at >= $due_from AND p.due_at < $due_before))
 )
-SELECT opportunity_id, activity_id, due_at FROM planned WHERE place = 1 ORDER BY opportunity_id
+SELECT opportunity_id, activity_id, due_at FROM planned WHERE place = 1
