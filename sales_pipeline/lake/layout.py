@@ -6,7 +6,7 @@
     canonical/<key>/              canonical tables of a set of visible exports, and what became of the records they did not take
     features/<key>/               what changes say over time (shared by all as-ofs), spines, features, leak ledger
     standing/<key>/               where every opportunity stood and how it closed, taken over from day to day
-    contacts/<key>/               last contacts of each account in one part of the activities, by the part's digest
+    contacts/<key>/               last contacts of accounts and opportunities in one part of the activities, by its digest
     models/<model_version>/       model bundles by content digest
     runs/<run_id>/                published and unpublished runs; CURRENT names one of them
     deliveries/<target>/          kits, journals and settlements of one target, under a lock of its own

@@ -30,7 +30,7 @@ from sales_pipeline.sales_management.contacts import all_read
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 
 SQL = Path(__file__).parent / "sql"
-WRITTEN_OUT = ("open_states", "known_contacts")
+WRITTEN_OUT = ("open_states", "known_contacts", "known_talks")
 """Models that others read in the place of their names."""
 CANONICAL_INPUTS = (
     "opportunities",

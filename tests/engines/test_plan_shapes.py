@@ -37,7 +37,7 @@ IN_THE_SCAN = {
     "planned": {"opportunity_id", "due_at", "logged_at"}, "done_tasks": {"occurred_at", "logged_at", "queue_id"},
     "last_touch": {"occurred_at", "logged_at"}, "next_step": {"due_at", "logged_at"}, "account_cases": {"opened_at"},
     "closed_mix": {"kind", "is_won", "closed_at"}, "cycle_times": {"kind", "created_at"}, "deals": {"kind"},
-    "opportunity_states": {"created_at", "removed_at", "closed_at", "changed_at"}, "responses": {"occurred_at", "logged_at"},
+    "opportunity_states": {"created_at", "removed_at", "closed_at", "changed_at"}, "known_talks": {"occurred_at", "logged_at"}, "known_contacts": {"occurred_at", "logged_at"},
     "open_states": {"changed_at", "stage", "state", "stage_entered_at"},
 }  # fmt: skip
 """By model: columns of base tables it filters, which must not be read where the filter rules them out."""

@@ -3,8 +3,8 @@
 -- Only opportunities whose customer was in touch within the window have turns in it: the others are not put in order.
 WITH heard AS (
   SELECT opportunity_id
-  FROM activities
-  WHERE opportunity_id IS NOT NULL AND direction = 'inbound' AND occurred_at >= $inbound_from AND occurred_at < $as_of AND logged_at < $as_of
+  FROM known_talks
+  WHERE direction = 'inbound' AND occurred_at >= $inbound_from
   GROUP BY opportunity_id
 ), talks AS (
   SELECT
@@ -16,11 +16,8 @@ WITH heard AS (
     MIN(CASE WHEN a.direction IS NULL OR a.direction <> 'inbound' THEN a.occurred_at END) OVER (
       PARTITION BY a.opportunity_id ORDER BY a.occurred_at, a.activity_id ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
     ) AS answered_at
-  FROM activities AS a
+  FROM known_talks AS a
   JOIN heard AS h ON h.opportunity_id = a.opportunity_id
-  WHERE
-    (a.direction IS NOT NULL OR a.kind IN ('call', 'email', 'meeting'))
-    AND a.occurred_at < $as_of AND a.logged_at < $as_of
 ), turns AS (
   SELECT
     s.owner_id,
