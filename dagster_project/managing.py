@@ -47,14 +47,13 @@ def forecast_tables(
     """The tables of `FORECAST_TABLES` of the plan's run, in that order."""
 
     def build(folder: Path) -> dict[str, Any]:
-        from sales_pipeline.features.standing import closings_of_all
+        from sales_pipeline.features.standing import stays_of_all
         from sales_pipeline.sales_management.forecast import Past, forecast
         from sales_pipeline.sales_management.published import past_forecasts
         from sales_pipeline.sales_management.shocks import estimate_shocks
 
         params = settings.forecast
-        with closings_of_all(lake, canonical, engine) as closed:
-            past = Past.read(canonical.tables, closed, engine)
+        past = Past.read(canonical.tables, stays_of_all(lake, canonical, engine), engine)
         replay = stored_replay(lake, plan.replay_key) if plan.replay_key else None
         replayed = read_table(replay.path / REPLAY_ROWS) if replay else None
         shocks = estimate_shocks(replayed, as_of.instant.timestamp() * 1e6, params.shocks)

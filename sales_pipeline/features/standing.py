@@ -95,14 +95,6 @@ def stays_of_all(lake: Lake, canonical: CanonicalTables, engine: Engine) -> Mapp
     return found
 
 
-@contextmanager
-def closings_of_all(lake: Lake, canonical: CanonicalTables, engine: Engine) -> Iterator[Mapping[str, Source]]:
-    """The same without `timeline`."""
-    with _held(engine) as held:
-        found = held.at_rest(kept(lake, canonical, engine), ("opportunity_id", "position"))
-        yield {"closings": found["closings"], "current_facts": held.facts({**canonical.tables, **found})}
-
-
 class _Held:
     """Results of models that the engine holds until the block ends."""
 

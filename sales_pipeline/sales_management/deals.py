@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlglot import exp
 
 from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE, CENT
 from sales_pipeline.engines.base import Engine, Source
+from sales_pipeline.engines.compiler import parse_model
+from sales_pipeline.features.sql_models import written_out
 from sales_pipeline.models.matrix import Floats
 from sales_pipeline.sales_management.currency import Exchange
 
@@ -95,9 +98,9 @@ class Known:
         return np.asarray(self.won & np.isfinite(self.deals.cents))
 
 
-def read_deals(past: Mapping[str, Source], engine: Engine) -> pa.Table:
-    """The deals, sorted. `past` is `features.standing.closings_of_all`, or `features.preparation.prepared`."""
-    found = engine.query(_SQL / "deals.sql", {name: past[name] for name in ("current_facts", "closings")})
+def read_deals(past: Mapping[str, Source | exp.Query], engine: Engine) -> pa.Table:
+    """The deals, sorted. `past` is `features.standing.stays_of_all` with the canonical tables it names, or `features.preparation.prepared`."""
+    found = engine.query(*written_out(parse_model(_SQL / "deals.sql"), past))
     return found.sort_by([("opportunity_id", "ascending"), ("closed_at", "ascending")])
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.forecast import REVENUE_FORECAST
@@ -49,10 +50,10 @@ class Past:
     exchange_rates: pa.Table
 
     @classmethod
-    def read(cls, tables: Mapping[str, TableRef], past: Mapping[str, Source], engine: Engine) -> Past:
+    def read(cls, tables: Mapping[str, TableRef], past: Mapping[str, Source | exp.Query], engine: Engine) -> Past:
         """From the canonical tables and what they say of closings (see `read_deals`)."""
         return cls(
-            read_deals(past, engine),
+            read_deals({**tables, **past}, engine),
             *(read_table(tables[name]) for name in ("owners", "quotas", "exchange_rates")),
         )
 
