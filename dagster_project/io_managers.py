@@ -45,7 +45,7 @@ def to_data(value: Any) -> Any:
 
 
 def from_data(data: Any) -> Any:
-    """The inverse of `to_data`; sequences come back as lists."""
+    """The inverse of `to_data`; sequences come back as lists. ValueError or LookupError where it is not the data of such a value as there are today."""
     if "sequence" in data:
         return [from_data(item) for item in data["sequence"]]
     return _adapter(data["type"]).validate_json(json.dumps(data["value"]))
@@ -65,7 +65,7 @@ class RefIOManager(dg.IOManager):
         return self._folder.joinpath(*asset_key.path, f"{partition}.json")
 
     def read(self, asset_key: dg.AssetKey, partition: str) -> Any:
-        """The value of an asset of one day; ConfigurationError when that asset has not been made for the day."""
+        """The value of an asset of one day; ConfigurationError when that asset has not been made for the day, or by a version that handed over something else."""
         path = self.path(asset_key, partition)
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if not text:
@@ -74,7 +74,16 @@ class RefIOManager(dg.IOManager):
                 where=str(path),
                 fix="run the whole job for that day first",
             )
-        return from_data(json.loads(text))
+        try:
+            return from_data(json.loads(text))
+        except (ValueError, LookupError, AttributeError, ImportError) as error:
+            raise ConfigurationError(
+                f"what {asset_key.to_user_string()} handed over for {partition} cannot be read",
+                expected="a value as this version writes it",
+                found=str(error).splitlines()[0],
+                where=str(path),
+                fix="another version made it: run the whole job for that day again",
+            ) from error
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Keep a value."""

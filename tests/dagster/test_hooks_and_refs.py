@@ -84,6 +84,28 @@ def test_references_survive_the_way_over_disk(tmp_path: Path) -> None:
         manager.read(key, "2026-06-29")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "sales_pipeline.lake.tables:TableRef", "value": {"of_another_version": 1}}',
+        '{"type": "sales_pipeline.lake.tables:Gone", "value": {}}',
+        '{"type": "sales_pipeline.gone:Gone", "value": {}}',
+        '{"value": {}}',
+        "{",
+    ],
+)
+def test_what_another_version_handed_over_is_to_be_made_again(text: str, tmp_path: Path) -> None:
+    manager, key = RefIOManager(tmp_path), dg.AssetKey("canonical_tables")
+    path = manager.path(key, "2026-06-30")
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ConfigurationError, match="canonical_tables handed over for 2026-06-30 cannot be read"
+    ) as raised:
+        manager.read(key, "2026-06-30")
+    assert raised.value.fix == "another version made it: run the whole job for that day again"
+
+
 def test_only_our_own_types_are_handed_over() -> None:
     @dataclass(frozen=True)
     class Foreign:
