@@ -49,9 +49,6 @@ _LONG_CODE = {"spark.sql.codegen.hugeMethodLimit": "65535"}
 _COMPILE_LONG_CODE = "-XX:-DontCompileHugeMethods"
 """Where the Java that works is started here it is told to compile long methods too: rows then pass through a stage without being copied from operator to operator."""
 
-_JOINS = {"spark.sql.autoBroadcastJoinThreshold": "64m"}
-"""Tables up to this size are handed to every process whole instead of moving all rows they are joined to: ids of some million records."""
-
 _PARTITIONS = "spark.sql.shuffle.partitions"
 _FEW_ROWS = 100_000
 _OF_FEW = {_PARTITIONS: "1", "spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
@@ -137,7 +134,7 @@ class SparkEngine(Engine):
         self._number = 0
         self._is_connect = master.startswith(CONNECT)
         self._input_rows = 0
-        given = {**_SESSION, **_CODE, **_JOINS, _PARTITIONS: str(shuffle_partitions)}
+        given = {**_SESSION, **_CODE, _PARTITIONS: str(shuffle_partitions)}
         builder: Any = SparkSession.builder
         if self._is_connect:
             builder = builder.remote(_with_token(master, token))
