@@ -41,7 +41,6 @@ def quarantined(settings: "Settings") -> QuarantineListing:
     """The quarantine of the newest as-of, as the next run would see it."""
     from sales_pipeline.clean.prepare import prepare
     from sales_pipeline.delivery.quarantine import quarantine_table, repairable_file
-    from sales_pipeline.ingest.cells import strict_reader
     from sales_pipeline.ingest.exports import collect, newest_recorded_instant, stored_files, visible
     from sales_pipeline.ingest.params import REPAIR_NAME
 
@@ -73,7 +72,6 @@ def quarantined(settings: "Settings") -> QuarantineListing:
                         label=file.name,
                         encoding=settings.mapping.encoding,
                         sheet=facts.get("sheet"),
-                        engine=strict_reader(engine),
                         folder=read,
                     )
     return QuarantineListing(rows, repairable)

@@ -18,7 +18,6 @@ from sales_pipeline.contracts.model import Column, Table
 from sales_pipeline.contracts.published import ROW_LEDGER_SUMMARY
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import LedgerUnbalanced
-from sales_pipeline.ingest.cells import StrictReader
 from sales_pipeline.ingest.params import REPAIR_REASON
 from sales_pipeline.ingest.reader import FileReading, read_file, settle
 from sales_pipeline.lake.tables import TableRef, conform
@@ -81,7 +80,6 @@ def repairable_file(
     label: str,
     encoding: str | None,
     sheet: str | None,
-    engine: StrictReader,
     folder: Path,
 ) -> bytes:
     """The quarantined records of one kept export file, to mend and drop back into the landing folder.
@@ -105,7 +103,6 @@ def repairable_file(
         settle(path, encoding, label=label),
         label=label,
         sheet=sheet,
-        engine=engine,
         folder=folder,
     )
     records = [(number, cells) for number, cells in _accepted(reading) if number in reasons]

@@ -58,14 +58,6 @@ class Cut:
     tables: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class CsvDialect:
-    """A fixed way to read a delimited file: nothing is sniffed, nothing is skipped."""
-
-    delimiter: str = ","
-    quote: str = '"'
-
-
 class Engine(ABC):
     """Runs SQL models. One instance per process and run; use as a context manager."""
 

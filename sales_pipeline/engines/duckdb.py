@@ -15,12 +15,11 @@ from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import BatchFunction, CsvDialect, Cut, Engine, Source, WorkTable
+from sales_pipeline.engines.base import BatchFunction, Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import DIALECT, to_sql
 from sales_pipeline.engines.ranges import Range, between, how_many, probe_step
 from sales_pipeline.engines.ranges import rows_at_once as room_for
 from sales_pipeline.engines.scratch import Scratch
-from sales_pipeline.errors import InputRejected
 from sales_pipeline.lake.tables import PARQUET, TableRef, conform, table_ref, write_pieces
 
 _BATCH_ROWS = 122_880
@@ -217,45 +216,6 @@ class DuckDBEngine(Engine):
         """The inputs by name; of the tables that are cut the rows within the range alone."""
         parts = dict.fromkeys(cut.tables, part) if cut and part and (part.low, part.high) != (None, None) else {}
         return _Views(self._connection, inputs, {name: part for name, part in parts.items() if part})
-
-    def csv_batches(
-        self, source: Path, columns: Sequence[str], dialect: CsvDialect, *, keep: Sequence[str]
-    ) -> Iterator[pa.RecordBatch]:
-        """Read a delimited UTF-8 file strictly, as text: its columns `keep`, batch by batch, in the file's order.
-
-        The first record is the header and is skipped; `columns` names all. No sniffing, no ignored errors, no NULL text: an empty
-        cell is an empty string. Batches are of any length. Raises InputRejected where DuckDB's strict reader fails.
-        """
-        names = [exp.column(name, quoted=True).sql(DIALECT) for name in keep]
-        struct = exp.Struct(
-            expressions=[
-                exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=exp.Literal.string("VARCHAR"))
-                for name in columns
-            ]
-        ).sql(DIALECT)
-        options = {
-            "delim": exp.Literal.string(dialect.delimiter),
-            "quote": exp.Literal.string(dialect.quote),
-            "escape": exp.Literal.string(dialect.quote),
-        }
-        rendered = ", ".join(f"{key} = {value.sql(DIALECT)}" for key, value in options.items())
-        # A buffer of exactly twice the longest line: with a few bytes over such a multiple, DuckDB 2.0 misreads quotes at a buffer's end.
-        scan = (
-            f"read_csv({exp.Literal.string(str(source)).sql(DIALECT)}, columns = {struct}, header = true, auto_detect = false, "
-            f"strict_mode = true, null_padding = false, ignore_errors = false, max_line_size = 16777216, buffer_size = 33554432, "
-            f"force_not_null = [{', '.join(exp.Literal.string(name).sql(DIALECT) for name in columns)}], {rendered})"
-        )
-        try:
-            with (
-                self._connection.cursor() as cursor,
-                cursor.sql(f"SELECT {', '.join(names)} FROM {scan}").to_arrow_reader(122_880) as reader,
-            ):
-                yield from reader
-        except (duckdb.Error, OSError) as error:
-            # Arrow hands on what DuckDB says while it streams as an OSError.
-            raise InputRejected(
-                "the file does not fit a strict reading", found=str(error).splitlines()[0], where=source.name
-            ) from error
 
 
 class _Views:

@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
-from sales_pipeline.engines.base import BatchFunction, CsvDialect, Cut, Engine, Source, WorkTable
+from sales_pipeline.engines.base import BatchFunction, Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import to_sql
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.engines.java import choose_java, packaged_java
@@ -74,12 +74,10 @@ _LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.
 
 
 class SparkEngine(Engine):
-    """One Spark session; SQL models and Arrow functions run on it, delimited files are read and rows put in order beside it.
+    """One Spark session; SQL models and Arrow functions run on it, rows are put in order beside it.
 
-    Delimited files stay with the embedded engine in this process (`csv_batches`): the row ledger numbers physical records in the
-    order of the file, and Spark's reader, which cuts a file into splits and skips or pads what is malformed, can neither number nor
-    conserve them. What is read lies as Parquet in the lake, and from there on every model runs on Spark. Where its rows become one file, on the driver, the
-    embedded engine puts them in order too: Spark would look at all of them first, move them, and write and read them once more.
+    What was read of exports (`ingest`, in this process) lies as Parquet in the lake, and every model runs on Spark. Where its rows become one file, on the
+    driver, the embedded engine puts them in order: Spark would look at all of them first, move them, and write and read them once more.
 
     Parameters
     ----------
@@ -178,12 +176,6 @@ class SparkEngine(Engine):
         if self._embedded is not None:
             self._embedded.close()
         shutil.rmtree(self._work, ignore_errors=True)
-
-    def csv_batches(
-        self, source: Path, columns: Sequence[str], dialect: CsvDialect, *, keep: Sequence[str]
-    ) -> Iterator[pa.RecordBatch]:
-        """As `DuckDBEngine.csv_batches`, by an embedded engine in this process: see the class for why."""
-        return self._at_hand().csv_batches(source, columns, dialect, keep=keep)
 
     def _at_hand(self) -> DuckDBEngine:
         """The embedded engine in this process."""

@@ -19,7 +19,6 @@ from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.raw import RAW_TABLES
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import InputRejected
-from sales_pipeline.ingest.cells import strict_reader
 from sales_pipeline.ingest.columns import (
     Columns,
     Lookup,
@@ -98,7 +97,6 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
         encoding,
         label=file.name,
         sheet=sheet,
-        engine=strict_reader(engine),
         folder=folder,
         is_used=bool(chosen) or is_lookup,
     )

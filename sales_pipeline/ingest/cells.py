@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.csv as pc
 
-from sales_pipeline.engines.base import CsvDialect, Engine
-from sales_pipeline.errors import ConfigurationError, LedgerUnbalanced
+from sales_pipeline.errors import InputRejected, LedgerUnbalanced
 
 BATCH = 122_880
+_BLOCK = 1 << 22
+"""Bytes of a delimited file that are read at once: more would fall out of the processor's cache, fewer would be many small batches."""
 
 
 class Cells(Protocol):
@@ -25,28 +27,6 @@ class Cells(Protocol):
     def batches(self, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """The columns at these places (at least one), all text, in the file's order; batches may be of any length."""
         ...
-
-
-@runtime_checkable
-class StrictReader(Protocol):
-    """An engine that reads a delimited UTF-8 file strictly."""
-
-    def csv_batches(
-        self, source: Path, columns: Sequence[str], dialect: CsvDialect, *, keep: Sequence[str]
-    ) -> Iterator[pa.RecordBatch]:
-        """See `engines.duckdb`."""
-        ...
-
-
-def strict_reader(engine: Engine) -> StrictReader:
-    """The engine as a reader of delimited files; ConfigurationError where it is none."""
-    if not isinstance(engine, StrictReader):
-        raise ConfigurationError(
-            "this engine cannot read delimited files",
-            found=type(engine).__name__,
-            fix="ingest with the embedded engine",
-        )
-    return engine
 
 
 def column_name(position: int) -> str:
@@ -67,23 +47,23 @@ class TableCells:
 
 @dataclass(frozen=True)
 class DelimitedCells:
-    """Cells of a delimited UTF-8 file whose every record is plain, by the engine's strict reader.
+    """Cells of a delimited UTF-8 file whose every record is plain, by Arrow's reader: nothing is sniffed, skipped or padded, no text means NULL.
 
-    Whoever reads to the end knows that the reader found as many records as the scan of the file did: else LedgerUnbalanced is raised.
+    `records` is how many the scan of the file found behind its header, none of them longer than `longest` bytes. Whoever reads to the end knows
+    that the reader found as many: else LedgerUnbalanced is raised.
     """
 
     path: Path
     width: int
-    dialect: CsvDialect
-    engine: StrictReader
+    delimiter: str
     records: int
+    longest: int
     label: str
 
     def batches(self, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """See `Cells`; raises InputRejected where the strict reader fails."""
         count = 0
-        names = [column_name(position) for position in range(self.width)]
-        for batch in self.engine.csv_batches(self.path, names, self.dialect, keep=[names[at] for at in positions]):
+        for batch in self._read(positions):
             count += batch.num_rows
             if count > self.records:
                 break
@@ -96,3 +76,23 @@ class DelimitedCells:
                 where=self.label,
                 fix="please report this file's shape; nothing of it was taken",
             )
+
+    def _read(self, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        names = [column_name(position) for position in range(self.width)]
+        kept = [names[at] for at in positions]
+        # The header is a record, which may span lines. A record must not span more than two blocks.
+        how = pc.ReadOptions(block_size=max(_BLOCK, self.longest), column_names=names, skip_rows_after_names=1)
+        shape = pc.ParseOptions(delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=False)
+        text = pc.ConvertOptions(
+            column_types=dict.fromkeys(kept, pa.string()),
+            include_columns=kept,
+            strings_can_be_null=False,
+            check_utf8=False,
+        )
+        try:
+            with pc.open_csv(self.path, how, shape, text) as reader:
+                yield from reader
+        except pa.ArrowInvalid as error:
+            raise InputRejected(
+                "the file does not fit a strict reading", found=str(error).splitlines()[0], where=self.label
+            ) from error

@@ -16,7 +16,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest.columns import fold
 from sales_pipeline.ingest.dialects.spec import DialectSpec, TableSpec, built_in, choose
@@ -33,11 +32,11 @@ _CRM = ("salesforce", "hubspot", "pipedrive", "dynamics", "odoo", "tryton", "chi
 def guess_mapping(landing: Path) -> GuessedMapping:
     """The mapping the newest export in `landing` suggests; InputRejected where it has no table to start from."""
     export = landed_exports(landing)[-1]
-    with tempfile.TemporaryDirectory() as name, DuckDBEngine() as engine:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         landed = [(path.name, path, file_sha256(path), path.stat().st_size) for path in export.files]
         files = [
-            profile_file(file, engine, folder / f"{number:05d}")
+            profile_file(file, folder / f"{number:05d}")
             for number, file in enumerate(unpacked(landed, SourceMapping().limits, folder / "unpacked"))
         ]
     files = [file for file in files if file.header]

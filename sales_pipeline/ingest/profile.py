@@ -11,10 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest import synonyms as words
-from sales_pipeline.ingest.cells import strict_reader
 from sales_pipeline.ingest.columns import clean, missing_tokens
 from sales_pipeline.ingest.landing import SourceFile
 from sales_pipeline.ingest.reader import read_file, settle
@@ -102,11 +100,11 @@ class FileProfile:
         return self.greatest[header][:10] if is_iso else ""
 
 
-def profile_file(file: SourceFile, engine: Engine, folder: Path) -> FileProfile:
+def profile_file(file: SourceFile, folder: Path) -> FileProfile:
     """Read a file and look at its columns; one of unknown encoding is read as cp1252 and marked."""
     folder.mkdir(parents=True)
     is_undecided = False
-    options: dict[str, Any] = {"label": file.name, "sheet": None, "engine": strict_reader(engine), "folder": folder}
+    options: dict[str, Any] = {"label": file.name, "sheet": None, "folder": folder}
     try:
         encoding = settle(file.path, None, label=file.name)
     except InputRejected:

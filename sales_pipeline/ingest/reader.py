@@ -1,6 +1,6 @@
 """One export file to text columns at rest and a place in the ledger for each of its records.
 
-Two lanes for delimited text: where every record is plain, the engine's strict reader takes the file as it is; else the readable
+Two lanes for delimited text: where every record is plain, a strict reader takes the file as it is; else the readable
 records are copied aside for the same strict reader and the others go to the ledger. The reader's count must be ours either way.
 Workbooks and Parquet files come with records of their own. Belongs here: reading. Does not belong here: what columns mean.
 """
@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sales_pipeline.engines.base import CsvDialect
 from sales_pipeline.errors import LedgerUnbalanced
 from sales_pipeline.ingest import records as rec
-from sales_pipeline.ingest.cells import Cells, DelimitedCells, StrictReader, column_name
+from sales_pipeline.ingest.cells import Cells, DelimitedCells, column_name
 from sales_pipeline.ingest.file_ledger import FileLedger, Lines
 from sales_pipeline.ingest.landing import WORKBOOK_SUFFIXES
 from sales_pipeline.ingest.layout import Bytes, Layout, find_layout
@@ -86,7 +85,6 @@ def read_file(
     *,
     label: str,
     sheet: str | None,
-    engine: StrictReader,
     folder: Path,
     is_used: bool = True,
 ) -> FileReading:
@@ -104,12 +102,10 @@ def read_file(
 
         return read_parquet(path, label=label)
     assert encoding is not None
-    return _read_text(path, encoding, label=label, engine=engine, folder=folder, is_used=is_used)
+    return _read_text(path, encoding, label=label, folder=folder, is_used=is_used)
 
 
-def _read_text(
-    path: Path, encoding: Encoding, *, label: str, engine: StrictReader, folder: Path, is_used: bool
-) -> FileReading:
+def _read_text(path: Path, encoding: Encoding, *, label: str, folder: Path, is_used: bool) -> FileReading:
     text = write_text(path, folder / "text", encoding)
     facts: dict[str, Any] = {"encoding": encoding.name, "encoding_basis": encoding.basis}
     if text.stat().st_size == 0:
@@ -137,8 +133,10 @@ def _read_text(
         (folder / "text").unlink(missing_ok=True)
     cells = None
     if is_used and ledger.accepted:
-        dialect = CsvDialect(delimiter=layout.delimiter)
-        cells = DelimitedCells(source, len(layout.header), dialect, engine, ledger.accepted, label)
+        width = len(layout.header)
+        # Quoted anew, a record has a quote more for each of its letters and two for each cell at most.
+        longest = records.longest if source == text else 2 * (records.longest + width)
+        cells = DelimitedCells(source, width, layout.delimiter, ledger.accepted, longest, label)
     return FileReading(layout.header, cells, ledger, facts)
 
 

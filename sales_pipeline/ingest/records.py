@@ -71,7 +71,8 @@ class Records:
     """All records of a text in order, as stretches; `firsts` is the index of each stretch's first record.
 
     `exceptional` holds the records that are not accepted by index; `rewritten` the accepted ones that must be quoted
-    anew before a strict reader takes them. `is_header_sound` says whether the header's own quoting is in order.
+    anew before a strict reader takes them. `longest` is the length in bytes of the longest among the header and the accepted ones.
+    `is_header_sound` says whether the header's own quoting is in order.
     """
 
     stretches: list[Stretch]
@@ -80,6 +81,7 @@ class Records:
     header_index: int
     exceptional: dict[int, Exceptional]
     rewritten: dict[int, tuple[bytes, ...]]
+    longest: int
     is_header_sound: bool
 
     @property
@@ -118,6 +120,7 @@ def find_records(data: Bytes, layout: Layout) -> Records:
         found.add(start, end, exception=("structural", PREAMBLE if data[start:end].strip() else BLANK))
     header_index = len(found.stretches)
     found.add(layout.header_start, header_end, exception=("structural", HEADER))
+    found.longest = header_end - layout.header_start
     simple = _SimpleLines(delimiter, width, header)
     for chunk_start, chunk_end in _chunks(data, header_end):
         line_ends, is_simple = simple.of(data, chunk_start, chunk_end)
@@ -149,6 +152,7 @@ class _Found:
         self.exceptional: dict[int, Exceptional] = {}
         self.rewritten: dict[int, tuple[bytes, ...]] = {}
         self.covered = 0
+        self.longest = 0
         self._line = 1
         self._is_open = False
 
@@ -157,6 +161,7 @@ class _Found:
         if last <= first:
             return
         start, count = int(starts[first]), last - first
+        self.longest = max(self.longest, int(np.diff(starts[first : last + 1]).max()))
         self.covered = int(starts[last])
         if self._is_open:
             before = self.stretches.pop()
@@ -172,8 +177,10 @@ class _Found:
         """One record that is more than a readable line; what is said of it is kept by the byte it starts at."""
         if exception:
             self.exceptional[start] = _exception(self.data, start, end, *exception)
-        elif rewritten is not None:
-            self.rewritten[start] = tuple(rewritten)
+        else:
+            self.longest = max(self.longest, end - start)
+            if rewritten is not None:
+                self.rewritten[start] = tuple(rewritten)
         self.stretches.append(Stretch(start, end, 1, self._line))
         self._line += self.data[start:end].count(b"\n")
         self.covered = end
@@ -211,6 +218,7 @@ class _Found:
             header_index,
             {index(start): found for start, found in self.exceptional.items()},
             {index(start): cells for start, cells in self.rewritten.items()},
+            self.longest,
             is_header_sound,
         )
 

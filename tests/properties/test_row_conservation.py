@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import InputRejected
+from sales_pipeline.ingest import cells
 from sales_pipeline.ingest.layout import find_layout
 from sales_pipeline.ingest.reader import FileReading, read_file, settle
 
@@ -154,13 +154,7 @@ def well_formed(text: str, delimiter: str) -> int | None:
     return -1 if state == "inside" else cells
 
 
-@pytest.fixture(scope="module")
-def engine():
-    with DuckDBEngine(threads=1) as engine:
-        yield engine
-
-
-def read(data: bytes, engine: DuckDBEngine, folder: Path) -> FileReading:
+def read(data: bytes, folder: Path) -> FileReading:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "file.csv"
     path.write_bytes(data)
@@ -169,7 +163,6 @@ def read(data: bytes, engine: DuckDBEngine, folder: Path) -> FileReading:
         settle(path, None, label="file.csv"),
         label="file.csv",
         sheet=None,
-        engine=engine,
         folder=folder,
     )
 
@@ -225,28 +218,40 @@ def hold(data: bytes, reading: FileReading) -> None:
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_every_record_has_its_place(seed, rows, mutators, quoting, end, engine, tmp_path):
+def test_every_record_has_its_place(seed, rows, mutators, quoting, end, tmp_path):
     draw = random.Random(seed)
     data = the_file(rows, seed, quoting=quoting, end=end)
     for mutator in mutators:
         data = mutator(data, draw).decode("utf-8", "ignore").encode()
     try:
-        reading = read(data, engine, tmp_path / "work")
+        reading = read(data, tmp_path / "work")
     except InputRejected as error:
         pytest.fail(f"a delimited UTF-8 file is never rejected whole here: {error}")
     hold(data, reading)
 
 
 @pytest.mark.parametrize("mutator", MUTATORS, ids=lambda mutator: mutator.__name__)
-def test_each_mutator_alone(mutator, engine, tmp_path):
+def test_each_mutator_alone(mutator, tmp_path):
     for seed in range(8):
         data = mutator(the_file(12, seed), random.Random(seed)).decode("utf-8", "ignore").encode()
-        hold(data, read(data, engine, tmp_path / str(seed)))
+        hold(data, read(data, tmp_path / str(seed)))
 
 
-def test_a_clean_file_takes_the_strict_lane_and_loses_nothing(engine, tmp_path):
+@pytest.mark.parametrize("block", [1, 60, 200])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+def test_where_a_file_is_cut_into_blocks_does_not_matter(block, quoting, tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "_BLOCK", block)
+    for seed in range(6):
+        plain = the_file(40, seed, quoting=quoting)
+        wide_header = b'Id,"Name\nof it, ""full""",' + plain.split(b",", 2)[2]
+        stray = plain + b'x1,24" screen,a,5\r\n'
+        for number, data in enumerate((plain, wide_header, stray, add_quote(plain, random.Random(seed)))):
+            hold(data, read(data, tmp_path / f"{seed}_{number}"))
+
+
+def test_a_clean_file_takes_the_strict_lane_and_loses_nothing(tmp_path):
     data = the_file(50, 1, end="\n").replace(b"two\nlines", b"one line")
-    reading = read(data, engine, tmp_path)
+    reading = read(data, tmp_path)
     assert reading.facts["lane"] == "strict"
     assert reading.facts["accepted"] == 50
     assert reading.ledger.count == 51

@@ -129,16 +129,14 @@ def test_a_kept_file_gives_back_its_quarantined_records_as_they_stand(tmp_path: 
     path = tmp_path / "kept"
     path.write_bytes(b'id;name;amount\n1;"a;b";5\n2;c;12,3,4\n3;too;many;cells\n4;d;6\n')
     (tmp_path / "work").mkdir()
-    with DuckDBEngine(threads=1) as engine:
-        text = repairable_file(
-            path,
-            {1: "why not", 2: "amount cannot be read", 3: "too many fields"},
-            label="deals.csv",
-            encoding=None,
-            sheet=None,
-            engine=engine,
-            folder=tmp_path / "work",
-        )
+    text = repairable_file(
+        path,
+        {1: "why not", 2: "amount cannot be read", 3: "too many fields"},
+        label="deals.csv",
+        encoding=None,
+        sheet=None,
+        folder=tmp_path / "work",
+    )
     assert text.decode().splitlines() == [
         "id,name,amount,quarantine_reason",
         "1,a;b,5,why not",

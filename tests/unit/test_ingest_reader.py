@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import InputRejected
 from sales_pipeline.ingest.layout import find_layout
 from sales_pipeline.ingest.reader import FileReading, read_file, read_header, settle
@@ -14,14 +13,8 @@ from sales_pipeline.ingest.reader import FileReading, read_file, read_header, se
 HEADER = b"Id,Name,Stage,Amount\n"
 
 
-@pytest.fixture(scope="module")
-def engine():
-    with DuckDBEngine(threads=1) as engine:
-        yield engine
-
-
 @pytest.fixture
-def read(engine, tmp_path):
+def read(tmp_path):
     def of(data: bytes, name: str = "file.csv", sheet: str | None = None) -> FileReading:
         path = tmp_path / name
         if data:
@@ -33,7 +26,6 @@ def read(engine, tmp_path):
             settle(path, None, label=name),
             label=name,
             sheet=sheet,
-            engine=engine,
             folder=tmp_path,
         )
 
