@@ -26,9 +26,10 @@ import numpy as np
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.follow_up.assignment import Solution, solve
 from sales_pipeline.follow_up.capacity import OwnerDay, Owners
+from sales_pipeline.follow_up.omissions import Omission
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.problem import NOTHING, Bools, Ints, Problem
-from sales_pipeline.follow_up.rules import Omission, Proposal, is_held_out
+from sales_pipeline.follow_up.rules import Proposal, is_held_out
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ feedback means, measuring effects.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.model import Table
@@ -27,10 +28,11 @@ from sales_pipeline.follow_up.capacity import OwnerDay, Owners, read_owners
 from sales_pipeline.follow_up.cohort import ELIGIBLE_REASONS
 from sales_pipeline.follow_up.feedback import Feedback
 from sales_pipeline.follow_up.gain import Effect, typical_effect
+from sales_pipeline.follow_up.omissions import Omission, omitted
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.reassignment import reassign, reassigned_reason
-from sales_pipeline.follow_up.rules import Omission, Proposal, judge
-from sales_pipeline.follow_up.situation import Situation, gather
+from sales_pipeline.follow_up.rules import Proposal, judge
+from sales_pipeline.follow_up.situation import Situation, Situations, gather
 from sales_pipeline.lake.tables import TableRef, conform, read_table
 
 POLICY = "expected_gain_assignment/1"
@@ -107,12 +109,13 @@ def build_queue(
     )
     naming = _Naming(previous_queue, people, as_of, params)
     desk = _Desk(said, naming, as_of, params, effects or {})
-    desk.judge_all(one for one in situations if one.is_owner_active)
-    gone = [one for one in situations if not one.is_owner_active]
+    is_worked = situations.flags("is_owner_active")
+    desk.judge_all(situations.where(is_worked))
+    gone = situations.where(~is_worked).rows()
     stand_ins = reassign(gone, people, desk.needed_minutes(), params.minutes.call)
-    desk.judge_all(stand_ins.get((one.source_system, one.opportunity_id), one) for one in gone)
+    desk.judge_all(Situations.of(stand_ins.get((one.source_system, one.opportunity_id), one) for one in gone))
     found = allocate(desk.proposals, people, params, rates_at(exchange_rates, as_of, params))
-    omissions = desk.omissions + found.left
+    left = pa.concat_tables([*desk.left, omitted(found.left)])
 
     shared = {"as_of": as_of.instant, "run_id": run_id}
     ranks: Counter[str] = Counter()
@@ -121,14 +124,12 @@ def build_queue(
         owner = chosen.proposal.situation.owner_id or ""
         ranks[owner] += 1
         rows.append(naming.row(chosen) | {"rank": ranks[owner]} | shared)
-    workload = [line | shared for line in _workload(situations, found, omissions, people)]
-    return Queue(
-        _table(rows, FOLLOW_UP_QUEUE), _left_out(omissions, shared), _table(workload, OWNER_WORKLOAD), found.facts
-    )
+    workload = [line | shared for line in _workload(situations, found, left, people)]
+    return Queue(_table(rows, FOLLOW_UP_QUEUE), _left_out(left, shared), _table(workload, OWNER_WORKLOAD), found.facts)
 
 
 class _Desk:
-    """Judges situations: proposals that may be made, and omissions."""
+    """Judges situations: proposals that may be made, and what is left out (tables of OMITTED)."""
 
     def __init__(
         self, said: Feedback, naming: _Naming, as_of: AsOf, params: FollowUpParams, effects: Mapping[str, Effect]
@@ -140,24 +141,27 @@ class _Desk:
         self._effects = effects
         self._typical = typical_effect(effects.values())
         self.proposals: list[Proposal] = []
-        self.omissions: list[Omission] = []
+        self.left: list[pa.Table] = []
 
-    def judge_all(self, situations: Iterable[Situation]) -> None:
-        for situation in situations:
-            effect = self._effects.get(situation.opportunity_id, self._typical)
-            outcome = judge(situation, self._as_of, self._params, effect)
-            if isinstance(outcome, Omission):
-                self.omissions.append(outcome)
-                continue
-            allowed = outcome
+    def judge_all(self, situations: Situations) -> None:
+        judged = judge(situations, self._as_of, self._params, self._effect_of)
+        dealt_with: list[Omission] = []
+        for proposals in judged.proposed:
+            situation, allowed = proposals[0].situation, proposals
             if (situation.source_system, situation.opportunity_id) in self._said.by_opportunity:
                 episode_id = self._naming.episode_id(situation)
-                verdicts = [self._said.verdict(p, episode_id, self._naming.names(p, since_start=True)) for p in outcome]
-                allowed = [p for p, verdict in zip(outcome, verdicts, strict=True) if verdict is None]
+                verdicts = [
+                    self._said.verdict(p, episode_id, self._naming.names(p, since_start=True)) for p in proposals
+                ]
+                allowed = [p for p, verdict in zip(proposals, verdicts, strict=True) if verdict is None]
                 if not allowed:
                     detail = next(verdict for verdict in verdicts if verdict is not None)
-                    self.omissions.append(Omission(situation, "dealt_with", detail))
+                    dealt_with.append(Omission(situation, "dealt_with", detail))
             self.proposals += allowed
+        self.left += [judged.left, omitted(dealt_with)]
+
+    def _effect_of(self, situation: Situation) -> Effect | None:
+        return self._effects.get(situation.opportunity_id, self._typical)
 
     def needed_minutes(self) -> Counter[str]:
         """Minutes that each owner's proposals call for, the first one of each opportunity counted."""
@@ -170,13 +174,13 @@ class _Desk:
         return needed
 
 
-def _workload(
-    situations: Sequence[Situation], found: Allocation, omissions: Sequence[Omission], people: Owners
-) -> Iterator[dict[str, Any]]:
-    """Rows of OWNER_WORKLOAD: owners of open opportunities and those who stand in."""
-    open_count = Counter(s.reassigned_from or s.owner_id for s in situations)
+def _workload(situations: Situations, found: Allocation, left: pa.Table, people: Owners) -> Iterator[dict[str, Any]]:
+    """Rows of OWNER_WORKLOAD: owners of open opportunities and those who stand in. `left` is a table of OMITTED."""
+    open_count = _counted(situations.table["owner_id"])
     rows, minutes, explored, reassigned = (Counter[str]() for _ in range(4))
-    eligible, capacity = Counter[str](), Counter[str]()
+    is_eligible = pc.is_in(left["reason"], value_set=pa.array(ELIGIBLE_REASONS))
+    eligible = _counted(left["owner_id"].filter(is_eligible))
+    capacity = _counted(left["owner_id"].filter(pc.equal(left["reason"], "capacity")))
     for chosen in found.taken:
         owner = chosen.proposal.situation.owner_id or ""
         rows[owner] += 1
@@ -184,11 +188,8 @@ def _workload(
         explored[owner] += chosen.chosen_by == "exploration"
         reassigned[owner] += chosen.proposal.situation.reassigned_from is not None
         eligible[owner] += 1
-    for omission in omissions:
-        owner = omission.situation.owner_id or ""
-        eligible[owner] += omission.reason in ELIGIBLE_REASONS
-        capacity[owner] += omission.reason == "capacity"
-    for owner in sorted({name for name in (*open_count, *rows, *eligible) if name}):
+    owners = {*open_count, *rows, *left["owner_id"].unique().to_pylist()}
+    for owner in sorted(name for name in owners if name):
         day: OwnerDay = people.day(owner)
         yield {
             "owner_id": owner,
@@ -203,6 +204,11 @@ def _workload(
             "capacity_left_out_count": capacity[owner],
             "due_at": day.due_at,
         }
+
+
+def _counted(owner_ids: pa.ChunkedArray) -> Counter[str]:
+    """How often each owner is named."""
+    return Counter({one["values"]: one["counts"] for one in owner_ids.drop_null().value_counts().to_pylist()})
 
 
 class _Naming:
@@ -326,15 +332,11 @@ def rates_at(exchange_rates: TableRef | None, as_of: AsOf, params: FollowUpParam
     return {currency: Decimal(str(rate)) for _, currency, rate in valid}
 
 
-def _left_out(omissions: Sequence[Omission], shared: Mapping[str, Any]) -> pa.Table:
-    """LEFT_OUT, column by column: most open opportunities have a row."""
-    said = {name: [getattr(one, name) for one in omissions] for name in ("reason", "detail")}
-    situations = [one.situation for one in omissions]
-    names = ("source_system", "opportunity_id", "account_id", "owner_id")
-    said |= {name: [getattr(one, name) for one in situations] for name in names}
-    said |= {name: [value] * len(omissions) for name, value in shared.items()}
-    arrays = [pa.array(said[field.name], field.type) for field in arrow_schema(LEFT_OUT)]
-    return conform(pa.Table.from_arrays(arrays, schema=arrow_schema(LEFT_OUT)), LEFT_OUT)
+def _left_out(left: pa.Table, shared: Mapping[str, Any]) -> pa.Table:
+    """LEFT_OUT from a table of OMITTED."""
+    for name, value in shared.items():
+        left = left.append_column(name, pa.repeat(pa.scalar(value), left.num_rows))
+    return conform(left, LEFT_OUT)
 
 
 def _table(rows: list[dict[str, Any]], contract: Table) -> pa.Table:

@@ -14,22 +14,29 @@ Every rule that holds proposes its action; of one action the first rule speaks, 
 would contact somebody is passed over while its channel is refused, the person is in cool-down or a next step is planned; when no
 rule proposes anything, that is why the opportunity is left out.
 
-Belongs here: pure functions of one situation. Does not belong here: what an action gains (gain), choosing among the proposals of an
+Which rule holds, and what stops contacts, is told for all opportunities at once, by column; words are found for those alone that a rule proposes something for.
+
+Belongs here: pure functions of situations. Does not belong here: what an action gains (gain), choosing among the proposals of an
 opportunity and weighing opportunities against each other (allocation).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.follow_up.gain import VALUE_AT_RISK, Effect, Gain, gain_by_rule, gain_of_contact
+from sales_pipeline.follow_up.omissions import Omission, omitted, ruled_out, what_stops
 from sales_pipeline.follow_up.params import FollowUpParams
-from sales_pipeline.follow_up.situation import Situation
+from sales_pipeline.follow_up.situation import Bools, Situation, Situations
 
 CRM_ACTIONS = ("update_close_date", "close_as_lost")
 """Actions that touch the record and nobody's time but the owner's."""
@@ -63,12 +70,12 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Omission:
-    """An opportunity that is not in the queue, and why (one of LEFT_OUT_REASONS)."""
+class Judged:
+    """What opportunities call for by themselves: of each that calls for something its proposals, one per action, in the order of the rules; the others as `left`
+    (OMITTED), with why they call for nothing."""
 
-    situation: Situation
-    reason: str
-    detail: str
+    proposed: list[list[Proposal]]
+    left: pa.Table
 
 
 @dataclass(frozen=True)
@@ -77,37 +84,68 @@ class _Rule:
     action: str
     channel: str
     priority: str
-    sentence: Callable[[Situation, AsOf, FollowUpParams], str | None]
-    """The reason where the rule holds, None where it does not."""
+    holds: Callable[[Situations, AsOf, FollowUpParams], Bools]
+    sentence: Callable[[Situation, AsOf, FollowUpParams], str]
+    """The reason, where the rule holds."""
+
+
+def _no_effect(_: Situation) -> None: ...
 
 
 def judge(
-    situation: Situation, as_of: AsOf, params: FollowUpParams, effect: Effect | None = None
-) -> list[Proposal] | Omission:
-    """The follow-ups this opportunity calls for by itself, one per action, in the order of the rules, or why it calls for none.
+    situations: Situations,
+    as_of: AsOf,
+    params: FollowUpParams,
+    effect_of: Callable[[Situation], Effect | None] = _no_effect,
+) -> Judged:
+    """The follow-ups that opportunities call for by themselves, or why they call for none.
 
-    With an estimated `effect` contacts gain by it, and the first contact a rule calls for may be made in other ways too (call, e-mail,
+    With an estimated effect contacts gain by it, and the first contact a rule calls for may be made in other ways too (call, e-mail,
     meeting); without, every rule's own action gains by the stated shares.
     """
-    if situation.owner_id is None:
-        return Omission(situation, "no_owner", "No owner is recorded")
-    if not situation.is_owner_active:
-        return Omission(situation, "inactive_owner", f"Owner {situation.owner_id} is not active: reassign first")
-    if situation.win_probability is None:
-        return Omission(situation, "abstained", situation.abstain_reason or "No win probability is given")
+    out = ruled_out(situations)
+    stopped = what_stops(situations, as_of, params)
+    holds = {rule.name: rule.holds(situations, as_of, params) for rule in _RULES}
+    # What stops a contact stops every other one too, and the last rule holds always: only an answer must be asked for.
+    is_answer_due = holds[_UNANSWERED.name]
+    does_something = ~stopped.contact.is_said | (is_answer_due & ~stopped.answer.is_said)
+    for rule in _RULES:
+        if rule.channel == "crm":
+            does_something |= holds[rule.name]
+    does_something &= ~out.is_said
+    left = out.over(stopped.answer.where(is_answer_due).over(stopped.contact))
+    proposed: list[list[Proposal]] = []
+    nothing: list[Omission] = []
+    rows = np.flatnonzero(does_something)
+    for row, situation in zip(rows.tolist(), situations.where(does_something).rows(), strict=True):
+        answer, other = (stop.of(row, situation) for stop in (stopped.answer, stopped.contact))
+        held = [rule for rule in _RULES if holds[rule.name][row]]
+        outcome = _judged(situation, held, answer, other, as_of, params, effect_of(situation))
+        if isinstance(outcome, Omission):
+            nothing.append(outcome)
+        else:
+            proposed.append(outcome)
+    return Judged(proposed, pa.concat_tables([left.table(situations, ~does_something), omitted(nothing)]))
+
+
+def _judged(
+    situation: Situation,
+    rules: Iterable[_Rule],
+    answer: Omission | None,
+    other: Omission | None,
+    as_of: AsOf,
+    params: FollowUpParams,
+    effect: Effect | None,
+) -> list[Proposal] | Omission:
+    """What the rules that hold propose for one opportunity, or why they gain nothing; `answer` stops an answer to the customer, `other` any other contact."""
     found: dict[str, Proposal] = {}
     blocked: Omission | None = None
-    answer, other = _what_stops(situation, as_of, params)
-    for rule in _RULES:
+    for rule in rules:
         stop = None if rule.channel == "crm" else answer if rule is _UNANSWERED else other
-        # What stops a contact stops every other one too, and the last rule holds always: only an answer must be asked for.
-        if stop is not None and (blocked is not None or rule is not _UNANSWERED):
+        if stop is not None:
             blocked = blocked or stop
             continue
-        sentence = rule.sentence(situation, as_of, params)
-        if sentence is None:
-            continue
-        for outcome in [stop] if stop is not None else _propose(rule, sentence, situation, params, effect):
+        for outcome in _propose(rule, rule.sentence(situation, as_of, params), situation, params, effect):
             if isinstance(outcome, Omission):
                 blocked = blocked or outcome
             elif outcome.action not in found:
@@ -121,19 +159,6 @@ def is_held_out(situation: Situation, params: FollowUpParams) -> bool:
     """Whether the seeded draw keeps this opportunity out of the queue; the same every day."""
     drawn = int(digest_of("hold_out", params.hold_out_seed, situation.source_system, situation.opportunity_id), 16)
     return drawn / 16**16 < params.hold_out_share
-
-
-def _what_stops(situation: Situation, as_of: AsOf, params: FollowUpParams) -> tuple[Omission | None, Omission | None]:
-    """What stops an answer to the customer, and what any other contact; None where nothing does."""
-    if _open_channel("email", situation, params) is None:
-        refused = Omission(situation, "do_not_contact", _refusal(situation))
-        return refused, refused
-    planned = None
-    if situation.next_step_id is not None:
-        planned = Omission(situation, "already_planned", _planned(situation))
-    if (waiting := _cool_down(situation, as_of, params)) is not None:
-        return planned, Omission(situation, "cool_down", waiting)
-    return planned, planned
 
 
 def _propose(
@@ -203,27 +228,6 @@ def _open_channel(wanted: str, situation: Situation, params: FollowUpParams) -> 
     return None
 
 
-def _refusal(situation: Situation) -> str:
-    if situation.email_allowed is False and situation.call_allowed is False:
-        return f"Contact {situation.contact_id} accepts neither e-mails nor calls"
-    return "No consent to e-mails or calls is recorded"
-
-
-def _cool_down(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
-    begins = as_of.instant - timedelta(days=params.cool_down_days)
-    last, label = situation.last_outbound_at, "Last contact about it"
-    if last is None or last <= begins:
-        last, label = situation.person_last_outbound_at, f"Last contact with contact {situation.contact_id}"
-    if last is None or last <= begins:
-        return None
-    return f"{label} was on {last.date().isoformat()}, within {params.cool_down_days} days"
-
-
-def _planned(situation: Situation) -> str:
-    due = "without a due date" if situation.next_step_due_at is None else f"due {situation.next_step_due_at.date()}"
-    return f"Planned activity {situation.next_step_id}, {due}"
-
-
 def _evidence(situation: Situation, gain: Gain) -> str:
     figures = [f"win probability {situation.win_probability:.2f}"]
     if situation.expected_value is not None:
@@ -248,92 +252,115 @@ def _evidence(situation: Situation, gain: Gain) -> str:
     return "; ".join(figures)
 
 
-def days_since(instant: datetime | None, as_of: AsOf) -> int | None:
+def days_since(instant: datetime, as_of: AsOf) -> int:
     """Whole days of 24 hours from an instant to as_of."""
-    return None if instant is None else (as_of.instant - instant).days
+    return (as_of.instant - instant).days
 
 
-def _days_ahead(situation: Situation, as_of: AsOf, params: FollowUpParams) -> int | None:
+def _days_ahead(situation: Situation, as_of: AsOf, params: FollowUpParams) -> int:
     """Calendar days from the last day as_of sees to the close date; negative when it has passed."""
-    return None if situation.crm_close_date is None else (situation.crm_close_date - as_of.day(params.time_zone)).days
+    assert situation.crm_close_date is not None
+    return (situation.crm_close_date - as_of.day(params.time_zone)).days
 
 
 def _count(days: int) -> str:
     return "1 day" if days == 1 else f"{days} days"
 
 
-def _unanswered(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
+def _is_unanswered(all_: Situations, as_of: AsOf, params: FollowUpParams) -> Bools:
+    waiting = all_.days_since("last_inbound_at", as_of)
+    is_last = pc.fill_null(pc.equal(all_.table["last_inbound_at"], all_.table["last_touch_at"]), False)
+    return np.asarray(is_last, bool) & (waiting >= params.reply_after_days) & (waiting < params.stale_days)
+
+
+def _unanswered(situation: Situation, as_of: AsOf, _params: FollowUpParams) -> str:
+    assert situation.last_inbound_at is not None
     waiting = days_since(situation.last_inbound_at, as_of)
-    if situation.last_inbound_at is None or situation.last_inbound_at != situation.last_touch_at or waiting is None:
-        return None
-    if waiting < params.reply_after_days or waiting >= params.stale_days:
-        return None
     ago = "today" if waiting == 0 else f"{_count(waiting)} ago"
     return f"The customer was last in touch {ago} and nobody has answered."
 
 
-def _stale(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
-    if situation.win_probability is None or situation.win_probability >= params.lost_probability:
-        return None
+def _is_stale(all_: Situations, as_of: AsOf, params: FollowUpParams) -> Bools:
+    touched, created = (all_.days_since(name, as_of) for name in ("last_touch_at", "created_at"))
+    silent = np.where(np.isnan(touched), created, touched)
+    passed = -all_.days_ahead("crm_close_date", as_of.day(params.time_zone))
+    is_old = np.where(all_.flags("has_activities"), silent, passed) >= params.stale_days
+    return is_old & (all_.numbers("win_probability") < params.lost_probability)
+
+
+def _stale(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str:
     chance = f"the chance of winning is {situation.win_probability:.0%}"
-    if situation.has_activities:
-        silent = days_since(situation.last_touch_at or situation.created_at, as_of)
-        if silent is None or silent < params.stale_days:
-            return None
-        return f"Nobody has been in touch for {_count(silent)} and {chance}."
-    ahead = _days_ahead(situation, as_of, params)
-    if ahead is None or -ahead < params.stale_days:
-        return None
-    return f"The close date passed {_count(-ahead)} ago and {chance}."
+    if not situation.has_activities:
+        return f"The close date passed {_count(-_days_ahead(situation, as_of, params))} ago and {chance}."
+    last = situation.last_touch_at or situation.created_at
+    assert last is not None
+    return f"Nobody has been in touch for {_count(days_since(last, as_of))} and {chance}."
 
 
-def _close_date_passed(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
+def _has_close_date_passed(all_: Situations, as_of: AsOf, params: FollowUpParams) -> Bools:
+    return all_.days_ahead("crm_close_date", as_of.day(params.time_zone)) < 0
+
+
+def _close_date_passed(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str:
     ahead = _days_ahead(situation, as_of, params)
-    if ahead is None or ahead >= 0:
-        return None
     return f"The close date in the CRM passed {_count(-ahead)} ago and the opportunity is still open."
 
 
-def _decision_due(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
-    ahead = _days_ahead(situation, as_of, params)
-    late = params.late_stages
-    if late and situation.stage is not None and situation.stage.casefold() in {name.casefold() for name in late}:
+def _is_decision_due(all_: Situations, as_of: AsOf, params: FollowUpParams) -> Bools:
+    ahead = all_.days_ahead("crm_close_date", as_of.day(params.time_zone))
+    is_near = (ahead >= 0) & (ahead <= params.decision_days)
+    late = [stage for stage in all_.table["stage"].unique().to_pylist() if _is_late(stage, params)]
+    is_late = pc.is_in(all_.table["stage"], value_set=pa.array(late, pa.string()))
+    return np.asarray(is_late, bool) | (is_near & (all_.numbers("win_probability") >= params.decision_probability))
+
+
+def _is_late(stage: str | None, params: FollowUpParams) -> bool:
+    return stage is not None and stage.casefold() in {name.casefold() for name in params.late_stages}
+
+
+def _decision_due(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str:
+    if _is_late(situation.stage, params):
         return f"The opportunity is in the late stage {situation.stage}: ask for the decision."
-    if ahead is None or not 0 <= ahead <= params.decision_days:
-        return None
-    if (situation.win_probability or 0.0) < params.decision_probability:
-        return None
+    ahead = _days_ahead(situation, as_of, params)
     when = "today" if ahead == 0 else f"in {_count(ahead)}"
     return f"The close date is {when} and the chance of winning is {situation.win_probability:.0%}."
 
 
-def _first_contact(situation: Situation, as_of: AsOf, _params: FollowUpParams) -> str | None:
-    if not situation.has_activities or situation.last_touch_at is not None:
-        return None
-    age = days_since(situation.created_at, as_of)
-    if age is None:
+def _is_first_contact(all_: Situations, _as_of: AsOf, _params: FollowUpParams) -> Bools:
+    return all_.flags("has_activities") & ~all_.is_known("last_touch_at")
+
+
+def _first_contact(situation: Situation, as_of: AsOf, _params: FollowUpParams) -> str:
+    if situation.created_at is None:
         return "Nobody has contacted the customer about it yet."
+    age = days_since(situation.created_at, as_of)
     return f"Nobody has contacted the customer about it since it was created {_count(age)} ago."
 
 
-def _gone_quiet(situation: Situation, as_of: AsOf, params: FollowUpParams) -> str | None:
-    silent = days_since(situation.last_touch_at, as_of)
-    if silent is None or silent < params.quiet_days:
-        return None
-    return f"The last contact was {_count(silent)} ago."
+def _has_gone_quiet(all_: Situations, as_of: AsOf, params: FollowUpParams) -> Bools:
+    return all_.days_since("last_touch_at", as_of) >= params.quiet_days
 
 
-def _no_next_step(_situation: Situation, _as_of: AsOf, _params: FollowUpParams) -> str | None:
+def _gone_quiet(situation: Situation, as_of: AsOf, _params: FollowUpParams) -> str:
+    assert situation.last_touch_at is not None
+    return f"The last contact was {_count(days_since(situation.last_touch_at, as_of))} ago."
+
+
+def _always(all_: Situations, _as_of: AsOf, _params: FollowUpParams) -> Bools:
+    return np.ones(len(all_), bool)
+
+
+def _no_next_step(_situation: Situation, _as_of: AsOf, _params: FollowUpParams) -> str:
     return "No next step is planned."
 
 
-_UNANSWERED = _Rule("unanswered", "call", "phone", "high", _unanswered)
+_UNANSWERED = _Rule("unanswered", "call", "phone", "high", _is_unanswered, _unanswered)
 _RULES = (
     _UNANSWERED,
-    _Rule("stale", "close_as_lost", "crm", "low", _stale),
-    _Rule("close_date_passed", "update_close_date", "crm", "low", _close_date_passed),
-    _Rule("decision_due", "ask_decision", "phone", "high", _decision_due),
-    _Rule("first_contact", "call", "phone", "normal", _first_contact),
-    _Rule("gone_quiet", "re_engage", "email", "normal", _gone_quiet),
-    _Rule("no_next_step", "email", "email", "normal", _no_next_step),
+    _Rule("stale", "close_as_lost", "crm", "low", _is_stale, _stale),
+    _Rule("close_date_passed", "update_close_date", "crm", "low", _has_close_date_passed, _close_date_passed),
+    _Rule("decision_due", "ask_decision", "phone", "high", _is_decision_due, _decision_due),
+    _Rule("first_contact", "call", "phone", "normal", _is_first_contact, _first_contact),
+    _Rule("gone_quiet", "re_engage", "email", "normal", _has_gone_quiet, _gone_quiet),
+    _Rule("no_next_step", "email", "email", "normal", _always, _no_next_step),
 )

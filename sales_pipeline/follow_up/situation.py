@@ -1,28 +1,36 @@
 """What is known about each open opportunity when the queue is made: the scored row, its contacts, its next step.
 
+Most open opportunities call for nothing today. So what is known is held by column, and a `Situation` is made only of those that are looked at one by one.
+
 Belongs here: gathering, by the engine where tables are large. Does not belong here: judging (rules, allocation).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sales_pipeline.domain.money import to_amount
+from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE, to_amount
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.lake.tables import TableRef
 
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 _SQL = Path(__file__).parent / "sql"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT = pa.timestamp("us", tz="UTC")
+_DAY_MICROS = 86_400_000_000
 
 OWNER_FREE = "win_probability_owner_free"
 """Column that the scored table may carry into the queue: PREDICTIONS has it, the published table does not."""
@@ -85,6 +93,78 @@ class Situation:
         return to_amount(value * Decimal(str(round(fair / probability, 6))))
 
 
+_TYPES: dict[str, pa.DataType] = {
+    "is_owner_active": pa.bool_(),
+    "crm_close_date": pa.date32(),
+    "created_at": _INSTANT,
+    "win_probability": pa.float64(),
+    "expected_value": pa.decimal128(AMOUNT_PRECISION, AMOUNT_SCALE),
+    "owner_free_probability": pa.float64(),
+    "email_allowed": pa.bool_(),
+    "call_allowed": pa.bool_(),
+    "has_activities": pa.bool_(),
+    "last_touch_at": _INSTANT,
+    "last_inbound_at": _INSTANT,
+    "last_outbound_at": _INSTANT,
+    "person_last_outbound_at": _INSTANT,
+    "next_step_due_at": _INSTANT,
+}
+_SCHEMA = pa.schema([(one.name, _TYPES.get(one.name, pa.string())) for one in fields(Situation)])
+
+
+@dataclass(frozen=True)
+class Situations:
+    """Open opportunities by column: one row each, with the columns of `Situation`."""
+
+    table: pa.Table
+
+    @classmethod
+    def of(cls, situations: Iterable[Situation]) -> Situations:
+        """From single ones, in their order."""
+        rows = list(situations)
+        columns = [pa.array([getattr(one, field.name) for one in rows], field.type) for field in _SCHEMA]
+        return cls(pa.Table.from_arrays(columns, schema=_SCHEMA))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def where(self, is_chosen: Bools) -> Situations:
+        """Those of them, in their order."""
+        return Situations(self.table.take(pa.array(np.flatnonzero(is_chosen))))
+
+    def rows(self) -> list[Situation]:
+        """One by one, in their order."""
+        return [Situation(*row) for row in zip(*(_values(column) for column in self.table.columns), strict=True)]
+
+    def is_known(self, name: str) -> Bools:
+        """Whether there is a value of that column."""
+        return np.asarray(self.table[name].is_valid(), bool)
+
+    def flags(self, name: str, *, unknown: bool = False) -> Bools:
+        """A truth value; `unknown` where there is none."""
+        return np.asarray(pc.fill_null(self.table[name], unknown), bool)
+
+    def numbers(self, name: str) -> Floats:
+        """A number; NaN where it is not known."""
+        return np.asarray(pc.fill_null(self.table[name], np.nan), np.float64)
+
+    def days_since(self, name: str, as_of: AsOf) -> Floats:
+        """Whole days of 24 hours from an instant to as_of; NaN where it is not known."""
+        known = self.is_known(name)
+        micros = np.asarray(pc.fill_null(self.table[name].cast(pa.int64()), 0))
+        return np.where(known, (_micros(as_of.instant) - micros) // _DAY_MICROS, np.nan)
+
+    def days_ahead(self, name: str, day: date) -> Floats:
+        """Calendar days from a day to the day of that column, negative where it has passed; NaN where it is not known."""
+        known = self.is_known(name)
+        days = np.asarray(pc.fill_null(self.table[name].cast(pa.int32()), 0))
+        return np.where(known, days - (day - _EPOCH.date()).days, np.nan)
+
+    def is_after(self, name: str, instant: datetime) -> Bools:
+        """Whether an instant is known and lies after that one."""
+        return np.asarray(pc.fill_null(pc.greater(self.table[name], pa.scalar(instant, _INSTANT)), False), bool)
+
+
 def gather(
     scored: pa.Table,
     *,
@@ -97,7 +177,7 @@ def gather(
     params: FollowUpParams,
     engine: Engine,
     done_contacts: Mapping[str, datetime] | None = None,
-) -> list[Situation]:
+) -> Situations:
     """One situation per scored opportunity, in the order of `scored`.
 
     The contact of an opportunity is its main contact (from `spine`), else the person last in touch about it, else the only
@@ -105,80 +185,62 @@ def gather(
     opportunity: they count as ours at that instant, beside those of `activities`.
     """
     done_contacts = done_contacts or {}
-    has_activities = activities.rows > 0 or bool(done_contacts)
-    ids = scored.column("opportunity_id")
-    created, main_contacts = _looked_up(ids, spine, "opportunity_id", ("created_at", "contact_id"))
+    ids = scored["opportunity_id"]
+    created_at, main_contact = _looked_up(ids, spine, "opportunity_id", ("created_at", "contact_id"))
     touches, recent = _touches(scored, activities, as_of, params, engine)
-    touched = _looked_up(
-        ids, touches, "opportunity_id", ("contact_id", "last_touch_at", "last_inbound_at", "last_outbound_at")
-    )
-    steps = _looked_up(
-        ids, _next_steps(scored, planned, as_of, params, engine), "opportunity_id", ("activity_id", "due_at")
-    )
-    account_ids = scored.column("account_id").to_pylist()
-    contact_ids = [main or last for main, last in zip(main_contacts, touched[0], strict=True)]
-    people, only_contact = _people(account_ids, contact_ids, contacts, engine)
-    fair_name = OWNER_FREE if OWNER_FREE in scored.column_names else "win_probability"
-    names = ("source_system", "owner_id", "stage", "currency", "crm_close_date", "win_probability", "expected_value")
-    columns = (scored.column(name).to_pylist() for name in ("opportunity_id", *names, "abstain_reason", fair_name))
-    situations = []
-    for row, account_id, contact_id, created_at, last_at, inbound_at, outbound_at, step_id, step_due_at in zip(
-        zip(*columns, strict=True), account_ids, contact_ids, created, *touched[1:], *steps, strict=True
-    ):
-        opportunity_id, source_system, owner_id, stage, currency, close_date, probability, value, abstained, fair = row
-        contact_id = contact_id or (only_contact.get(account_id) if account_id else None)
-        person_at = recent.get(contact_id) if contact_id is not None else None
-        if done_contacts and (done_at := done_contacts.get(opportunity_id)) is not None:
-            last_at, outbound_at, person_at = (_later(at, done_at) for at in (last_at, outbound_at, person_at))
-        email_allowed, call_allowed = people.get(contact_id, _NOT_SAID)
-        situations.append(
-            Situation(
-                source_system=source_system,
-                opportunity_id=opportunity_id,
-                account_id=account_id,
-                owner_id=owner_id,
-                is_owner_active=owner_id not in inactive,
-                stage=stage,
-                currency=currency,
-                crm_close_date=close_date,
-                created_at=created_at,
-                win_probability=probability,
-                expected_value=value,
-                abstain_reason=abstained,
-                owner_free_probability=fair,
-                contact_id=contact_id,
-                email_allowed=email_allowed,
-                call_allowed=call_allowed,
-                has_activities=has_activities,
-                last_touch_at=last_at,
-                last_inbound_at=inbound_at,
-                last_outbound_at=outbound_at,
-                person_last_outbound_at=person_at,
-                next_step_id=step_id,
-                next_step_due_at=step_due_at,
-            )
-        )
-    return situations
+    names = ("contact_id", "last_touch_at", "last_inbound_at", "last_outbound_at")
+    last_person, last_at, inbound_at, outbound_at = _looked_up(ids, touches, "opportunity_id", names)
+    steps = _next_steps(scored, planned, as_of, params, engine)
+    step_id, step_due_at = _looked_up(ids, steps, "opportunity_id", ("next_step_id", "next_step_due_at"))
+    named = pc.coalesce(main_contact, last_person)
+    people = _people(scored["account_id"], named, contacts, engine)
+    (only,) = _looked_up(scored["account_id"], _only_contacts(people), "account_id", ("contact_id",))
+    contact_id = pc.coalesce(named, only)
+    email_allowed, call_allowed = _looked_up(contact_id, people, "contact_id", ("email_allowed", "call_allowed"))
+    (person_at,) = _looked_up(contact_id, recent, "contact_id", ("last_outbound_at",))
+    if done_contacts:
+        told = {
+            "opportunity_id": pa.array(list(done_contacts), pa.string()),
+            "at": pa.array(list(done_contacts.values()), _INSTANT),
+        }
+        (done_at,) = _looked_up(ids, pa.table(told), "opportunity_id", ("at",))
+        last_at, outbound_at, person_at = (_later(at, done_at) for at in (last_at, outbound_at, person_at))
+    is_gone = pc.is_in(scored["owner_id"], value_set=pa.array(sorted(inactive), pa.string()))
+    has_activities = activities.rows > 0 or bool(done_contacts)
+    found = {
+        "is_owner_active": pc.invert(is_gone),
+        "created_at": created_at,
+        "owner_free_probability": scored[OWNER_FREE if OWNER_FREE in scored.column_names else "win_probability"],
+        "contact_id": contact_id,
+        "email_allowed": email_allowed,
+        "call_allowed": call_allowed,
+        "has_activities": pa.repeat(has_activities, len(ids)),
+        "last_touch_at": last_at,
+        "last_inbound_at": inbound_at,
+        "last_outbound_at": outbound_at,
+        "person_last_outbound_at": person_at,
+        "next_step_id": step_id,
+        "next_step_due_at": step_due_at,
+        "reassigned_from": pa.nulls(len(ids), pa.string()),
+    }
+    columns = [(found[field.name] if field.name in found else scored[field.name]).cast(field.type) for field in _SCHEMA]
+    return Situations(pa.Table.from_arrays(columns, schema=_SCHEMA))
 
 
-_NOT_SAID = (None, None)
-"""Consents of a contact that nobody recorded."""
-
-
-def _looked_up(ids: pa.ChunkedArray, table: pa.Table | None, key: str, names: Sequence[str]) -> list[list[Any]]:
-    """Those columns of a table as Python values, one for each id; None where the table has no row of that key."""
+def _looked_up(keys: pa.ChunkedArray, table: pa.Table | None, key: str, names: Sequence[str]) -> list[pa.ChunkedArray]:
+    """Those columns of a table, named as in a situation, one value for each key; NULL where the table has no row of it."""
     if table is None:
-        return [[None] * len(ids) for _ in names]
-    place = pc.index_in(ids, value_set=table.column(key).combine_chunks())
-    return [_values(table.column(name).take(place)) for name in names]
+        return [pa.chunked_array([pa.nulls(len(keys), _SCHEMA.field(name).type)]) for name in names]
+    place = pc.index_in(keys, value_set=table[key].combine_chunks(), skip_nulls=True)
+    return [table[name].take(place) for name in names]
 
 
 def _touches(
     scored: pa.Table, activities: TableRef, as_of: AsOf, params: FollowUpParams, engine: Engine
-) -> tuple[pa.Table | None, dict[str, datetime]]:
+) -> tuple[pa.Table | None, pa.Table | None]:
     """By opportunity person, last touch, last of theirs and last of ours, and by person our last contact within the cool-down."""
     if not activities.rows:
-        return None, {}
+        return None, None
     instant = as_of.instant
     touches = engine.query(
         _SQL / "last_touch.sql",
@@ -190,7 +252,7 @@ def _touches(
         {"activities": activities},
         parameters={"as_of": instant, "since": instant - timedelta(days=params.cool_down_days)},
     )
-    return touches, dict(_rows(recent, ("contact_id", "last_outbound_at")))
+    return touches, recent
 
 
 def _next_steps(
@@ -205,40 +267,41 @@ def _next_steps(
         "due_before": as_of.instant + timedelta(days=params.planned_horizon_days),
     }
     inputs = {"planned_activities": planned, "open_opportunities": scored.select(["opportunity_id"])}
-    return engine.query(_SQL / "next_step.sql", inputs, parameters=window)
+    found = engine.query(_SQL / "next_step.sql", inputs, parameters=window)
+    return found.rename_columns(["opportunity_id", "next_step_id", "next_step_due_at"])
 
 
 def _people(
-    account_ids: list[str | None], contact_ids: list[str | None], contacts: TableRef, engine: Engine
-) -> tuple[dict[str | None, tuple[bool | None, bool | None]], dict[str, str]]:
-    """Consents (e-mail, call) by contact, and the only contact of each account that has one."""
-    if not contacts.rows or not account_ids:
-        return {}, {}
-    wanted = pa.table(
-        {"account_id": pa.array(account_ids, pa.string()), "contact_id": pa.array(contact_ids, pa.string())}
-    )
-    found = engine.query(_SQL / "reachable_contacts.sql", {"contacts": contacts, "open_opportunities": wanted})
-    people: dict[str | None, tuple[bool | None, bool | None]] = {}
-    of_account: dict[str, list[str]] = {}
-    columns = ("contact_id", "account_id", "email_allowed", "call_allowed")
-    for contact_id, account_id, email_allowed, call_allowed in _rows(found, columns):
-        people[contact_id] = (email_allowed, call_allowed)
-        if account_id is not None:
-            of_account.setdefault(account_id, []).append(contact_id)
-    return people, {account: names[0] for account, names in of_account.items() if len(names) == 1}
+    account_ids: pa.ChunkedArray, contact_ids: pa.ChunkedArray, contacts: TableRef, engine: Engine
+) -> pa.Table | None:
+    """Account and consents (e-mail, call) of every contact that could be addressed; None where there are none."""
+    if not contacts.rows or not len(account_ids):
+        return None
+    wanted = pa.table({"account_id": account_ids, "contact_id": contact_ids})
+    return engine.query(_SQL / "reachable_contacts.sql", {"contacts": contacts, "open_opportunities": wanted})
 
 
-def _later(one: datetime | None, other: datetime) -> datetime:
-    return other if one is None else max(one, other)
+def _only_contacts(people: pa.Table | None) -> pa.Table | None:
+    """The contact of each account that has one alone."""
+    if people is None:
+        return None
+    found = people.group_by("account_id").aggregate([("contact_id", "count"), ("contact_id", "min")])
+    found = found.filter(pc.equal(found["contact_id_count"], 1))
+    return pa.table({"account_id": found["account_id"], "contact_id": found["contact_id_min"]})
 
 
-def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    return zip(*(_values(table.column(name)) for name in columns), strict=True)
+def _later(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The later of two instants, where both are known; else the one that is."""
+    return pc.if_else(pc.fill_null(pc.greater(other, one), False), other, pc.coalesce(one, other))
+
+
+def _micros(instant: datetime) -> int:
+    return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
     """The column as Python values; instants from their microseconds, which is several times quicker than Arrow's own way."""
     if not pa.types.is_timestamp(column.type):
         return list(column.to_pylist())
-    micros = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_pylist()
+    micros = column.cast(pa.int64()).to_pylist()
     return [None if value is None else _EPOCH + timedelta(microseconds=value) for value in micros]

@@ -40,7 +40,7 @@ from sales_pipeline.follow_up.params import (
     RelativeEffects,
 )
 from sales_pipeline.follow_up.rules import Proposal, judge
-from sales_pipeline.follow_up.situation import Situation
+from sales_pipeline.follow_up.situation import Situation, Situations
 from sales_pipeline.follow_up.weeks import LAGS, to_weeks
 from sales_pipeline.simulation.dynamics import CLOSED_WON, OPEN_STAGES, STAGE_PROBABILITIES
 from sales_pipeline.simulation.forward import State, state_at_end, step_forward, values_ahead
@@ -191,19 +191,21 @@ class Lab:
         as_of = seen.as_of(state.week)
         worth = policy(look) if policy is not None else None
         typical = typical_effect(one for one in look.effect if one is not None)
+        situations = Situations.of(self.situation(seen, state, look, k) for k in np.flatnonzero(look.is_open).tolist())
+
+        def effect_of(situation: Situation) -> Effect | None:
+            return look.effect[int(situation.opportunity_id)] or typical
+
         proposals: list[Proposal] = []
-        for k in np.flatnonzero(look.is_open).tolist():
-            situation = self.situation(seen, state, look, k)
-            own = look.effect[k] or typical
-            if worth is None:
-                found = judge(situation, as_of, self.params, own)
-                proposals += [found[0]] if isinstance(found, list) else []
-                continue
+        if worth is None:
+            proposals += [first for first, *_ in judge(situations, as_of, self.params, effect_of).proposed]
+        else:
             # The same contact, valued by the policy: no estimate in it.
-            found = judge(situation, as_of, self.params)
-            if isinstance(found, list) and worth[k] > 0:
-                gain = to_amount(Decimal(str(round(float(worth[k]) * 100, 4))))
-                proposals.append(Proposal(**{**found[0].__dict__, "expected_gain": gain, "minutes": MINUTES}))
+            for first, *_ in judge(situations, as_of, self.params).proposed:
+                value = float(worth[int(first.situation.opportunity_id)])
+                if value > 0:
+                    gain = to_amount(Decimal(str(round(value * 100, 4))))
+                    proposals.append(Proposal(**{**first.__dict__, "expected_gain": gain, "minutes": MINUTES}))
         people = Owners(self.params, as_of)
         contacted = np.zeros(len(look.chance), dtype=bool)
         for chosen in allocate(proposals, people, self.params).taken:

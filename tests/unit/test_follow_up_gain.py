@@ -18,8 +18,8 @@ from sales_pipeline.follow_up.gain import (
     typical_effect,
 )
 from sales_pipeline.follow_up.params import FollowUpParams
-from sales_pipeline.follow_up.rules import CRM_ACTIONS, Omission, Proposal, judge
-from sales_pipeline.follow_up.situation import Situation
+from sales_pipeline.follow_up.rules import CRM_ACTIONS, Proposal, judge
+from sales_pipeline.follow_up.situation import Situation, Situations
 
 AS_OF = AsOf(datetime(2026, 7, 1, tzinfo=UTC))
 PARAMS = FollowUpParams(hold_out_share=0.0)
@@ -46,9 +46,9 @@ SITUATION = Situation(
 
 
 def proposals(situation: Situation, effect: Effect | None = None) -> dict[str, Proposal]:
-    found = judge(situation, AS_OF, PARAMS, effect)
-    assert isinstance(found, list)
-    return {proposal.action: proposal for proposal in found}
+    found = judge(Situations.of([situation]), AS_OF, PARAMS, lambda _: effect)
+    assert found.left.num_rows == 0
+    return {proposal.action: proposal for proposal in found.proposed[0]}
 
 
 def test_an_effect_is_worth_its_change_of_the_chance_times_the_amount() -> None:
@@ -94,10 +94,11 @@ def test_without_an_effect_each_rule_gains_by_its_stated_share() -> None:
 
 
 def test_who_is_put_off_by_contacts_is_left_alone_and_it_is_said_why() -> None:
-    found = judge(SITUATION, AS_OF, PARAMS, PUTS_OFF)
-    assert isinstance(found, Omission)
-    assert found.reason == "no_gain"
-    assert found.detail.startswith(
+    found = judge(Situations.of([SITUATION]), AS_OF, PARAMS, lambda _: PUTS_OFF)
+    assert found.proposed == []
+    left = found.left.to_pylist()[0]
+    assert (left["opportunity_id"], left["owner_id"], left["reason"]) == ("o", "s", "no_gain")
+    assert left["detail"].startswith(
         "No gain from a contact: a contact now is estimated to change the chance of winning by -"
     )
     overdue = replace(SITUATION, crm_close_date=(AS_OF.instant - timedelta(days=3)).date())
