@@ -75,6 +75,7 @@ def queue_tables(
             with_owner_free(
                 read_table(scored, list(SCORED_COLUMNS)), read_table(predicted, ["opportunity_id", OWNER_FREE])
             ),
+            touches=read_table(_touches(features)),
             activities=canonical.tables["activities"],
             planned=canonical.tables["planned_activities"],
             contacts=canonical.tables["contacts"],
@@ -108,6 +109,12 @@ def queue_tables(
         params=params,
     )
     return QueueTables(queued, left_out, workload, kept["facts"] | {"feedback": said}, checks)
+
+
+def _touches(features: "FeatureSet") -> TableRef:
+    if features.touches is None:
+        raise ValueError(f"features for {features.purpose} do not say when opportunities were last touched")
+    return features.touches
 
 
 def known_feedback(lake: Lake, canonical: "Canonical", as_of: AsOf, plan: RunPlan, engine: "Engine") -> pa.Table | None:

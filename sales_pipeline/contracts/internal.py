@@ -119,6 +119,19 @@ OUTCOMES = Table(
 
 LEAK_VERDICTS = ("use", "constant", "identifier", "leak", "suspect", "never_use", "use_anyway", "unstable")
 
+TOUCHES = Table(
+    "touches",
+    "one row per opportunity open at the as-of that was ever contacted: when it last was, as known strictly before the as-of",
+    ("opportunity_id",),
+    (
+        C("opportunity_id", "string", "opportunity", required=True),
+        C("contact_id", "string", "person of the last contact that names one", null_means="none does"),
+        C("last_touch_at", "timestamp", "the last call, e-mail or meeting", unit="UTC", required=True),
+        C("last_inbound_at", "timestamp", "the last of theirs", unit="UTC", null_means="none"),
+        C("last_outbound_at", "timestamp", "the last of ours", unit="UTC", null_means="none"),
+    ),
+)
+
 LEAK_LEDGER = Table(
     "leak_ledger",
     "one row per candidate column: why it may or may not be used",

@@ -19,7 +19,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from sales_pipeline.contracts.canonical import CANONICAL_TABLES
-from sales_pipeline.contracts.internal import OUTCOMES, SPINE
+from sales_pipeline.contracts.internal import OUTCOMES, SPINE, TOUCHES
 from sales_pipeline.contracts.model import Table
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
@@ -52,6 +52,7 @@ CUTS: Mapping[str, Cut] = {
     "outcomes": Cut("opportunity_id", ("current_facts", "timeline", "closings")),
     "attributes": Cut("opportunity_id", ("opportunity_attributes", "spine")),
     "features": Cut("opportunity_id", ("spine", "timeline", "opportunities", "activities", "planned_activities")),
+    "touches": Cut("opportunity_id", ("spine", "activities")),
     "account_counts": Cut("account_id", ("closings", "open_spans", "spine")),
 }
 """How models may be run in parts: an opportunity's rows need no other opportunity's, and an account's no other account's."""
@@ -66,6 +67,7 @@ class FeatureSet:
 
     `spine` (SPINE), `features` (catalogue.FEATURE_TABLE, the spine's rows in its order), `attributes` (OPPORTUNITY_ATTRIBUTES
     of the spine's opportunities, as last seen) and `outcomes` (OUTCOMES, of every opportunity known before `as_of`).
+    `touches` (TOUCHES) are there for scoring alone: the queue asks for them of the rows features are counted from, so that activities are read once for both.
     `absent` maps the features this data set cannot have to the reason; their columns are NULL. `mode` says how the
     spine was made; `has_history` that past stages are known. `versioned` names the fields whose past values are known.
     """
@@ -81,6 +83,7 @@ class FeatureSet:
     absent: dict[str, str]
     has_history: bool
     versioned: tuple[str, ...]
+    touches: TableRef | None = None
 
     @property
     def usable(self) -> tuple[str, ...]:
@@ -194,6 +197,8 @@ class _Run:
         self.known |= few
         refs["spine"] = self._result("spine", model("spine"), SPINE)
         refs["attributes"] = self._result("attributes", model("attributes"), CANONICAL_TABLES["opportunity_attributes"])
+        if mode == "scoring":
+            refs["touches"] = self._result("touches", model("touches"), TOUCHES)
         tree = wide([feature for feature in FEATURES if feature.name not in absent])
         read = {table.name for table in tree.find_all(exp.Table)}
         held = [self._record(name, mode) for name in RECORDS if name in read]

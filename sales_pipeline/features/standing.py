@@ -23,7 +23,7 @@ from sales_pipeline.features.preparation import PREPARED, is_prepared, prepared
 from sales_pipeline.features.sql_models import inputs_of, model, with_model
 from sales_pipeline.lake.layout import Lake
 
-ACTIVITY_COLUMNS = ("opportunity_id", "contact_id", "kind", "direction", "occurred_at", "logged_at")
+ACTIVITY_COLUMNS = ("activity_id", "opportunity_id", "contact_id", "kind", "direction", "occurred_at", "logged_at")
 """What is asked about an activity of an open opportunity; reading all columns takes twice as long."""
 STATE_COLUMNS = ("opportunity_id", "changed_at", "position", "next_changed_at", "state", "amount")
 """What is asked about a state of an opportunity that may have been closed long ago."""

@@ -55,6 +55,7 @@ class Queue:
 def build_queue(
     scored: pa.Table,
     *,
+    touches: pa.Table,
     activities: TableRef,
     planned: TableRef,
     contacts: TableRef,
@@ -75,6 +76,8 @@ def build_queue(
     ----------
     scored
         SCORED_OPPORTUNITIES of this run.
+    touches
+        TOUCHES of the scoring features: empty without activities.
     activities, planned, contacts, owners
         Canonical tables; any of them may be empty. What is lacking is not guessed: without activities no rule speaks
         of contacts, without contacts nobody has refused, without owners everybody is active and has the default day.
@@ -97,6 +100,7 @@ def build_queue(
     people = read_owners(owners, activities, as_of=as_of, params=params, engine=engine)
     situations = gather(
         scored,
+        touches=touches,
         activities=activities,
         planned=planned,
         contacts=contacts,

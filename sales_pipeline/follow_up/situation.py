@@ -168,6 +168,7 @@ class Situations:
 def gather(
     scored: pa.Table,
     *,
+    touches: pa.Table,
     activities: TableRef,
     planned: TableRef,
     contacts: TableRef,
@@ -187,7 +188,6 @@ def gather(
     done_contacts = done_contacts or {}
     ids = scored["opportunity_id"]
     created_at, main_contact = _looked_up(ids, spine, "opportunity_id", ("created_at", "contact_id"))
-    touches, recent = _touches(scored, activities, as_of, params, engine)
     names = ("contact_id", "last_touch_at", "last_inbound_at", "last_outbound_at")
     last_person, last_at, inbound_at, outbound_at = _looked_up(ids, touches, "opportunity_id", names)
     steps = _next_steps(scored, planned, as_of, params, engine)
@@ -197,6 +197,7 @@ def gather(
     (only,) = _looked_up(scored["account_id"], _only_contacts(people), "account_id", ("contact_id",))
     contact_id = pc.coalesce(named, only)
     email_allowed, call_allowed = _looked_up(contact_id, people, "contact_id", ("email_allowed", "call_allowed"))
+    recent = _recent(activities, as_of, params, engine)
     (person_at,) = _looked_up(contact_id, recent, "contact_id", ("last_outbound_at",))
     if done_contacts:
         told = {
@@ -235,24 +236,12 @@ def _looked_up(keys: pa.ChunkedArray, table: pa.Table | None, key: str, names: S
     return [table[name].take(place) for name in names]
 
 
-def _touches(
-    scored: pa.Table, activities: TableRef, as_of: AsOf, params: FollowUpParams, engine: Engine
-) -> tuple[pa.Table | None, pa.Table | None]:
-    """By opportunity person, last touch, last of theirs and last of ours, and by person our last contact within the cool-down."""
+def _recent(activities: TableRef, as_of: AsOf, params: FollowUpParams, engine: Engine) -> pa.Table | None:
+    """By person our last contact within the cool-down, whatever it was about."""
     if not activities.rows:
-        return None, None
-    instant = as_of.instant
-    touches = engine.query(
-        _SQL / "last_touch.sql",
-        {"activities": activities, "open_opportunities": scored.select(["opportunity_id"])},
-        parameters={"as_of": instant},
-    )
-    recent = engine.query(
-        _SQL / "last_touch_by_contact.sql",
-        {"activities": activities},
-        parameters={"as_of": instant, "since": instant - timedelta(days=params.cool_down_days)},
-    )
-    return touches, recent
+        return None
+    window = {"as_of": as_of.instant, "since": as_of.instant - timedelta(days=params.cool_down_days)}
+    return engine.query(_SQL / "last_touch_by_contact.sql", {"activities": activities}, parameters=window)
 
 
 def _next_steps(

@@ -32,6 +32,7 @@ from sales_pipeline.follow_up.checks import check_queue
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.queue import build_queue
 from sales_pipeline.lake.tables import write_table
+from tests.support.follow_up_desk import touches_of
 
 AS_OF = AsOf(datetime(2026, 7, 1, tzinfo=UTC))
 LINEAGE = {"source_system": "crm", "source_file": "f", "source_record": 1}
@@ -109,9 +110,10 @@ def measure(owners: int, opportunities: int, shared: float, seed: int, params: F
             name: write_table(made[name], Path(folder) / f"{name}.parquet", contract)
             for name, contract in contracts.items()
         }
+        touches = touches_of(made["spine"], refs["activities"], AS_OF, engine)
         wall, cpu = time.perf_counter(), time.process_time()
         queue = build_queue(
-            made["scored"], **refs, previous_queue=None, feedback=None, as_of=AS_OF, params=params, run_id="run-1",
+            made["scored"], touches=touches, **refs, previous_queue=None, feedback=None, as_of=AS_OF, params=params, run_id="run-1",
             engine=engine, spine=made["spine"],
         )  # fmt: skip
         built, built_cpu = time.perf_counter() - wall, time.process_time() - cpu

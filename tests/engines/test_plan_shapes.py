@@ -35,7 +35,7 @@ IN_THE_SCAN = {
     "owner_counts": {"owner_id"}, "outcomes": {"created_at", "closed_at", "changed_at"}, "overall_record": {"reopened_at"},
     "account_counts_now": {"closed_at"}, "owner_counts_now": {"owner_id", "closed_at"}, "product_counts_now": {"product_id", "closed_at"}, "overall_record_now": {"closed_at"},
     "planned": {"opportunity_id", "due_at", "logged_at"}, "done_tasks": {"occurred_at", "logged_at", "queue_id"},
-    "last_touch": {"occurred_at", "logged_at"}, "next_step": {"due_at", "logged_at"}, "account_cases": {"opened_at"},
+    "touches": {"occurred_at", "logged_at"}, "next_step": {"due_at", "logged_at"}, "account_cases": {"opened_at"},
     "closed_mix": {"kind", "is_won", "closed_at"}, "cycle_times": {"kind", "created_at"}, "deals": {"kind"},
     "opportunity_states": {"created_at", "removed_at", "closed_at", "changed_at"}, "known_talks": {"occurred_at", "logged_at"}, "known_contacts": {"occurred_at", "logged_at"},
     "open_states": {"changed_at", "stage", "state", "stage_entered_at"},

@@ -26,6 +26,7 @@ from sales_pipeline.follow_up.params import AssignmentParams, FollowUpParams, Ow
 from sales_pipeline.follow_up.queue import Queue, build_queue
 from sales_pipeline.follow_up.rules import CRM_ACTIONS
 from sales_pipeline.lake.tables import TableRef, write_table
+from tests.support.follow_up_desk import touches_of
 from tests.support.scored_rows import AS_OF, prediction_row, rows_of, scored_table, spine_row
 
 LINEAGE = {"source_system": "crm", "source_file": "f", "source_record": 1}
@@ -138,9 +139,11 @@ class Builder:
             return write_table(rows_of(contract, rows), self.folder / f"{name}.parquet", contract)
 
         spine = [row | {"as_of": as_of.instant} for row in day.spine]
+        activities, opportunities_now = at_rest("activities", ACTIVITIES, day.activities), rows_of(SPINE, spine)
         return build_queue(
             scored_table(spine, [row | {"as_of": as_of.instant} for row in day.predictions]),
-            activities=at_rest("activities", ACTIVITIES, day.activities),
+            touches=touches_of(opportunities_now, activities, as_of, self.engine),
+            activities=activities,
             planned=at_rest("planned", PLANNED_ACTIVITIES, day.planned),
             contacts=at_rest("contacts", CONTACTS, day.contacts),
             owners=at_rest("owners", OWNERS, day.owners),
@@ -150,7 +153,7 @@ class Builder:
             params=day.params,
             run_id="run-1",
             engine=self.engine,
-            spine=rows_of(SPINE, spine),
+            spine=opportunities_now,
         )
 
 

@@ -58,7 +58,8 @@ def in_ranges() -> Iterator[DuckDBEngine]:
 
 def digests(canonical: Tables, lake: Lake, as_of: AsOf, engine: DuckDBEngine) -> dict[str, str]:
     features = build(lake, canonical, as_of, purpose="scoring", params=FeatureParams(), engine=engine)
-    refs = (features.spine, features.features, features.attributes, features.outcomes)
+    assert features.touches is not None
+    refs = (features.spine, features.features, features.attributes, features.outcomes, features.touches)
     return {ref.name: ref.sha256 for ref in refs} | features.absent
 
 

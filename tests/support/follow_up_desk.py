@@ -11,15 +11,23 @@ import pyarrow as pa
 from sales_pipeline.contracts.canonical import ACTIVITIES, CONTACTS, EXCHANGE_RATES, OWNERS, PLANNED_ACTIVITIES
 from sales_pipeline.contracts.internal import FEEDBACK, SPINE
 from sales_pipeline.domain.time import AsOf
+from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.features.sql_models import model
 from sales_pipeline.follow_up.feedback import ISSUED_COLUMNS
 from sales_pipeline.follow_up.params import FollowUpParams
 from sales_pipeline.follow_up.queue import Queue, build_queue
-from sales_pipeline.lake.tables import write_table
+from sales_pipeline.lake.tables import TableRef, write_table
 from tests.support.scored_rows import AS_OF, prediction_row, rows_of, scored_table, spine_row
 
 NO_HOLD_OUT = FollowUpParams(hold_out_share=0.0, exploration_share=0.0)
 TABLES = {"activities": ACTIVITIES, "planned": PLANNED_ACTIVITIES, "contacts": CONTACTS, "owners": OWNERS}
+
+
+def touches_of(spine: pa.Table, activities: TableRef, as_of: AsOf, engine: Engine) -> pa.Table:
+    """TOUCHES of these opportunities."""
+    inputs = {"spine": spine, "activities": activities}
+    return engine.query(model("touches"), inputs, parameters={"as_of": as_of.instant})
 
 
 class Desk:
@@ -51,8 +59,10 @@ class Desk:
         if rates is not None:
             lines = [{"source_file": "f", "source_record": 1} | row for row in rates]
             exchange_rates = write_table(rows_of(EXCHANGE_RATES, lines), self.folder / "rates.parquet", EXCHANGE_RATES)
+        opportunities_now = rows_of(SPINE, spine)
         return build_queue(
             scored_table(spine, predictions),
+            touches=touches_of(opportunities_now, refs["activities"], as_of, self.engine),
             **refs,
             previous_queue=previous,
             feedback=feedback,
@@ -60,7 +70,7 @@ class Desk:
             params=params,
             run_id="run-1",
             engine=self.engine,
-            spine=rows_of(SPINE, spine),
+            spine=opportunities_now,
             exchange_rates=exchange_rates,
         )
 

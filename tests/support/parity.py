@@ -157,7 +157,7 @@ def compare_features(folder: Path, left: Canonical, right: Canonical, duck: Engi
         one = build(Lake(folder / "duck"), left, as_of, purpose=purpose, params=FeatureParams(), engine=duck)
         other = build(Lake(folder / "spark"), right, as_of, purpose=purpose, params=FeatureParams(), engine=spark)
         assert one.absent == other.absent
-        for part in ("spine", "features", "attributes", "outcomes"):
+        for part in ("spine", "features", "attributes", "outcomes", *(("touches",) if purpose == "scoring" else ())):
             compare(getattr(one, part), getattr(other, part))
     few = LeakParams(min_rows=5)
     compare(

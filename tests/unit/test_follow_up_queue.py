@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sales_pipeline.contracts.derive import arrow_schema
+from sales_pipeline.contracts.internal import TOUCHES
 from sales_pipeline.contracts.published import FOLLOW_UP_QUEUE, LEFT_OUT
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.duckdb import DuckDBEngine
@@ -311,6 +312,7 @@ def test_a_scored_table_of_another_day_is_refused(desk: Desk, engine: DuckDBEngi
     with pytest.raises(SalesPipelineError, match="another as-of"):
         build_queue(
             scored_table([spine_row("o")], [prediction_row("o")]),
+            touches=arrow_schema(TOUCHES).empty_table(),
             **refs,
             previous_queue=None,
             feedback=None,

@@ -1,9 +1,10 @@
--- One row per opportunity of `open_opportunities` with any contact known strictly before as-of, and the person of the last contact that names one.
+-- One row per opportunity of the spine, which has one as-of, $as_of, with any contact known strictly before it, and the person of the last contact that
+-- names one.
 -- A contact is a call, an e-mail or a meeting; one whose direction is not recorded counts as ours.
 WITH touches AS (
   SELECT a.opportunity_id, a.contact_id, a.direction, a.occurred_at, a.activity_id
   FROM activities AS a
-  INNER JOIN open_opportunities AS o ON a.opportunity_id = o.opportunity_id
+  INNER JOIN spine AS o ON a.opportunity_id = o.opportunity_id
   WHERE a.occurred_at < $as_of AND a.logged_at < $as_of AND a.kind IN ('call', 'email', 'meeting')
 ),
 totals AS (
