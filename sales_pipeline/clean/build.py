@@ -212,7 +212,7 @@ class Build:
     def _stage(self, name: str) -> WorkTable:
         """Parse one raw table, number the records of a key, and note what the rules touched; checks that no record was lost or doubled by a join."""
         raw = f"raw_{name}"
-        columns = RAW_TABLES[raw].column_names[4:] if self._raw.has(raw) else ()
+        columns = RAW_TABLES[raw].column_names[3:] if self._raw.has(raw) else ()
         respelled = self._decide(
             f"spellings of {name}",
             lambda: spellings(

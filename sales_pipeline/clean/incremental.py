@@ -205,7 +205,7 @@ class _Increment:
         if decided["probability_scale"] != 100 and probability_scale(histories, self._engine) == 100:
             raise NotCertain("probabilities are percentages")
         for name in (n.removeprefix("raw_") for n in RAW_TABLES):
-            columns = RAW_TABLES[f"raw_{name}"].column_names[4:]
+            columns = RAW_TABLES[f"raw_{name}"].column_names[3:]
             key = f"folded ids of {name}"
             if key in decided and self._new.has(f"raw_{name}"):
                 found = folded_ids(new[f"raw_{name}"], decided[key], self._engine)

@@ -13,7 +13,6 @@ LINEAGE = (
     Column("source_file", "string", "sha256 of the export file", required=True),
     Column("source_record", "int64", "number of the physical record, 1 for the first data record", required=True),
     Column("export_id", "string", "export the file belongs to", required=True),
-    Column("exported_at", "timestamp", "instant of the export", unit="UTC", required=True),
 )
 
 _TEXT: dict[str, tuple[str, ...]] = {

@@ -23,6 +23,7 @@ from sales_pipeline.ingest.columns import (
     Columns,
     Lookup,
     LookupTable,
+    Past,
     Rule,
     When,
     clean,
@@ -32,6 +33,7 @@ from sales_pipeline.ingest.columns import (
     squash,
 )
 from sales_pipeline.ingest.columns import FirstOf as _FirstOf
+from sales_pipeline.ingest.columns import parts as rule_parts
 from sales_pipeline.ingest.dialects.spec import (
     DialectSpec,
     TableSpec,
@@ -46,7 +48,7 @@ from sales_pipeline.ingest.file_ledger import Repeated
 from sales_pipeline.ingest.landing import TEXT_SUFFIXES, SourceFile
 from sales_pipeline.ingest.params import SourceMapping
 from sales_pipeline.ingest.reader import FileReading, read_file, read_header, settle
-from sales_pipeline.ingest.recorded import newest_instant, recorded_positions
+from sales_pipeline.ingest.recorded import NewestInstant, recorded_positions
 from sales_pipeline.ingest.text import Encoding
 from sales_pipeline.lake.tables import write_pieces
 
@@ -55,7 +57,7 @@ _FREE_TEXT_LENGTH = 80
 
 @dataclass
 class ReadFile:
-    """A file, how it is to be read, and what was read."""
+    """A file, how it is to be read, and what was read. `newest` is the newest instant it recorded, once its cells were read; None where it has none."""
 
     file: SourceFile
     specs: tuple[TableSpec, ...]
@@ -66,19 +68,19 @@ class ReadFile:
 
 
 def read_files(
-    files: Iterable[SourceFile], mapping: SourceMapping, specs: DialectSpec, *, engine: Engine, work: Path
+    files: Iterable[SourceFile], mapping: SourceMapping, specs: DialectSpec, *, work: Path
 ) -> list[ReadFile]:
-    """Every file read once, in order of its digest; staged columns lie below `work`."""
+    """The records of every file found, in order of its digest; what must lie there as long as cells are read lies below `work`."""
     read: list[ReadFile] = []
     for number, file in enumerate(sorted(files, key=lambda file: (file.sha256, file.name))):
         folder = work / f"{number:05d}"
         folder.mkdir(parents=True)
-        read.append(read_one(file, mapping, specs, engine, folder))
+        read.append(read_one(file, mapping, specs, folder))
     return read
 
 
-def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engine: Engine, folder: Path) -> ReadFile:
-    """One file, read whole by the specs that fit it; InputRejected where it does not fit the mapping."""
+def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, folder: Path) -> ReadFile:
+    """The records of one file and the specs that fit it; InputRejected where it does not fit the mapping."""
     sheet = next((spec.sheet for spec in specs.tables if spec.sheet and spec.fits(file.base_name, ())), None)
     is_lookup = object_name(file.base_name) in specs.lookups
     encoding: Encoding | None
@@ -108,14 +110,30 @@ def read_one(file: SourceFile, mapping: SourceMapping, specs: DialectSpec, engin
     one.facts = {"warnings": sorted(set(warnings)), "header": list(reading.header)}
     if chosen and reading.facts["records"] > 20 and reading.facts["accepted"] * 2 < reading.facts["records"]:
         raise _unreadable(one)
-    if chosen or is_lookup:
-        recorded: set[int] = set()
-        for spec in chosen:
-            recorded.update(recorded_positions(spec, Columns(positions(spec, reading.header), spec.is_squashed, {})))
-        one.newest = newest_instant(
-            reading, sorted(recorded), date_order=mapping.date_order, zone_name=mapping.time_zone, engine=engine
-        )
     return one
+
+
+def look_for_newest(one: ReadFile, mapping: SourceMapping, engine: Engine) -> None:
+    """Note the newest instant a file recorded, and nothing else of it. Reads its cells to the end in any case.
+
+    Raises as reading them does: InputRejected, LedgerUnbalanced.
+    """
+    recorded: set[int] = set()
+    for spec in one.specs:
+        recorded.update(recorded_positions(spec, _columns(one, spec)))
+    newest = _newest(mapping, engine)
+    for _, found in one.reading.batches(sorted(recorded)):
+        for position, texts in found.items():
+            newest.add(position, texts)
+    one.newest = newest.found(one.reading)
+
+
+def _newest(mapping: SourceMapping, engine: Engine) -> NewestInstant:
+    return NewestInstant(date_order=mapping.date_order, zone_name=mapping.time_zone, engine=engine)
+
+
+def _columns(one: ReadFile, spec: TableSpec) -> Columns:
+    return Columns(positions(spec, one.reading.header), spec.is_squashed, {})
 
 
 def _unreadable(one: ReadFile) -> InputRejected:
@@ -130,35 +148,65 @@ def _unreadable(one: ReadFile) -> InputRejected:
     )
 
 
-def write_raw(
-    read: Sequence[ReadFile], mapping: SourceMapping, folder: Path, *, export_id: str, exported_at: datetime
-) -> dict[str, list[Path]]:
-    """The raw tables of the export, one part per file and table; paths by raw table name. Adds to the files' facts."""
-    lookups = _lookups(read)
-    missing = missing_tokens(mapping.missing)
-    parts: dict[str, list[Path]] = {}
-    for number, one in enumerate(read):
-        for spec in one.specs:
-            if one.reading.cells is None:
-                continue
+class RawTables:
+    """The raw tables of an export, one part per file and table, as they are written. Adds to the files' facts.
+
+    Each file is read once: what is written of it does not depend on when the export was written, and its newest instant is noted on the way. Where a
+    column does depend on it (`Past`), only the newest instant is looked for at first. `parts` are the paths by raw table name.
+
+    Raises as reading the cells does: InputRejected, LedgerUnbalanced.
+    """
+
+    def __init__(
+        self, read: Sequence[ReadFile], mapping: SourceMapping, folder: Path, *, export_id: str, engine: Engine
+    ) -> None:
+        self.parts: dict[str, list[Path]] = {}
+        self._read = read
+        self._mapping = mapping
+        self._folder = folder
+        self._export_id = export_id
+        self._engine = engine
+        self._lookups = _lookups(read)
+        self._missing = missing_tokens(mapping.missing)
+        self._waiting: list[tuple[int, ReadFile]] = []
+
+    def write_what_is_known(self) -> datetime | None:
+        """Every file whose columns can be told; returns the newest instant that any file recorded, None where none did."""
+        for number, one in enumerate(self._read):
+            if any(_asks_for_instant(spec, _columns(one, spec)) for spec in one.specs):
+                self._waiting.append((number, one))
+                look_for_newest(one, self._mapping, self._engine)
+            elif one.specs:
+                self._write(number, one, None)
+            elif one.is_lookup:
+                look_for_newest(one, self._mapping, self._engine)
+        return max(filter(None, (one.newest for one in self._read)), default=None)
+
+    def write_the_rest(self, exported_at: datetime) -> None:
+        """The files whose columns ask when the export was written."""
+        for number, one in self._waiting:
+            self._write(number, one, exported_at)
+        for paths in self.parts.values():
+            paths.sort()
+
+    def _write(self, number: int, one: ReadFile, exported_at: datetime | None) -> None:
+        newest = _newest(self._mapping, self._engine)
+        lineage = _Lineage(one.file.sha256, self._export_id)
+        for spec in one.specs if one.reading.cells is not None else ():
             columns = Columns(
                 positions(spec, one.reading.header),
                 spec.is_squashed,
-                {rule: lookups.get(rule, _NO_LOOKUP) for rule in _lookup_rules(spec.columns.values())},
-                exported_at.strftime("%Y-%m-%d %H:%M:%S"),
+                {rule: self._lookups.get(rule, _NO_LOOKUP) for rule in _lookup_rules(spec.columns.values())},
+                exported_at.strftime("%Y-%m-%d %H:%M:%S") if exported_at else "",
             )
-            lineage = _Lineage(one.file.sha256, export_id, exported_at)
-            path = folder / f"raw_{spec.table}" / f"{number:05d}.parquet"
-            path.parent.mkdir(exist_ok=True)
-            _write_table(one, spec, columns, missing, lineage, path)
-            parts.setdefault(f"raw_{spec.table}", []).append(path)
-            used = used_positions(spec, columns)
-            taken, left = attribute_positions(spec, one.reading.header, used)
+            taken, left = attribute_positions(spec, one.reading.header, used_positions(spec, columns))
+            texts = _FreeTexts(taken)
+            _write_table(one, spec, columns, self._missing, lineage, newest, texts, self._part(number, spec.table))
             if taken:
-                path = folder / "raw_opportunity_attributes" / f"{number:05d}.parquet"
-                path.parent.mkdir(exist_ok=True)
-                left |= _write_attributes(one, spec, columns, taken, missing, lineage, path)
-                parts.setdefault("raw_opportunity_attributes", []).append(path)
+                left |= texts.left()
+                kept = {name: position for name, position in taken.items() if name not in left}
+                path = self._part(number, "opportunity_attributes")
+                _write_attributes(one, spec, columns, kept, self._missing, lineage, path)
             one.facts.setdefault("tables", []).append(spec.table)
             one.facts["mapped_columns"] = sorted(
                 {column for column, rule in spec.columns.items() if _is_there(rule, columns)}
@@ -166,7 +214,21 @@ def write_raw(
             )
             one.facts["attributes"] = sorted(set(taken) - set(left))
             one.facts["not_taken"] = dict(sorted(left.items()))
-    return parts
+        one.newest = newest.found(one.reading)
+
+    def _part(self, number: int, table: str) -> Path:
+        path = self._folder / f"raw_{table}" / f"{number:05d}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        self.parts.setdefault(f"raw_{table}", []).append(path)
+        return path
+
+
+def _asks_for_instant(spec: TableSpec, columns: Columns) -> bool:
+    return any(
+        isinstance(part, Past) and bool(columns.used(part))
+        for rule in spec.columns.values()
+        for part in rule_parts(rule)
+    )
 
 
 def write_derived(parts: dict[str, list[Path]], specs: DialectSpec, folder: Path, engine: Engine) -> None:
@@ -186,29 +248,40 @@ def _is_there(rule: Rule, columns: Columns) -> bool:
 class _Lineage:
     """The first columns of every raw table."""
 
-    def __init__(self, sha256: str, export_id: str, exported_at: datetime) -> None:
+    def __init__(self, sha256: str, export_id: str) -> None:
         self._file = Repeated(sha256, pa.string())
         self._export = Repeated(export_id, pa.string())
-        self._instant = Repeated(exported_at, pa.timestamp("us", "UTC"))
 
     def of(self, numbers: pa.Array) -> tuple[pa.Array, ...]:
         """For the records of these numbers."""
         count = len(numbers)
-        return self._file.column(count), numbers, self._export.column(count), self._instant.column(count)
+        return self._file.column(count), numbers, self._export.column(count)
 
 
 def _write_table(
-    one: ReadFile, spec: TableSpec, columns: Columns, missing: pa.Array, lineage: _Lineage, path: Path
+    one: ReadFile,
+    spec: TableSpec,
+    columns: Columns,
+    missing: pa.Array,
+    lineage: _Lineage,
+    newest: NewestInstant,
+    texts: _FreeTexts,
+    path: Path,
 ) -> None:
+    """The table of a file, in one reading of its cells, which notes the newest instant and how long the texts of unmapped columns are."""
     contract = RAW_TABLES[f"raw_{spec.table}"]
     schema = arrow_schema(contract)
+    recorded = recorded_positions(spec, columns)
 
     def pieces() -> Iterator[pa.Table]:
-        for numbers, found in one.reading.batches(sorted(used_positions(spec, columns))):
+        for numbers, found in one.reading.batches(sorted({*used_positions(spec, columns), *texts.positions})):
             count = len(numbers)
+            for position in recorded:
+                newest.add(position, found[position])
             values = {position: clean(column, missing) for position, column in found.items()}
+            texts.add(values)
             arrays = [*lineage.of(numbers)]
-            for name in contract.column_names[4:]:
+            for name in contract.column_names[3:]:
                 rule = spec.columns.get(name)
                 arrays.append(pa.nulls(count, pa.string()) if rule is None else evaluate(rule, columns, values, count))
             yield pa.Table.from_arrays(arrays, schema=schema)
@@ -220,15 +293,13 @@ def _write_attributes(
     one: ReadFile,
     spec: TableSpec,
     columns: Columns,
-    taken: dict[str, int],
+    kept: dict[str, int],
     missing: pa.Array,
     lineage: _Lineage,
     path: Path,
-) -> dict[str, str]:
-    """The filled cells of the unmapped columns; returns the columns left out because they hold free text."""
+) -> None:
+    """The filled cells of these unmapped columns."""
     schema = arrow_schema(RAW_TABLES["raw_opportunity_attributes"])
-    left = _free_texts(one, taken, missing)
-    kept = {name: position for name, position in taken.items() if name not in left}
     rule = spec.columns["opportunity_id"]
 
     def pieces() -> Iterator[pa.Table]:
@@ -243,19 +314,31 @@ def _write_attributes(
                 yield pa.Table.from_arrays(arrays, schema=schema)
 
     write_pieces(pieces(), path, schema, is_encoded_by_look=True)
-    return left
 
 
-def _free_texts(one: ReadFile, taken: dict[str, int], missing: pa.Array) -> dict[str, str]:
-    """The columns among these whose filled cells are long on average."""
-    letters, filled = dict.fromkeys(taken, 0), dict.fromkeys(taken, 0)
-    for _, found in one.reading.batches(sorted(taken.values())):
-        for name, position in taken.items():
-            lengths = pc.utf8_length(clean(found[position], missing))
-            letters[name] += pc.sum(lengths, min_count=0).as_py()
-            filled[name] += len(lengths) - lengths.null_count
-    is_long = (name for name in taken if letters[name] > _FREE_TEXT_LENGTH * filled[name])
-    return dict.fromkeys(is_long, "free text: long on average")
+class _FreeTexts:
+    """Which of some columns, by their names, hold free text: those whose filled cells are long on average."""
+
+    def __init__(self, taken: dict[str, int]) -> None:
+        self._taken = taken
+        self._letters, self._filled = dict.fromkeys(taken, 0), dict.fromkeys(taken, 0)
+
+    @property
+    def positions(self) -> Iterable[int]:
+        """Where the columns stand."""
+        return self._taken.values()
+
+    def add(self, values: dict[int, pa.Array]) -> None:
+        """More cells, cleaned, by position."""
+        for name, position in self._taken.items():
+            lengths = pc.utf8_length(values[position])
+            self._letters[name] += pc.sum(lengths, min_count=0).as_py()
+            self._filled[name] += len(lengths) - lengths.null_count
+
+    def left(self) -> dict[str, str]:
+        """The columns that do, with the reason why they are left out."""
+        is_long = (name for name in self._taken if self._letters[name] > _FREE_TEXT_LENGTH * self._filled[name])
+        return dict.fromkeys(is_long, "free text: long on average")
 
 
 _NO_LOOKUP: LookupTable = (pa.array([], pa.string()), pa.array([], pa.string()))

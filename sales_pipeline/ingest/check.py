@@ -14,7 +14,7 @@ from typing import Literal
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.engines.duckdb import DuckDBEngine
 from sales_pipeline.errors import SalesPipelineError
-from sales_pipeline.ingest.assemble import ReadFile, read_one
+from sales_pipeline.ingest.assemble import ReadFile, look_for_newest, read_one
 from sales_pipeline.ingest.columns import Columns, FirstOf, Take, clean, missing_tokens
 from sales_pipeline.ingest.dialects.spec import DialectSpec, TableSpec, positions, resolve
 from sales_pipeline.ingest.exports import hold_export, state_instant
@@ -66,7 +66,8 @@ def _check_export(
         work = folder / f"{number:05d}"
         work.mkdir()
         try:
-            one = read_one(file, mapping, specs, engine, work)
+            one = read_one(file, mapping, specs, work)
+            look_for_newest(one, mapping, engine)
         except SalesPipelineError as error:
             findings.append(Finding("error", str(error)))
             continue

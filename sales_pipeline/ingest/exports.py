@@ -21,7 +21,7 @@ from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Engine
 from sales_pipeline.errors import ConfigurationError, InputRejected
-from sales_pipeline.ingest.assemble import ReadFile, drop_staged, read_files, write_derived, write_raw
+from sales_pipeline.ingest.assemble import RawTables, ReadFile, drop_staged, read_files, write_derived
 from sales_pipeline.ingest.dialects.spec import DialectSpec, resolve
 from sales_pipeline.ingest.digests import Digests
 from sales_pipeline.ingest.landing import LandedExport, SourceFile, landed_exports, open_archive, unpacked
@@ -31,7 +31,7 @@ from sales_pipeline.lake.durable import fsync_directory, fsync_file, write_bytes
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.tables import TableRef, table_ref
 
-READING_VERSION = 6
+READING_VERSION = 7
 """Raised whenever the same bytes and mapping would be read differently."""
 
 _BLOCK = 1 << 18
@@ -197,12 +197,14 @@ def _build(
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         work = Path(temporary)
         files, also_named = _distinct(_stored(kept, store, mapping, work / "unpacked"))
-        read = read_files(files, mapping, specs, engine=engine, work=work / "staged")
+        read = read_files(files, mapping, specs, work=work / "staged")
         hold_export(read, mapping, specs)
-        newest = max(filter(None, (one.newest for one in read)), default=None)
+        raw = RawTables(read, mapping, folder, export_id=kept["export_id"], engine=engine)
+        newest = raw.write_what_is_known()
         names = [file["name"] for file in kept["files"]]
         exported_at, warnings = state_instant(kept["label"], names, mapping, newest)
-        parts = write_raw(read, mapping, folder, export_id=kept["export_id"], exported_at=exported_at)
+        raw.write_the_rest(exported_at)
+        parts = raw.parts
         write_derived(parts, specs, folder, engine)
         write_ledger(read, folder / "row_ledger.parquet", export_id=kept["export_id"])
         drop_staged(work / "staged")

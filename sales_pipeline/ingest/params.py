@@ -134,9 +134,9 @@ class SourceMapping(_Frozen):
                 raise ValueError(f"there is no table {name!r}; the tables are {known}")
             for part in parts:
                 for column in (*part.columns, *part.constants):
-                    if column not in table.column_names[4:]:
+                    if column not in table.column_names[3:]:
                         raise ValueError(
-                            f"{name} has no column {column!r}; its columns are {', '.join(table.column_names[4:])}"
+                            f"{name} has no column {column!r}; its columns are {', '.join(table.column_names[3:])}"
                         )
         return value
 
@@ -154,7 +154,7 @@ class SourceMapping(_Frozen):
         meant: dict[tuple[str, str], str] = {}
         for name, headers in value.items():
             table, _, column = name.rpartition(".")
-            tables = [key for key, one in RAW_TABLES.items() if column in one.column_names[4:]]
+            tables = [key for key, one in RAW_TABLES.items() if column in one.column_names[3:]]
             tables = [key for key in tables if not table or key == f"raw_{table}"]
             if not tables:
                 raise ValueError(

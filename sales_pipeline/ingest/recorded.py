@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -40,35 +40,37 @@ def recorded_positions(spec: TableSpec, columns: Columns) -> list[int]:
     return sorted(set(found))
 
 
-def newest_instant(
-    reading: FileReading, positions: Sequence[int], *, date_order: str, zone_name: str, engine: Engine
-) -> datetime | None:
-    """The greatest instant in these columns of a file, UTC; None where none can be read. Reads the file's records to the end in any case.
+class NewestInstant:
+    """The greatest instant among texts as they are met, by the columns of one file they stand in."""
 
-    Raises as reading the cells does: InputRejected, LedgerUnbalanced.
-    """
-    greatest: dict[tuple[int, int], str] = {}
-    odd = _OddTexts(date_order, zone_name, engine)
-    for _, columns in reading.batches(positions):
-        for position, texts in columns.items():
-            if not _are_plain(texts):
-                is_usual = pc.fill_null(pc.match_substring_regex(texts, _USUAL), False)
-                odd.add(texts.filter(pc.invert(is_usual)))
-                texts = texts.filter(is_usual)
-            for length, text in _greatest_by_length(texts):
-                greatest[position, length] = max(text, greatest.get((position, length), text))
-    found: list[datetime | None] = []
-    unsure: set[int] = set()
-    for (position, _), text in greatest.items():
-        try:
-            found.append(_iso_instant(text, zone_name))
-        except ValueError:
-            # The greatest text is no instant, such as the 31st of a shorter month: all have to be parsed.
-            unsure.add(position)
-    for _, columns in reading.batches(sorted(unsure)) if unsure else ():
-        for texts in columns.values():
-            odd.add(texts)
-    return max((instant for instant in (*found, odd.greatest()) if instant is not None), default=None)
+    def __init__(self, *, date_order: str, zone_name: str, engine: Engine) -> None:
+        self._zone_name = zone_name
+        self._odd = _OddTexts(date_order, zone_name, engine)
+        self._greatest: dict[tuple[int, int], str] = {}
+
+    def add(self, position: int, texts: pa.Array) -> None:
+        """More texts of the column at that place."""
+        if not _are_plain(texts):
+            is_usual = pc.fill_null(pc.match_substring_regex(texts, _USUAL), False)
+            self._odd.add(texts.filter(pc.invert(is_usual)))
+            texts = texts.filter(is_usual)
+        for length, text in _greatest_by_length(texts):
+            self._greatest[position, length] = max(text, self._greatest.get((position, length), text))
+
+    def found(self, reading: FileReading) -> datetime | None:
+        """UTC; None where no text is an instant. The file's columns are read again where the greatest text of one is none."""
+        found: list[datetime | None] = []
+        unsure: set[int] = set()
+        for (position, _), text in self._greatest.items():
+            try:
+                found.append(_iso_instant(text, self._zone_name))
+            except ValueError:
+                # The greatest text is no instant, such as the 31st of a shorter month: all have to be parsed.
+                unsure.add(position)
+        for _, columns in reading.batches(sorted(unsure)) if unsure else ():
+            for texts in columns.values():
+                self._odd.add(texts)
+        return max((instant for instant in (*found, self._odd.greatest()) if instant is not None), default=None)
 
 
 def _are_plain(texts: pa.Array) -> bool:

@@ -76,7 +76,7 @@ def overlaps(parts: dict[str, list[Path]], read: Sequence[ReadFile]) -> list[str
     by_number = {f"{number:05d}": one for number, one in enumerate(read)}
     told: list[str] = []
     for name, paths in sorted(parts.items()):
-        key = RAW_TABLES[name].column_names[4]
+        key = RAW_TABLES[name].column_names[3]
         objects: dict[str, list[Path]] = {}
         for path in paths if len(paths) > 1 and name != "raw_opportunity_attributes" else ():
             objects.setdefault(object_name(by_number[path.stem].file.base_name), []).append(path)

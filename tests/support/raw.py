@@ -79,7 +79,6 @@ def ingested(
                 "source_file": digest,
                 "source_record": number,
                 "export_id": export_id,
-                "exported_at": exported_at,
                 **row,
             }
             for number, row in enumerate(rows, start=1)

@@ -277,5 +277,5 @@ def test_built_in_specs_fill_columns_that_exist() -> None:
     from sales_pipeline.contracts.raw import RAW_TABLES
 
     for spec in built_in("odoo").tables:
-        assert set(spec.columns) <= set(RAW_TABLES[f"raw_{spec.table}"].column_names[4:])
+        assert set(spec.columns) <= set(RAW_TABLES[f"raw_{spec.table}"].column_names[3:])
         assert set(spec.required_columns) <= set(spec.columns)

@@ -1,13 +1,16 @@
 """What becomes of each CRM's own exports."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from sales_pipeline.clean.params import CleanParams
 from sales_pipeline.clean.prepare import prepare
 from sales_pipeline.engines.duckdb import DuckDBEngine
+from sales_pipeline.ingest.cells import DelimitedCells
 from sales_pipeline.ingest.dialects.spec import attribute_positions, built_in, object_name
 from sales_pipeline.ingest.exports import IngestedExport, collect
 from sales_pipeline.ingest.params import SourceMapping, TableMapping
@@ -65,7 +68,7 @@ def test_built_in_specs_fill_columns_that_exist(dialect: str) -> None:
     from sales_pipeline.contracts.raw import RAW_TABLES
 
     for spec in built_in(dialect).tables:
-        assert set(spec.columns) <= set(RAW_TABLES[f"raw_{spec.table}"].column_names[4:])
+        assert set(spec.columns) <= set(RAW_TABLES[f"raw_{spec.table}"].column_names[3:])
         assert set(spec.required_columns) <= set(spec.columns)
 
 
@@ -128,6 +131,30 @@ def test_salesforce_history_roles_and_activities(ingest) -> None:
     ]
     assert activities["00T3"]["occurred_at"] == "2024-02-01"
     assert one.export.exported_at.isoformat() == "2024-02-04T09:00:00.000001+00:00"
+
+
+def test_a_file_is_read_once_but_where_its_columns_ask_when_the_export_was_written(ingest, monkeypatch) -> None:
+    read: list[str] = []
+    batches = DelimitedCells.batches
+
+    def counted(cells: DelimitedCells, positions: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        read.append(cells.label)
+        return batches(cells, positions)
+
+    monkeypatch.setattr(DelimitedCells, "batches", counted)
+    one = ingest(
+        "salesforce",
+        {
+            "Opportunity.csv": "Id,StageName,CloseDate,IsClosed,IsWon,CreatedDate\n006A,Open,2024-05-01,0,0,2024-01-01 00:00:00\n",
+            "Event.csv": "Id,WhatId,StartDateTime,CreatedDate\n00U1,006A,2024-01-31 10:00:00,2024-01-30 10:00:00\n00U2,006A,2024-02-01 10:00:00,\n",
+            "Task.csv": "Id,WhatId,Status,CreatedDate\n00T1,006A,Completed,2024-02-01 10:00:00\n",
+        },
+    )
+    assert sorted(read) == ["Event.csv", "Event.csv", "Opportunity.csv", "Task.csv"]
+    assert one.export.exported_at.isoformat() == "2024-02-01T10:00:00.000001+00:00"
+    assert one.facts["files"]["Event.csv"]["newest_recorded_at"] == "2024-01-30T10:00:00+00:00"
+    done = {row["activity_id"]: row["is_done"] for row in rows(one, "raw_activities")}
+    assert done == {"00U1": "true", "00U2": "false", "00T1": "true"}
 
 
 def test_salesforce_leads_are_opportunities_of_kind_lead(ingest) -> None:

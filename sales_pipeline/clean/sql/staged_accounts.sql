@@ -1,6 +1,6 @@
 -- raw_accounts, parsed: one row per record; version 1 is the record that is kept of a key
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at,
+  SELECT r.source_file, r.source_record, v.exported_at,
     parse_id(r.account_id, $id_style) AS account_id, r.account_id AS account_id_text,
     clean_text(r.industry) AS industry_text, clean_text(r.country) AS country_text, clean_text(r.account_type) AS account_type_text,
     parse_number(r.employees, $decimal_sign) AS employees_number, trimmed(r.employees) AS employees_text,

@@ -1,6 +1,6 @@
 -- raw_activities, parsed: done and planned ones, one row per record; the words most exports come with are taken as they are
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at,
+  SELECT r.source_file, r.source_record, v.exported_at,
     parse_id(r.activity_id, $id_style) AS activity_id, parse_id(r.opportunity_id, $id_style) AS what_id, parse_id(r.account_id, $id_style) AS account_id_found,
     parse_id(r.contact_id, $id_style) AS contact_id, parse_id(r.owner_id, $id_style) AS owner_id,
     trimmed(r.queue_id) AS queue_id,

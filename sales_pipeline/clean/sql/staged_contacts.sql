@@ -1,6 +1,6 @@
 -- raw_contacts, parsed: one row per record
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at,
+  SELECT r.source_file, r.source_record, v.exported_at,
     parse_id(r.contact_id, $id_style) AS contact_id, r.contact_id AS contact_id_text, parse_id(r.account_id, $id_style) AS account_id,
     parse_flag(r.email_opt_out) AS email_opt_out, parse_flag(r.do_not_call) AS do_not_call,
     parse_flag(r.email_allowed) AS email_allowed_flag, parse_flag(r.call_allowed) AS call_allowed_flag,

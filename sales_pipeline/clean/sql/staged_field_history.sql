@@ -1,6 +1,6 @@
 -- raw_field_history, parsed: one field before and after an instant, one row per record; `attribute` where the field is an unmapped column
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at, clean_text(r.change_id) AS change_id,
+  SELECT r.source_file, r.source_record, v.exported_at, clean_text(r.change_id) AS change_id,
     parse_id(r.opportunity_id, $id_style) AS found_id,
     parse_instant(r.changed_at, $date_order, $zone) AS changed_at, trimmed(r.changed_at) AS changed_at_text,
     norm(r.field) AS field, clean_text(r.old_value) AS old_text, clean_text(r.new_value) AS new_text,

@@ -1,6 +1,6 @@
 -- raw_opportunities, parsed, with the state the stage or outcome says: one row per record
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at,
+  SELECT r.source_file, r.source_record, v.exported_at,
     parse_id(r.opportunity_id, $id_style) AS opportunity_id, r.opportunity_id AS opportunity_id_text,
     COALESCE(CASE WHEN norm(r.kind) IN ('opportunity', 'lead') THEN norm(r.kind) END, $kind) AS kind,
     clean_text(r.pipeline) AS pipeline_text, parse_id(r.account_id, $id_style) AS account_id_found, parse_id(r.contact_id, $id_style) AS contact_id,

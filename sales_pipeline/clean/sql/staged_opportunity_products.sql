@@ -1,13 +1,13 @@
 -- raw_opportunity_products, parsed: one row per record
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, r.exported_at,
+  SELECT r.source_file, r.source_record, v.exported_at,
     parse_id(r.line_id, $id_style) AS line_id, parse_id(r.opportunity_id, $id_style) AS found_id, parse_id(r.product_id, $id_style) AS product_id_found,
     parse_number(r.quantity, $decimal_sign) AS quantity, trimmed(r.quantity) AS quantity_text,
     parse_amount(r.total_price, $decimal_sign) AS total_price, trimmed(r.total_price) AS total_price_text,
     parse_instant(r.created_at, $date_order, $zone) AS created_at, trimmed(r.created_at) AS created_at_text,
     parse_instant(r.modified_at, $date_order, $zone) AS modified_at, trimmed(r.modified_at) AS modified_at_text,
     COALESCE(parse_flag(r.is_deleted), FALSE) AS is_deleted
-  FROM raw_opportunity_products AS r
+  FROM raw_opportunity_products AS r LEFT JOIN sightings AS v ON v.source_file = r.source_file
 ), placed AS (
   SELECT p.*, k.opportunity_id, COALESCE(s1.value, p.product_id_found) AS product_id, s1.value IS NOT NULL AS touched_spelling,
     CASE WHEN p.line_id IS NULL THEN 'missing key' WHEN p.is_deleted THEN 'deleted' WHEN k.opportunity_id IS NULL THEN 'orphan' END AS problem

@@ -1,6 +1,6 @@
 -- raw_owners, parsed: one row per record
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at,
+  SELECT r.source_file, r.source_record, v.exported_at,
     parse_id(r.owner_id, $id_style) AS owner_id, r.owner_id AS owner_id_text, clean_text(r.team) AS team_text,
     parse_id(r.manager_id, $id_style) AS manager_id, parse_flag(r.is_active) AS is_active, trimmed(r.is_active) AS is_active_text,
     trimmed(r.country) AS country, trimmed(r.time_zone) AS time_zone,

@@ -1,6 +1,6 @@
 -- raw_products, parsed: one row per record
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at,
+  SELECT r.source_file, r.source_record, v.exported_at,
     parse_id(r.product_id, $id_style) AS product_id_found, r.product_id AS product_id_text, clean_text(r.family) AS family_text,
     parse_amount(r.list_price, $decimal_sign) AS list_price, trimmed(r.list_price) AS list_price_text,
     parse_instant(r.modified_at, $date_order, $zone) AS modified_at, trimmed(r.modified_at) AS modified_at_text,

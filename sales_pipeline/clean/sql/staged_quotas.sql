@@ -1,11 +1,11 @@
 -- raw_quotas, parsed: one row per record. Where the export does not say when a period ends (Salesforce), periods are as long as the smallest step between
 -- two starts: about a quarter or a year of months, else one month.
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, r.exported_at, parse_id(r.owner_id, $id_style) AS owner_id,
+  SELECT r.source_file, r.source_record, v.exported_at, parse_id(r.owner_id, $id_style) AS owner_id,
     parse_day(r.period_start, $date_order) AS period_start, parse_day(r.period_end, $date_order) AS period_end, trimmed(r.period_end) AS period_end_text,
     parse_amount(r.amount, $decimal_sign) AS amount, trimmed(r.amount) AS amount_text, trimmed(r.period_start) AS period_start_text,
     UPPER(clean_text(r.currency)) AS currency_text
-  FROM raw_quotas AS r
+  FROM raw_quotas AS r LEFT JOIN sightings AS v ON v.source_file = r.source_file
 ), starts AS (
   SELECT period_start, LAG(period_start) OVER (ORDER BY period_start) AS previous_start
   FROM parsed WHERE period_start IS NOT NULL GROUP BY period_start

@@ -1,6 +1,6 @@
 -- raw_state_history, parsed: whole states right after an instant, one row per record
 WITH parsed AS (
-  SELECT r.source_file, r.source_record, COALESCE(v.exported_at, r.exported_at) AS exported_at, clean_text(r.change_id) AS change_id,
+  SELECT r.source_file, r.source_record, v.exported_at, clean_text(r.change_id) AS change_id,
     parse_id(r.opportunity_id, $id_style) AS found_id,
     parse_instant(r.changed_at, $date_order, $zone) AS changed_at, r.changed_at AS changed_at_found,
     clean_text(r.stage) AS stage_text, norm(r.stage) AS stage_key,

@@ -16,7 +16,6 @@ WITH last_values AS (
     opportunity_id,
     COALESCE(MIN(CASE WHEN LOWER(field) = 'add_time' THEN source_record END), MIN(source_record)) AS source_record,
     MIN(export_id) AS export_id,
-    MIN(exported_at) AS exported_at,
     MIN(changed_at) AS first_at,
     MAX(changed_at) AS last_at
   FROM field_history
@@ -47,7 +46,6 @@ SELECT
   d.source_file,
   d.source_record,
   d.export_id,
-  d.exported_at,
   d.opportunity_id,
   'opportunity' AS kind,
   s.pipeline,
