@@ -4,8 +4,8 @@ A record is what RFC 4180 says it is, where it can be read so with as many field
 Where a record that starts at a line cannot be read so, that one line is the record, it is quarantined, and reading goes on at the
 next line: one broken quote costs one line and never the rest of the file.
 
-Lines that are records by themselves, nearly all of them, are told by one regular expression in bulk and kept as stretches, so that a
-file of any length takes little memory; only the other lines are looked at one by one.
+Lines that are records by themselves, nearly all of them, are told in bulk, by where quotes and delimiters stand or by one regular expression, and
+kept as stretches, so that a file of any length takes little memory; only the other lines are looked at one by one.
 Belongs here: where records start and end and whether they are readable. Does not belong here: encodings, values, meaning.
 """
 
@@ -41,6 +41,7 @@ _NEWLINE, _QUOTE = 10, 34
 _FOOTER_REACH = 12
 _MOST_REPEATS = 1_000
 _WIDEST_PATTERN = 10_000
+_LONGEST_COUNTED = np.iinfo(np.uint16).max
 
 Positions = NDArray[np.int64]
 
@@ -254,18 +255,25 @@ class _SimpleLines:
     """Which lines are records by themselves: so many cells with sound quoting, some text in them, no NUL byte, and not the header again."""
 
     def __init__(self, delimiter: bytes, width: int, header: bytes) -> None:
-        self._width, self._header = width, header
+        self._width, self._header, self._delimiter = width, header, delimiter[0]
+        # Room that is kept: the kernel clears each page of new room.
+        self._room = np.empty((3, 0), dtype=np.bool_)
         self._pattern = _line_pattern(delimiter.decode(), width) if width <= _WIDEST_PATTERN else None
 
     def of(self, data: Bytes, start: int, end: int) -> tuple[Positions, NDArray[np.bool_]]:
         """Ends of the whole lines between two bytes (after their line ends), and for each whether it is such a record."""
         chunk = np.frombuffer(data, dtype=np.uint8, count=end - start, offset=start)
-        ends = np.flatnonzero(chunk == _NEWLINE) + 1
+        if self._room.shape[1] < len(chunk):
+            self._room = np.empty((3, len(chunk)), dtype=np.bool_)
+        ends = np.flatnonzero(np.equal(chunk, _NEWLINE, out=self._room[0, : len(chunk)])) + 1
         if self._pattern is None:
             return ends + start, np.zeros(len(ends), dtype=np.bool_)
         offsets = np.concatenate((np.zeros(1, dtype=np.int64), ends))
         lines = pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(chunk)])
-        simple = pc.match_substring_regex(lines, self._pattern).to_numpy(zero_copy_only=False)
+        if self._are_surely_cells(chunk, offsets):
+            simple = np.ones(len(ends), dtype=np.bool_)
+        else:
+            simple = pc.match_substring_regex(lines, self._pattern).to_numpy(zero_copy_only=False)
         lengths = ends - offsets[:-1] - 1
         simple &= (lengths > 0) & (lengths < MAX_RECORD_BYTES)
         simple &= (lengths != self._width - 1) | (self._width == 1)
@@ -276,6 +284,39 @@ class _SimpleLines:
         same = np.flatnonzero(lengths == len(self._header))
         simple[same[pc.equal(lines.take(pa.array(same)), self._header + b"\n").to_numpy(zero_copy_only=False)]] = False
         return ends + start, simple
+
+    def _are_surely_cells(self, chunk: NDArray[np.uint8], offsets: Positions) -> bool:
+        """Whether every line is so many cells without a NUL byte, at half of what the pattern costs: no cell is quoted, or every one is and holds no quote.
+        False where that does not tell.
+
+        Where every cell is quoted a line begins and ends with a quote, each two cells are set apart by `","`, and these quotes, none of which is
+        another's, are all it has.
+        """
+        starts, newlines = offsets[:-1], offsets[1:] - 1
+        if not len(starts) or int((newlines - starts).max()) > _LONGEST_COUNTED or not chunk.min():
+            return False
+        is_quote = np.equal(chunk, _QUOTE, out=self._room[0, : len(chunk)])
+        is_delimiter = np.equal(chunk, self._delimiter, out=self._room[1, : len(chunk)])
+        if not is_quote.any():
+            return bool((_count_by_line(is_delimiter, starts) == self._width - 1).all())
+        if not (is_quote[starts].all() and is_quote[newlines - 1].all()):
+            return False
+        is_apart = is_delimiter
+        is_apart[1:-1] &= is_quote[:-2]
+        is_apart[1:-1] &= is_quote[2:]
+        shares_a_quote = np.logical_and(is_apart[2:], is_apart[:-2], out=self._room[2, : len(chunk) - 2])
+        return not bool(
+            shares_a_quote.any()
+            or is_apart[starts + 1].any()
+            or is_apart[newlines - 2].any()
+            or (_count_by_line(is_apart, starts) != self._width - 1).any()
+            or (_count_by_line(is_quote, starts) != self._width * 2).any()
+        )
+
+
+def _count_by_line(marks: NDArray[np.bool_], starts: Positions) -> NDArray[np.uint16]:
+    counts: NDArray[np.uint16] = np.add.reduceat(marks.view(np.uint8), starts, dtype=np.uint16)
+    return counts
 
 
 def _line_pattern(delimiter: str, width: int) -> str:

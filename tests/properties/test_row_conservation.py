@@ -6,13 +6,14 @@ import csv
 import io
 import random
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sales_pipeline.errors import InputRejected
-from sales_pipeline.ingest import cells
+from sales_pipeline.ingest import cells, records
 from sales_pipeline.ingest.layout import find_layout
 from sales_pipeline.ingest.reader import FileReading, read_file, settle
 
@@ -26,6 +27,11 @@ def the_file(rows: int, seed: int, *, delimiter: str = ",", quoting: int = csv.Q
     for number in range(rows):
         writer.writerow([f"id{number}", *(draw.choice(texts) for _ in range(2)), str(draw.randrange(10_000))])
     return out.getvalue().encode()
+
+
+def later(draw: random.Random, count: int) -> int:
+    """One of the places after the first; the first where there is no other."""
+    return draw.randrange(min(1, count - 1), count)
 
 
 def drop_quote(data: bytes, draw: random.Random) -> bytes:
@@ -56,18 +62,20 @@ def truncate(data: bytes, draw: random.Random) -> bytes:
 
 def blank_lines(data: bytes, draw: random.Random) -> bytes:
     lines = data.split(b"\n")
-    lines.insert(draw.randrange(1, len(lines)), b"  " * draw.randrange(2))
+    lines.insert(later(draw, len(lines)), b"  " * draw.randrange(2))
     return b"\n".join(lines)
 
 
 def nul_byte(data: bytes, draw: random.Random) -> bytes:
+    if len(data) <= 30:
+        return data
     at = draw.randrange(30, len(data))
     return data[:at] + b"\0" + data[at:]
 
 
 def repeat_header(data: bytes, draw: random.Random) -> bytes:
     lines = data.split(b"\n")
-    lines.insert(draw.randrange(1, len(lines)), lines[0])
+    lines.insert(later(draw, len(lines)), lines[0])
     return b"\n".join(lines)
 
 
@@ -77,7 +85,7 @@ def mix_line_ends(data: bytes, draw: random.Random) -> bytes:
 
 def repeat_line(data: bytes, draw: random.Random) -> bytes:
     lines = data.split(b"\n")
-    at = draw.randrange(1, len(lines))
+    at = later(draw, len(lines))
     return b"\n".join(lines[: at + 1] + lines[at:])
 
 
@@ -235,6 +243,64 @@ def test_each_mutator_alone(mutator, tmp_path):
     for seed in range(8):
         data = mutator(the_file(12, seed), random.Random(seed)).decode("utf-8", "ignore").encode()
         hold(data, read(data, tmp_path / str(seed)))
+
+
+CELLS = st.sampled_from(["", "x", ",", '"', '","', 'x""y', '""', " ", "\0", '"x"', '"",""', "a longer text"])
+ODD_LINES = st.text('",x\0 ', max_size=12)
+
+
+@st.composite
+def texts_of_lines(draw: st.DrawFn) -> bytes:
+    """A header and lines of mostly one way of quoting, whose cells hold what quoting is made of."""
+    width, quote = draw(st.integers(1, 4)), draw(st.sampled_from(["", '"']))
+
+    def line(cells: list[str]) -> str:
+        return ",".join(f"{quote}{cell}{quote}" for cell in cells)
+
+    usual = st.lists(CELLS, min_size=width, max_size=width).map(line)
+    plain = st.sampled_from([line([letter] * width) for letter in "xy"])
+    lines = draw(st.lists(st.one_of(plain, plain, usual, ODD_LINES), max_size=8))
+    return "\n".join([line([f"c{place}" for place in range(width)]), *lines, ""]).encode()
+
+
+@settings(max_examples=600, deadline=None, derandomize=True)
+@given(texts_of_lines(), st.sampled_from([1, 30, 1 << 20]))
+def test_what_is_told_at_a_glance_is_what_the_pattern_tells(text: bytes, chunk: int) -> None:
+    layout = find_layout(text)
+    if layout is None:
+        return
+    with patch.object(records, "_CHUNK", chunk):
+        told = records.find_records(text, layout)
+        with patch.object(records._SimpleLines, "_are_surely_cells", lambda *_: False):
+            expected = records.find_records(text, layout)
+    assert (told.exceptional, told.rewritten) == (expected.exceptional, expected.rewritten)
+    assert (told.stretches, told.longest) == (expected.stretches, expected.longest)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        (b'"x","y"\n"","a,b"\n', True),
+        (b"x,y\nx,\n", True),
+        (b'"x","y"\n"a ""b""","c"\n', False),
+        (b'"x","y"\nx,"y"\n', False),
+        (b"x,y\n,,\n", False),
+        (b'"x","y"\n"x"z","y\n', False),
+        (b'"x","y"\n"",",\n', False),
+        (b'"x","y"\n",",""\n', False),
+        (b"x,y\n\0,\n", False),
+        (b'"x","y"\n\n', False),
+        (b'"x","y"\n"' + b"c" * 70_000 + b'","d"\n', False),
+    ],
+)
+def test_lines_of_one_way_of_quoting_are_told_at_a_glance(text: bytes, is_told: bool) -> None:
+    with patch.object(records.pc, "match_substring_regex", side_effect=AssertionError("asked")):
+        lines = records._SimpleLines(b",", 2, b"header")
+        if is_told:
+            assert lines.of(text, 0, len(text))[1].all()
+        else:
+            with pytest.raises(AssertionError, match="asked"):
+                lines.of(text, 0, len(text))
 
 
 @pytest.mark.parametrize("block", [1, 60, 200])
