@@ -161,8 +161,8 @@ class Texts:
         return Texts(self.number[rows], self.names)
 
 
-def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None) -> Matrix:
-    """The matrix of a feature set, sorted by (opportunity_id, as_of).
+def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None, *, with_outcomes: bool = True) -> Matrix:
+    """The matrix of a feature set, sorted by (opportunity_id, as_of); without outcomes (as if all were open) where nothing is judged by them.
 
     `usable` names catalogue features and attributes (as `attribute:<name>`); None takes every catalogue feature that is there and no
     attribute. Names without a column (absent tables) give an all-missing column, so that a model trained on a richer export still scores.
@@ -177,7 +177,8 @@ def load_matrix(features: FeatureTables, usable: Sequence[str] | None = None) ->
     )
     if wide.num_rows != spine.num_rows:
         raise ValueError(f"features hold {wide.num_rows} rows, their spine {spine.num_rows}")
-    keys = _keys(spine, read_table(features.outcomes, ["opportunity_id", "is_won", "closed_at", "won_amount"]))
+    outcomes = ["opportunity_id", "is_won", "closed_at", "won_amount"]
+    keys = _keys(spine, read_table(features.outcomes, outcomes) if with_outcomes else None)
     columns: list[SourceColumn] = []
     data: dict[str, npt.NDArray[Any]] = {}
     for name in usable:
@@ -271,7 +272,12 @@ def _meaning(column: SourceColumn) -> tuple[bool, bool]:
 
 def codes(values: npt.NDArray[Any] | pd.Series) -> Indices:
     """A number from 0 per distinct value, in order of appearance; comparing numbers is what grouping large columns of text comes down to."""
-    return np.asarray(pd.factorize(np.asarray(values, dtype=object), use_na_sentinel=False)[0], dtype=np.int64)
+    return np.asarray(pd.factorize(values, use_na_sentinel=False)[0], dtype=np.int64)
+
+
+def texts(column: pa.ChunkedArray) -> Any:
+    """Texts as a frame is made of them: held as Arrow does, NULL as missing."""
+    return pd.array(column.cast(pa.large_string()), dtype=_TEXT)
 
 
 def known_kinds(keys: pd.DataFrame) -> tuple[str, ...]:
@@ -292,7 +298,7 @@ def _missing(kind: Kind, rows: int) -> npt.NDArray[Any]:
 def _values(column: pa.ChunkedArray, kind: Kind) -> Any:
     """What a frame is made of: an array of numbers, or of texts that stay as Arrow holds them."""
     if kind == "category":
-        return pd.array(column.cast(pa.large_string()), dtype=_TEXT)
+        return texts(column)
     if pa.types.is_date(column.type):
         column = column.cast(pa.int32())
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

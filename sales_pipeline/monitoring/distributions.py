@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sales_pipeline.models.matrix import Floats, Kind, codes
+from sales_pipeline.models.matrix import Floats, Indices, Kind
 
 BINS = 10
 MOST_LEVELS = 200
+Values: TypeAlias = "npt.NDArray[Any] | pd.Series[Any]"
+"""A column: numbers (NaN: missing) or texts."""
 LEAST_COUNT = 10.0
 """Bins with fewer rows on both sides together are pooled: an empty cell would dominate the index."""
 
@@ -39,10 +41,10 @@ class Bins:
     is_complete: bool = True
 
     @classmethod
-    def of(cls, values: npt.NDArray[Any], kind: Kind) -> Bins:
+    def of(cls, values: Values, kind: Kind) -> Bins:
         """Values of a category by frequency; a number's own values where they are few, else tenths of the sample."""
         if kind == "category":
-            counts = pd.Series(values, dtype=object).dropna().astype(str).value_counts()
+            counts = _rows_by_level(values)
             ordered = sorted(counts.index, key=lambda level: (-counts[level], level))
             return cls(True, levels=tuple(ordered[:MOST_LEVELS]), is_complete=len(ordered) <= MOST_LEVELS)
         known = _numbers(values)
@@ -53,15 +55,21 @@ class Bins:
             distinct = distinct[:-1]
         return cls(False, edges=tuple(float(edge) for edge in distinct))
 
-    def counts(self, values: npt.NDArray[Any]) -> Floats:
+    def counts(self, values: Values) -> Floats:
         """Rows per bin; missing ones are in none."""
         if self.is_category:
-            found = pd.Series(values, dtype=object).dropna().astype(str)
-            number = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(found))
+            found = _rows_by_level(values)
+            number = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(found.index, dtype=object))
             number = np.where(number < 0, len(self.levels), number)
-            return np.bincount(number, minlength=len(self.levels) + 1).astype(np.float64)
+            rows = found.to_numpy(dtype=np.float64)
+            return np.asarray(np.bincount(number, weights=rows, minlength=len(self.levels) + 1), dtype=np.float64)
         number = np.searchsorted(np.asarray(self.edges), _numbers(values), side="left")
         return np.bincount(number, minlength=len(self.edges) + 1).astype(np.float64)
+
+    def others(self, values: Values) -> dict[str, int]:
+        """Values of a category that have no bin of their own, with their rows."""
+        found = _rows_by_level(values)
+        return {str(level): int(rows) for level, rows in found[~found.index.isin(self.levels)].items()}
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -112,20 +120,23 @@ def shift(expected: Floats, actual: Floats, expected_size: float, actual_size: f
     return Shift(psi, float(np.sqrt(max(divergence, 0.0))), by_chance, size)
 
 
-def effective_size(groups: npt.NDArray[Any]) -> float:
-    """Kish's effective sample size where the rows of a group say the same: (sum of sizes)² / sum of sizes²."""
+def effective_size(groups: Indices) -> float:
+    """Kish's effective sample size where the rows of a group (whole numbers from 0) say the same: (sum of sizes)² / sum of sizes²."""
     if not len(groups):
         return 0.0
-    size = np.bincount(codes(groups)).astype(np.float64)
+    size = np.bincount(groups).astype(np.float64)
     return float(size.sum() ** 2 / (size**2).sum())
 
 
-def unseen_share(values: npt.NDArray[Any], groups: npt.NDArray[Any]) -> float:
+def unseen_share(values: Values, groups: Indices) -> float:
     """Share of further rows whose value the sample has not seen: values seen in one group alone over groups (Good, Biometrika 1953)."""
-    pairs = pd.DataFrame({"value": pd.Series(values, dtype=object), "group": codes(groups)}).dropna().drop_duplicates()
-    if pairs.empty:
+    value = pd.factorize(values)[0]
+    value, groups = value[value >= 0], groups[value >= 0]
+    if not len(value):
         return 0.0
-    return float((pairs["value"].value_counts() == 1).sum() / pairs["group"].nunique())
+    width = int(groups.max()) + 1
+    groups_of_value = np.bincount(np.unique(value * width + groups) // width)
+    return float((groups_of_value == 1).sum() / len(np.unique(groups)))
 
 
 def share_error(first: float, first_size: float, second: float, second_size: float) -> float:
@@ -134,6 +145,11 @@ def share_error(first: float, first_size: float, second: float, second_size: flo
     return float(np.sqrt(pooled * (1 - pooled) * (1 / max(first_size, 1.0) + 1 / max(second_size, 1.0))))
 
 
-def _numbers(values: npt.NDArray[Any]) -> Floats:
+def _rows_by_level(values: Values) -> pd.Series[int]:
+    """Rows by value of a category, as text; missing ones are in none."""
+    return pd.Series(values).dropna().astype(str).value_counts()
+
+
+def _numbers(values: Values) -> Floats:
     numbers = np.asarray(values, dtype=np.float64)
     return numbers[np.isfinite(numbers)]

@@ -18,7 +18,7 @@ from sales_pipeline.contracts.published import SCORED_OPPORTUNITIES
 from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.runs import MANIFEST, read_manifest
 from sales_pipeline.lake.tables import read_table
-from sales_pipeline.models.matrix import DAY
+from sales_pipeline.models.matrix import DAY, texts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEXTS = ("opportunity_id", "account_id", "kind", "currency", "model_version")
@@ -65,7 +65,7 @@ def one_in(runs: Sequence[PastRun], days: int) -> tuple[PastRun, ...]:
 
 
 def said(runs: Sequence[PastRun]) -> pd.DataFrame:
-    """What those runs said: one row per run and opportunity, sorted by instant and opportunity.
+    """What those runs said: one row per run and opportunity, the earliest run first, in the order of the runs' tables.
 
     Texts, probabilities, amounts (float64); `as_of_us` and the predicted dates as microseconds, the latter at the start of the day.
     """
@@ -75,14 +75,13 @@ def said(runs: Sequence[PastRun]) -> pd.DataFrame:
 
 def scored_frame(scored: pa.Table) -> pd.DataFrame:
     """The columns of SCORED_OPPORTUNITIES that are judged, as `said` gives them."""
-    data = {name: np.asarray(scored.column(name).to_numpy(zero_copy_only=False), dtype=object) for name in TEXTS}
-    frame = pd.DataFrame(data)
+    frame = pd.DataFrame({name: texts(scored.column(name)) for name in TEXTS})
     for name in (*PROBABILITIES, *AMOUNTS):
         frame[name] = _floats(scored.column(name).cast(pa.float64()))
     for name in DATES:
         frame[name] = _floats(scored.column(name).cast(pa.int32()).cast(pa.float64())) * DAY
     frame["as_of_us"] = _floats(scored.column("as_of").cast(pa.int64()).cast(pa.float64()))
-    return frame.sort_values(["as_of_us", "opportunity_id"], kind="stable", ignore_index=True)
+    return frame
 
 
 def _nothing() -> pa.Table:

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from sales_pipeline.features.catalogue import FEATURES
-from sales_pipeline.models.matrix import Matrix, SourceColumn
+from sales_pipeline.models.matrix import Indices, Matrix, SourceColumn
 from sales_pipeline.monitoring.distributions import effective_size, share_error, shift
 from sales_pipeline.monitoring.figure import Figure
 from sales_pipeline.monitoring.params import MonitoringParams
@@ -47,13 +46,14 @@ def input_figures(
     from scipy.stats import norm
 
     groups = account_of(today.keys)
+    size = effective_size(groups)
     by_name = {column.name: column for column in columns}
     rate = params.alarm_rate / max(1, len(reference.columns))
     z = float(norm.isf(rate / 2))
     figures: list[Figure] = []
     named: dict[str, dict[str, list[str]]] = {}
     for before in reference.columns:
-        comparison = _Comparison(by_name[before.name], before, today, groups, name, params, rate, z)
+        comparison = _Comparison(by_name[before.name], before, today, groups, size, name, params, rate, z)
         figures += comparison.figures()
         if values := comparison.named():
             named[before.name] = values
@@ -69,7 +69,8 @@ class _Comparison:
         column: SourceColumn,
         before: ColumnReference,
         today: Matrix,
-        groups: object,
+        groups: Indices,
+        size: float,
         name: str,
         params: MonitoringParams,
         rate: float,
@@ -80,17 +81,19 @@ class _Comparison:
         self._params = params
         self._rate = rate
         self._z = z
-        self._values = today.frame[column.name].to_numpy()
-        self._missing = pd.isna(self._values)
-        groups = np.asarray(groups, dtype=object)
-        self._size = effective_size(groups)
+        values = today.frame[column.name]
+        self._rows = len(values)
+        self._missing = values.isna().to_numpy()
+        self._size = size
         self._filled_size = effective_size(groups[~self._missing])
-        self._counts = before.bins.counts(self._values)
+        self._counts = before.bins.counts(values)
+        # Only where every value of the reference has a bin of its own is any other one new.
+        self._new = before.bins.others(values) if before.bins.is_category and before.bins.is_complete else None
         self._moves = follows_time(column)
 
     def figures(self) -> Iterator[Figure]:
         before, params = self._before, self._params
-        if min(before.rows, len(self._values)) < params.min_rows:
+        if min(before.rows, self._rows) < params.min_rows:
             yield self._figure("psi", None, f"fewer than {params.min_rows} rows on one side: not compared", None)
             return
         yield self._missing_share()
@@ -106,20 +109,18 @@ class _Comparison:
         )
         yield self._figure("psi", found.psi, detail, limit)
         yield self._figure("jensen_shannon_distance", found.divergence, "base 2, 0 the same, 1 nothing in common", None)
-        if before.bins.is_category and before.bins.is_complete:
-            yield self._new_values()
+        if self._new is not None:
+            yield self._new_values(len(self._new))
             yield self._vanished_values()
 
     def named(self) -> dict[str, list[str]]:
         """The values behind new and vanished ones."""
-        bins = self._before.bins
-        if not (bins.is_category and bins.is_complete):
+        counts = self._new
+        if counts is None:
             return {}
-        found = pd.Series(self._values, dtype=object).dropna().astype(str)
-        counts = found[~found.isin(bins.levels)].value_counts()
         lists = {
-            "new": sorted(counts.index, key=lambda value: (-counts[value], value)),
-            "vanished": [bins.levels[number] for number in self._gone()],
+            "new": sorted(counts, key=lambda value: (-counts[value], value)),
+            "vanished": [self._before.bins.levels[number] for number in self._gone()],
         }
         return {name: values[:MOST_NAMED] for name, values in lists.items() if values}
 
@@ -133,7 +134,7 @@ class _Comparison:
             self._name,
             value,
             detail,
-            rows=len(self._values),
+            rows=self._rows,
             limit_high=limit,
         )
 
@@ -147,14 +148,13 @@ class _Comparison:
         limits = (None, None) if self._moves else (before.missing_share - width, before.missing_share + width)
         return Figure(
             "input_drift", before.name, "missing_share", self._name, share, detail,
-            rows=len(self._values), limit_low=limits[0], limit_high=limits[1],
+            rows=self._rows, limit_low=limits[0], limit_high=limits[1],
         )  # fmt: skip
 
-    def _new_values(self) -> Figure:
+    def _new_values(self, count: int) -> Figure:
         expected, filled = self._before.unseen_share, float(self._counts.sum())
         share = float(self._counts[-1]) / filled
         error = float(np.sqrt(expected * (1 - expected) / max(self._filled_size, 1.0)))
-        count = len(set(pd.Series(self._values, dtype=object).dropna().astype(str)) - set(self._before.bins.levels))
         detail = f"{count} values the reference has not seen; {expected:.2%} of the rows were to be expected"
         limit = max(expected + self._z * error, expected + self._params.value_share)
         return self._figure("new_value_share", share, detail, limit)

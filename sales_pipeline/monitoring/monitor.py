@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.domain.identifiers import digest_of
 from sales_pipeline.domain.time import AsOf
@@ -26,7 +28,7 @@ from sales_pipeline.models.bundle import Bundle, read_bundle
 from sales_pipeline.models.matrix import Matrix, SourceColumn, align, load_matrix
 from sales_pipeline.models.predict import needed_columns
 from sales_pipeline.monitoring.figure import Figure, figure_table
-from sales_pipeline.monitoring.history import PastRun, one_in, past_runs, said, scored_frame
+from sales_pipeline.monitoring.history import COLUMNS, PastRun, one_in, past_runs, said, scored_frame
 from sales_pipeline.monitoring.inputs import input_figures
 from sales_pipeline.monitoring.kept import FEATURES_KEY, kept_facts
 from sales_pipeline.monitoring.outcomes import HORIZONS, OUTCOME_COLUMNS, Known, outcome_figures
@@ -79,12 +81,21 @@ def monitor(
         lake, previous_run_id, as_of.instant - timedelta(days=max(HORIZONS.values()) + params.history_days)
     )
     figures, values = _inputs(lake, features, bundle, chain, params, code_version)
-    known = Known.of_outcomes(read_table(features.outcomes, list(OUTCOME_COLUMNS)))
     past = said(one_in(chain, params.run_every_days))
-    today = scored_frame(read_table(scored))
-    figures += score_figures(today, said(chain[:1]) if chain else None, past, known, params)
+    previous = said(chain[:1]) if chain else None
+    known = _known(features, [past] if previous is None else [past, previous])
+    today = scored_frame(read_table(scored, COLUMNS))
+    figures += score_figures(today, previous, past, known, params)
     figures += outcome_figures(past, known, today_us, params)
     return Monitored(figure_table(figures, as_of, run_id), values)
+
+
+def _known(features: FeatureSet, asked: list[pd.DataFrame]) -> Known:
+    """What came of the opportunities of some frames: few of all that ever closed."""
+    ids = pd.concat([frame["opportunity_id"] for frame in asked], ignore_index=True).unique()
+    outcomes = read_table(features.outcomes, list(OUTCOME_COLUMNS))
+    is_asked = pc.is_in(outcomes.column("opportunity_id"), value_set=pa.array(ids, pa.string()))
+    return Known.of_outcomes(outcomes.filter(is_asked))
 
 
 def _inputs(
@@ -127,7 +138,7 @@ def watched_columns(bundle: Bundle) -> tuple[SourceColumn, ...]:
 
 def _matrix(features: FeatureSet, columns: tuple[SourceColumn, ...], kinds: list[str]) -> Matrix:
     """Rows of the kinds the model has learnt from, all rows where it has learnt from none; columns the data lacks are all missing."""
-    matrix = align(load_matrix(features, [column.name for column in columns]), columns)
+    matrix = align(load_matrix(features, [column.name for column in columns], with_outcomes=False), columns)
     use = matrix.keys["kind"].isin(kinds).to_numpy()
     return matrix.take(use.nonzero()[0]) if kinds else matrix
 

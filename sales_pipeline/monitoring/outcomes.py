@@ -24,7 +24,7 @@ from sales_pipeline.models.metrics import calibration_error, log_losses, paired_
 from sales_pipeline.monitoring.distributions import effective_size
 from sales_pipeline.monitoring.figure import Figure
 from sales_pipeline.monitoring.params import MonitoringParams
-from sales_pipeline.monitoring.reference import account_of
+from sales_pipeline.monitoring.reference import grouped
 
 ALL = "past_runs"
 COVERED = 0.8
@@ -38,8 +38,19 @@ LEAST_WINS = 10
 
 
 @dataclass(frozen=True)
+class Ends:
+    """What came of opportunities, one element each: is_won (1/0, NaN: open), closed_us, won_amount, currency, and whether they are `there` at all."""
+
+    won: Floats
+    closed: Floats
+    amount: Floats
+    currency: npt.NDArray[np.object_]
+    there: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Known:
-    """Outcomes as known strictly before today: by opportunity is_won (1/0, NaN: open), closed_us, won_amount and currency."""
+    """Outcomes as known strictly before today of opportunities that are asked for: by opportunity is_won (1/0, NaN: open), closed_us, won_amount and currency."""
 
     frame: pd.DataFrame
 
@@ -57,17 +68,22 @@ class Known:
             "won_amount": numbers("won_amount"),
             "currency": np.asarray(outcomes.column("currency").to_numpy(zero_copy_only=False), dtype=object),
         }
-        return cls(pd.DataFrame(data, index=pd.Index(outcomes.column("opportunity_id").to_pylist(), dtype=object)))
-
-    def of(self, opportunities: pd.Series) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-        """Per opportunity: is_won, closed_us, and whether it is there at all."""
-        # `isin` would put all outcomes into a table of its own each time; the index keeps its.
-        place = self.frame.index.get_indexer(pd.Index(opportunities, dtype=object))
-        there = place >= 0
-        won, closed = (
-            np.append(self.frame[name].to_numpy(dtype=np.float64), np.nan)[place] for name in ("is_won", "closed_us")
+        return cls(
+            pd.DataFrame(
+                data, index=pd.Index(outcomes.column("opportunity_id").to_numpy(zero_copy_only=False), dtype=object)
+            )
         )
-        return won, closed, there
+
+    def of(self, opportunities: pd.Series) -> Ends:
+        """What is known of each opportunity."""
+        place = self.frame.index.get_indexer(pd.Index(opportunities, dtype=object))
+        won, closed, amount = (
+            np.append(self.frame[name].to_numpy(dtype=np.float64), np.nan)[place]
+            for name in ("is_won", "closed_us", "won_amount")
+        )
+        nothing = np.array([None], dtype=object)
+        currency = np.append(self.frame["currency"].to_numpy(dtype=object), nothing)[place]
+        return Ends(won, closed, amount, currency, place >= 0)
 
 
 @dataclass(frozen=True)
@@ -83,34 +99,36 @@ class Judged:
 def outcome_figures(past: pd.DataFrame, known: Known, today_us: float, params: MonitoringParams) -> list[Figure]:
     """Calibration of past probabilities and coverage of past intervals. `past` is what earlier runs said (`history.said`)."""
     figures: list[Figure] = []
+    past, ends = grouped(past), known.of(past["opportunity_id"])
     for score, days in HORIZONS.items():
-        figures += _calibration(
-            score, _within(past, known, score, days, today_us, params), past, days, today_us, params
-        )
-    figures += _ever(past, known, params)
-    figures.append(_amount_coverage(past, known, params))
-    figures.append(_close_date_coverage(past, known, today_us, params))
+        figures += _calibration(score, _within(past, ends, score, days, today_us, params), past, days, today_us, params)
+    figures += _ever(past, ends, params)
+    figures.append(_amount_coverage(past, ends, params))
+    figures.append(_close_date_coverage(past, ends, today_us, params))
     return figures
 
 
-def _within(
-    past: pd.DataFrame, known: Known, score: str, days: int, today_us: float, params: MonitoringParams
-) -> Judged:
+def _within(past: pd.DataFrame, ends: Ends, score: str, days: int, today_us: float, params: MonitoringParams) -> Judged:
     """Rows old enough: won within so many days of the run, or not. Those won at an unknown instant are left out."""
     run = past["as_of_us"].to_numpy(dtype=np.float64)
-    won, closed, there = known.of(past["opportunity_id"])
+    won, closed = ends.won, ends.closed
     old = run + days * DAY <= today_us
     recent = run + (days + params.history_days) * DAY >= today_us
     said = past[score].to_numpy(dtype=np.float64)
-    use = old & recent & np.isfinite(said) & there & ~((won == 1) & np.isnan(closed))
+    use = old & recent & np.isfinite(said) & ends.there & ~((won == 1) & np.isnan(closed))
     true = ((won == 1) & (closed < run + days * DAY)).astype(np.float64)
     return _judged(past, said, true, use)
+
+
+def _groups(past: pd.DataFrame, use: npt.NDArray[np.bool_]) -> Indices:
+    """The groups of some rows, numbered anew from 0 in order of appearance."""
+    return codes(past["group"].to_numpy(dtype=np.int64)[use])
 
 
 def _judged(past: pd.DataFrame, said: Floats, true: Floats, use: npt.NDArray[np.bool_]) -> Judged:
     months = pd.to_datetime(past["as_of_us"].to_numpy()[use].astype(np.int64) - 1, unit="us", utc=True)
     month = np.asarray(months.strftime("%Y-%m"), dtype=object)
-    return Judged(said[use], true[use], codes(account_of(past)[use]), month)
+    return Judged(said[use], true[use], _groups(past, use), month)
 
 
 def _calibration(
@@ -208,14 +226,14 @@ def _error_by_chance(judged: Judged) -> tuple[float, float]:
     return expectation, float(np.sqrt(variance))
 
 
-def _ever(past: pd.DataFrame, known: Known, params: MonitoringParams) -> Iterator[Figure]:
+def _ever(past: pd.DataFrame, ends: Ends, params: MonitoringParams) -> Iterator[Figure]:
     """Ever won, on the runs of which nearly everything has closed since."""
     from scipy.stats import norm
 
-    won, _, there = known.of(past["opportunity_id"])
+    won = ends.won
     said = past[EVER].to_numpy(dtype=np.float64)
-    use = there & np.isfinite(said)
-    run = codes(past["as_of_us"].to_numpy(dtype=object))
+    use = ends.there & np.isfinite(said)
+    run = codes(past["as_of_us"])
     total = np.bincount(run[use], minlength=run.max(initial=-1) + 1)
     closed = np.bincount(run[use & np.isfinite(won)], minlength=len(total))
     is_done = closed >= LEAST_CLOSED_SHARE * np.maximum(total, 1)
@@ -225,7 +243,7 @@ def _ever(past: pd.DataFrame, known: Known, params: MonitoringParams) -> Iterato
         detail = f"too young: of no run with enough opportunities {LEAST_CLOSED_SHARE:.0%} have closed since"
         yield Figure("calibration", EVER, "observed_expected", ALL, None, detail, rows=rows)
         return
-    group = codes(account_of(past)[use])
+    group = _groups(past, use)
     fewest, most = (
         ratio(np.where(np.isnan(won[use]), open_as, won[use]), said[use], np.ones(rows), group)
         for open_as in (0.0, 1.0)
@@ -243,22 +261,21 @@ def _ever(past: pd.DataFrame, known: Known, params: MonitoringParams) -> Iterato
     )  # fmt: skip
 
 
-def _amount_coverage(past: pd.DataFrame, known: Known, params: MonitoringParams) -> Figure:
+def _amount_coverage(past: pd.DataFrame, ends: Ends, params: MonitoringParams) -> Figure:
     """Share of won amounts within the 80 % interval given for them, over opportunities won since, in the currency they were given in."""
-    found = known.frame.reindex(past["opportunity_id"].to_numpy(dtype=object))
-    amount = found["won_amount"].to_numpy(dtype=np.float64)
+    amount = ends.amount
     low, high = (past[f"expected_amount_{side}"].to_numpy(dtype=np.float64) for side in ("low", "high"))
-    same = found["currency"].to_numpy(dtype=object) == past["currency"].to_numpy(dtype=object)
+    same = ends.currency == past["currency"].to_numpy(dtype=object)
     use = np.isfinite(amount) & np.isfinite(low) & np.isfinite(high) & same
     inside = ((amount >= low) & (amount <= high)).astype(np.float64)
     return _coverage("expected_amount", inside, use, past, params, "won since")
 
 
-def _close_date_coverage(past: pd.DataFrame, known: Known, today_us: float, params: MonitoringParams) -> Figure:
+def _close_date_coverage(past: pd.DataFrame, ends: Ends, today_us: float, params: MonitoringParams) -> Figure:
     """Share that closed within the 80 % interval of days given for them, over intervals that have ended."""
-    won, closed, there = known.of(past["opportunity_id"])
+    closed = ends.closed
     low, high = (past[f"predicted_close_date_{side}"].to_numpy(dtype=np.float64) for side in ("low", "high"))
-    use = (high + DAY <= today_us) & there & ~(np.isfinite(won) & np.isnan(closed))
+    use = (high + DAY <= today_us) & ends.there & ~(np.isfinite(ends.won) & np.isnan(closed))
     inside = ((closed >= low) & (closed < high + DAY)).astype(np.float64)
     return _coverage("predicted_close_date", inside, use, past, params, "whose interval has ended")
 
@@ -272,7 +289,7 @@ def _coverage(
     if rows < params.min_rows:
         detail = f"too young: fewer than {params.min_rows} past scores {which}"
         return Figure("coverage", subject, "coverage_80", ALL, None, detail, rows=rows)
-    group = codes(account_of(past)[use])
+    group = _groups(past, use)
     found = mean(inside[use], np.ones(rows), group)
     error = float(np.sqrt(COVERED * (1 - COVERED) / effective_size(group)))
     width = max(params.coverage, float(norm.isf(params.alarm_rate / 2)) * error)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sales_pipeline.models.matrix import DAY, Floats, Matrix, SourceColumn
+from sales_pipeline.models.matrix import DAY, Floats, Indices, Matrix, SourceColumn, codes
 from sales_pipeline.monitoring.distributions import Bins, effective_size, shift, unseen_share
 from sales_pipeline.monitoring.params import MonitoringParams
 
@@ -73,10 +73,14 @@ class Reference:
         return cls(columns, data["rows"], tuple(data["absent"]))
 
 
-def account_of(keys: pd.DataFrame) -> Any:
-    """The group a row hangs together with: its account, else its opportunity."""
-    account = keys["account_id"].to_numpy(dtype=object)
-    return np.where(pd.isna(account), keys["opportunity_id"].to_numpy(dtype=object), account)
+def account_of(keys: pd.DataFrame) -> Indices:
+    """The group a row hangs together with, as a whole number from 0: its account, else its opportunity."""
+    return codes(keys["account_id"].fillna(keys["opportunity_id"]))
+
+
+def grouped(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with their `group` (`account_of`)."""
+    return rows.assign(group=account_of(rows))
 
 
 def landmark_reference(
@@ -94,11 +98,12 @@ def plain_reference(
     """The reference from all rows given; of a single as-of, nothing is known of what is usual."""
     groups = account_of(matrix.keys)
     landmark = matrix.keys["as_of_us"].to_numpy(dtype=np.float64)
+    size = effective_size(groups)
     dates = [rows for date in np.unique(landmark) if (rows := landmark == date).sum() >= params.min_rows]
     found = []
     for column in columns:
-        values = matrix.frame[column.name].to_numpy()
-        missing = pd.isna(values)
+        values = matrix.frame[column.name]
+        missing = values.isna().to_numpy()
         bins = Bins.of(values, column.kind)
         counts = bins.counts(values)
         filled = effective_size(groups[~missing])
@@ -114,7 +119,7 @@ def plain_reference(
                 bins=bins,
                 counts=counts,
                 rows=len(values),
-                size=effective_size(groups),
+                size=size,
                 filled_size=filled,
                 missing_share=float(missing.mean()) if len(values) else 0.0,
                 unseen_share=unseen_share(values, groups) if column.kind == "category" else 0.0,

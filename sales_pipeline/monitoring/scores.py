@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from sales_pipeline.models.clustered import Z80
-from sales_pipeline.models.matrix import Floats, codes
+from sales_pipeline.models.matrix import Floats, Indices, codes
 from sales_pipeline.models.metrics import paired_difference
 from sales_pipeline.monitoring.distributions import Bins, effective_size, share_error, shift
 from sales_pipeline.monitoring.figure import Figure
 from sales_pipeline.monitoring.outcomes import Known
 from sales_pipeline.monitoring.params import MonitoringParams
-from sales_pipeline.monitoring.reference import account_of
+from sales_pipeline.monitoring.reference import grouped
 
 SCORE = "win_probability"
 PREVIOUS = "previous_run"
@@ -38,9 +38,10 @@ def score_figures(
             Figure("score_drift", SCORE, "psi", PREVIOUS, None, detail, rows=len(today)),
             _abstaining_alone(today, detail),
         ]
+    today, previous = grouped(today), grouped(previous)
     figures = list(_distance(today, previous, PREVIOUS, params))
     if earlier["as_of_us"].nunique() > 1:
-        figures += _distance(today, earlier, EARLIER, params)
+        figures += _distance(today, grouped(earlier), EARLIER, params)
     figures.append(_mean_change(today, previous, known, params))
     figures.append(_abstaining(today, previous, params))
     return figures
@@ -63,7 +64,7 @@ def _distance(today: pd.DataFrame, before: pd.DataFrame, name: str, params: Moni
         yield Figure("score_drift", SCORE, "psi", name, None, detail, rows=len(today))
         return
     bins = Bins.of(then, "number")
-    size, size_now = effective_size(account_of(before[is_then])), effective_size(account_of(today[is_now]))
+    size, size_now = effective_size(_groups(before)[is_then]), effective_size(_groups(today)[is_now])
     found = shift(bins.counts(then), bins.counts(now), size, size_now)
     limit = max(found.beyond_chance(params.alarm_rate), found.by_chance + params.psi)
     detail = f"{found.bins} bins; by chance {found.by_chance:.3f}{note}"
@@ -82,7 +83,7 @@ def _mean_change(today: pd.DataFrame, previous: pd.DataFrame, known: Known, para
 
     before = previous[np.isfinite(previous[SCORE].to_numpy(dtype=np.float64))]
     now = today.set_index("opportunity_id")[SCORE].reindex(before["opportunity_id"]).to_numpy(dtype=np.float64)
-    won, _, _ = known.of(before["opportunity_id"])
+    won = known.of(before["opportunity_id"]).won
     latest: Floats = np.where(np.isfinite(won), won, now)
     use = np.isfinite(latest)
     rows = int(use.sum())
@@ -90,7 +91,7 @@ def _mean_change(today: pd.DataFrame, previous: pd.DataFrame, known: Known, para
         detail = f"fewer than {params.min_rows} opportunities scored in both runs or closed in between: not compared"
         return Figure("score_drift", SCORE, "mean_change", PREVIOUS, None, detail, rows=rows)
     said = before[SCORE].to_numpy(dtype=np.float64)[use]
-    mean, error = paired_difference(latest[use], said, codes(account_of(before)[use]))
+    mean, error = paired_difference(latest[use], said, codes(_groups(before)[use]))
     width = max(float(norm.isf(params.alarm_rate / 2)) * error, params.mean_change)
     closed = int(np.isfinite(won[use]).sum())
     detail = (
@@ -100,6 +101,10 @@ def _mean_change(today: pd.DataFrame, previous: pd.DataFrame, known: Known, para
         "score_drift", SCORE, "mean_change", PREVIOUS, mean, detail, rows=rows,
         low=mean - Z80 * error, high=mean + Z80 * error, limit_low=-width, limit_high=width,
     )  # fmt: skip
+
+
+def _groups(frame: pd.DataFrame) -> Indices:
+    return frame["group"].to_numpy(dtype=np.int64)
 
 
 def _share(frame: pd.DataFrame) -> float:
@@ -117,6 +122,6 @@ def _abstaining(today: pd.DataFrame, previous: pd.DataFrame, params: MonitoringP
     detail = f"{before:.1%} in the previous run{_replaced(today, previous)}"
     if min(len(today), len(previous)) < params.min_rows:
         return _abstaining_alone(today, f"{detail}; fewer than {params.min_rows} rows on one side: no limit")
-    error = share_error(before, effective_size(account_of(previous)), share, effective_size(account_of(today)))
+    error = share_error(before, effective_size(_groups(previous)), share, effective_size(_groups(today)))
     limit = before + max(float(norm.isf(params.alarm_rate)) * error, params.abstaining_share)
     return Figure("abstention", SCORE, "abstaining_share", PREVIOUS, share, detail, rows=len(today), limit_high=limit)

@@ -202,7 +202,8 @@ def test_outcomes_are_read_from_their_table() -> None:
         {"opportunity_id": "o2", "is_won": None, "currency": "EUR"},
     ]  # fmt: skip
     table = pa.Table.from_pylist(rows, schema=arrow_schema(OUTCOMES))
-    won, closed, there = Known.of_outcomes(table).of(pd.Series(["o2", "o1", "o3"], dtype=object))
+    found = Known.of_outcomes(table).of(pd.Series(["o2", "o1", "o3"], dtype=object))
+    won, closed, there = found.won, found.closed, found.there
     assert won.tolist()[1] == 1.0
     assert np.isnan(won[[0, 2]]).all()
     assert closed[1] == datetime(2026, 6, 1, tzinfo=UTC).timestamp() * 1e6
