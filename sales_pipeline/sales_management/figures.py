@@ -140,9 +140,21 @@ def compute(
     expected = sums.by_name[EXPECTED]
     low, high, is_drawn = expected.copy(), expected.copy(), np.zeros(len(expected), dtype=bool)
     if pipeline.counted.any() or len(new.cents):
-        positions = [horizon.positions(period) for period in horizon.periods]
-        for key, cents in _totals(pipeline, places, people, new, shares, shocks, params, with_owners):
-            quantiles = _quantiles(positions, cents) + sums.by_name["closed"][key.place]
+        spans = [
+            [number for number, month in enumerate(horizon.spans) if month in horizon.positions(period)]
+            for period in horizon.periods
+        ]
+        for key, cents in _totals(
+            pipeline.by_span(horizon.spans),
+            places,
+            people,
+            new.by_span(horizon.spans),
+            shares,
+            shocks,
+            params,
+            with_owners,
+        ):
+            quantiles = _quantiles(spans, cents) + sums.by_name["closed"][key.place]
             # Widened where it does not hold the expected value: one large unlikely opportunity lies above its 90 % quantile.
             low[key.place] = np.minimum(quantiles[0], expected[key.place])
             high[key.place] = np.maximum(quantiles[1], expected[key.place])
@@ -207,7 +219,7 @@ def _totals(
     params: ForecastParams,
     with_owners: bool,
 ) -> Iterator[tuple[Key, Floats]]:
-    """What every key will have won after the as-of, (months, draws), from one set of draws."""
+    """What every key will have won after the as-of, (spans, draws), from one set of draws."""
     company, *rest = keys(people)
     of_teams, of_owners = rest[: len(people.teams)], rest[len(people.teams) :]
     teams = np.zeros((len(people.teams), pipeline.wins.shape[1] - 1, params.draws))
@@ -220,9 +232,9 @@ def _totals(
     yield from zip(of_teams, teams, strict=True)
 
 
-def _quantiles(positions: list[list[int]], cents: Floats) -> Ints:
-    """Low and high of the totals of each period (given by its months' positions), whole cents, (2, periods)."""
-    rising = np.sort([cents[months].sum(axis=0) for months in positions], axis=1)
+def _quantiles(periods: list[list[int]], cents: Floats) -> Ints:
+    """Low and high of the totals of each period (given by its spans), whole cents, (2, periods)."""
+    rising = np.sort([cents[spans].sum(axis=0) for spans in periods], axis=1)
     return np.stack([np.floor(_quantile(rising, share) + 0.5).astype(np.int64) for share in (LOW, HIGH)])
 
 

@@ -10,7 +10,8 @@ Belongs here: these expectations and the pool of past wins to draw from. Does no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,10 @@ class NewPipeline:
     def counts(self) -> Floats:
         """Expected number of wins per month."""
         return np.asarray(self.weights.sum(axis=0))
+
+    def by_span(self, begins: Sequence[int]) -> NewPipeline:
+        """With the months from each of these positions to the next taken together."""
+        return replace(self, weights=np.add.reduceat(self.weights, list(begins), axis=1))
 
     def expected(self) -> Floats:
         """Expected cents per month."""

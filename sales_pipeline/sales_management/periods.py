@@ -90,6 +90,12 @@ class Horizon:
         """The first instants of `edges`, microseconds since 1970-01-01 UTC."""
         return np.array([instant_us(day, self.zone) for day in self.edges])
 
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Positions in `months` at which the months begin that lie in the same periods as those after them: nothing tells such months apart."""
+        told = [[period for period in self.periods if month in period.months] for month in self.months]
+        return tuple(place for place in range(len(told)) if place == 0 or told[place] != told[place - 1])
+
     def positions(self, period: Period) -> list[int]:
         """Positions of a period's months in `months`."""
         return [month.minus(self.months[0]) for month in period.months]

@@ -9,7 +9,8 @@ Belongs here: reading scored opportunities into arrays. Does not belong here: dr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -69,6 +70,10 @@ class Pipeline:
     def counted(self) -> Flags:
         """Rows that enter the figures."""
         return np.asarray(self.omission == "")
+
+    def by_span(self, begins: Sequence[int]) -> Pipeline:
+        """With the months from each of these positions to the next taken together."""
+        return replace(self, wins=self.wins[:, [*begins, self.wins.shape[1] - 1]])
 
     def expected_cents(self) -> Ints:
         """Expected to be won per row and month, whole cents."""

@@ -7,7 +7,7 @@ from sales_pipeline.sales_management.new_pipeline import NewPipeline
 from sales_pipeline.sales_management.people import People
 from sales_pipeline.sales_management.pipeline import Pipeline
 from sales_pipeline.sales_management.shocks import Shocks
-from sales_pipeline.sales_management.simulate import CELLS, Luck, normal_cells, simulate
+from sales_pipeline.sales_management.simulate import AMOUNT_CELLS, CELLS, Luck, Stretches, normal_cells, simulate
 
 INDEPENDENT = Shocks(0.0, 0.0, 0.0, 0.0, 0.0)
 NO_NEW = NewPipeline(np.zeros((0, 2)), np.zeros(0), 0.0, 0.0, 0.0)
@@ -68,14 +68,53 @@ def test_numbers_belong_to_a_key_whatever_was_drawn_before() -> None:
     luck, other = Luck(1), Luck(1)
     other.of("b").random(7)
     assert np.array_equal(luck.of("a").random(3), other.of("a").random(3))
-    assert np.array_equal(luck.lots(6, "a"), other.lots(9, "a")[:6])
     assert not np.array_equal(luck.of("a", "b").random(3), luck.of("ab").random(3))
-    assert not np.array_equal(luck.lots(6, "a"), Luck(2).lots(6, "a"))
 
 
-def test_lots_are_equally_likely() -> None:
-    found = Luck(1).lots(200_000, "a")
-    assert np.bincount(found // 4096, minlength=16) == pytest.approx(np.full(16, 12_500), rel=0.05)
+def test_an_opportunity_has_a_stretch_of_its_own_of_numbers_that_are_all_as_likely() -> None:
+    stretches, ids = Stretches(Luck(1), 50), [f"o{number}" for number in range(20_000)]
+    hidden, lots = stretches.places(ids)
+    assert np.array_equal(stretches.places(ids[7:9])[0], hidden[7:9])
+    assert not np.array_equal(Stretches(Luck(2), 50).places(ids)[0], hidden)
+    assert max(hidden) + 50 <= len(stretches.hidden)
+    assert max(lots) + 50 <= len(stretches.lots)
+    half = stretches.hidden[: len(stretches.hidden) // 2]
+    assert np.array_equal(np.unique(half[:-50], return_counts=True)[1], np.full(CELLS, len(half[:-50]) // CELLS))
+    assert np.array_equal(half[-50:], half[:50])
+    for draw in (0, 49):
+        normal, amount = stretches.hidden[hidden + draw], stretches.lots[lots + draw]
+        assert [normal.mean(), normal.std(), (normal < -1.2816).mean()] == pytest.approx([0.0, 1.0, 0.1], abs=0.02)
+        assert np.bincount(amount // 32) == pytest.approx(np.full(AMOUNT_CELLS // 32, 2500), rel=0.1)
+        assert abs(np.corrcoef(normal, amount)[0, 1]) < 0.03
+    first, second = (stretches.hidden[hidden[number] + np.arange(50)] for number in (0, 1))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.5
+
+
+def test_every_chance_is_what_the_score_said() -> None:
+    """Of very many opportunities of one chance, each with one draw, the share that is won; small chances too."""
+    for p in (0.0005, 0.02, 0.5, 0.999):
+        of = pipeline(p, 20_000, names="p")
+        of = Pipeline(**{**of.__dict__, "log_spread": np.zeros(len(of)), "cents": np.ones(len(of))})
+        for shocks in (INDEPENDENT, Shocks(0.05, 0.05, 0.0, 0.0, 0.0)):
+            won = totals(of, shocks, draws=500).sum(axis=0)
+            assert won.mean() / len(of) == pytest.approx(p, rel=0.1 if shocks.company else 0.03)
+
+
+def test_an_amount_is_drawn_about_what_is_expected() -> None:
+    of = pipeline(1.0, 1)
+    one = Pipeline(**{**of.__dict__, "wins": np.array([[0.0, 0.0, 1.0]]), "cents": np.array([250_000_001.0])})
+    drawn = totals(one, draws=20_000)[1]
+    assert drawn.mean() == pytest.approx(250_000_001, rel=0.01)
+    assert np.log(drawn).std() == pytest.approx(0.2, rel=0.03)
+    assert np.array_equal(drawn, np.rint(drawn))
+    known = Pipeline(**{**one.__dict__, "log_spread": np.zeros(1)})
+    assert np.all(totals(known, draws=100)[1] == 250_000_001)
+
+
+def test_what_is_won_before_the_horizon_is_in_no_month() -> None:
+    of = pipeline(1.0, 40)
+    before = Pipeline(**{**of.__dict__, "wins": np.tile([0.5, 0.7, 1.0], (40, 1)), "log_spread": np.zeros(40)})
+    assert totals(before).mean(axis=1) == pytest.approx([40 * 0.2 * 1000, 40 * 0.3 * 1000], rel=0.05)
 
 
 def test_cells_of_the_normal_distribution_have_its_moments() -> None:
