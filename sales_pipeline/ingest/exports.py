@@ -7,6 +7,7 @@ of them lies in `ingested/<key>/`, and depends on the export, the mapping and th
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -34,6 +35,7 @@ from sales_pipeline.lake.tables import TableRef, table_ref
 READING_VERSION = 7
 """Raised whenever the same bytes and mapping would be read differently."""
 
+_LEDGER = "row_ledger.parquet"
 _BLOCK = 1 << 18
 _NAMED_DAY = re.compile(r"(20\d\d|19[7-9]\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
@@ -187,8 +189,14 @@ def _ingest(
         datetime.fromisoformat(facts["exported_at"]),
         tuple(ExportFile(**file) for file in facts["export_files"]),
     )
-    tables = {name: tuple(table_ref(name, folder / part) for part in parts) for name, parts in facts["tables"].items()}
-    return IngestedExport(export, tables, table_ref("row_ledger", folder / "row_ledger.parquet"), facts)
+    tables = {name: tuple(_ref(name, folder, part, facts) for part in parts) for name, parts in facts["tables"].items()}
+    return IngestedExport(export, tables, _ref("row_ledger", folder, _LEDGER, facts), facts)
+
+
+def _ref(name: str, folder: Path, file: str, facts: dict[str, Any]) -> TableRef:
+    """A table of an ingested export, as noted when it was written; one that an earlier version wrote without a note is read for its digest."""
+    noted = facts.get("written", {}).get(file)
+    return table_ref(name, folder / file) if noted is None else TableRef(name, str(folder / file), **noted)
 
 
 def _build(
@@ -206,8 +214,9 @@ def _build(
         raw.write_the_rest(exported_at)
         parts = raw.parts
         write_derived(parts, specs, folder, engine)
-        write_ledger(read, folder / "row_ledger.parquet", export_id=kept["export_id"])
+        write_ledger(read, folder / _LEDGER, export_id=kept["export_id"])
         drop_staged(work / "staged")
+    tables = {name: [str(path.relative_to(folder)) for path in paths] for name, paths in sorted(parts.items())}
     return {
         "exported_at": exported_at.isoformat(),
         "newest_recorded_at": newest.isoformat() if newest else None,
@@ -217,10 +226,16 @@ def _build(
             asdict(ExportFile(one.file.container or one.file.name, one.file.sha256, one.file.bytes, one.file.member))
             for one in read
         ],
-        "tables": {name: [str(path.relative_to(folder)) for path in paths] for name, paths in sorted(parts.items())},
+        "tables": tables,
+        "written": {file: _written(folder / file) for file in (*itertools.chain(*tables.values()), _LEDGER)},
         "files": {one.file.name: _file_facts(one) for one in read},
         "warnings": [*warnings, *also_named, *overlaps(parts, read)],
     }
+
+
+def _written(path: Path) -> dict[str, Any]:
+    ref = table_ref(path.stem, path)
+    return {"rows": ref.rows, "sha256": ref.sha256}
 
 
 def _file_facts(one: ReadFile) -> dict[str, Any]:

@@ -199,6 +199,24 @@ def test_a_memory_of_digests_that_cannot_be_read_costs_time_alone(
     assert run() == expected
 
 
+def test_an_ingested_table_is_read_for_its_digest_only_where_none_was_noted(
+    landing: Path, run, tmp_path: Path, monkeypatch
+) -> None:
+    (landing / "deals.csv").write_text(DEALS)
+    [first] = run()
+    refs = [first.ledger, *(part for parts in first.tables.values() for part in parts)]
+    assert [ref.sha256 for ref in refs] == [file_sha256(Path(ref.path)) for ref in refs]
+    with monkeypatch.context() as patched:
+        patched.setattr(exports, "table_ref", lambda *_: pytest.fail("a table was read for its digest"))
+        assert run() == [first]
+    [step] = (tmp_path / "lake" / "ingested").glob("*/_step.json")
+    facts = json.loads(step.read_text())
+    del facts["written"]
+    step.write_text(json.dumps(facts))
+    [again] = run()
+    assert (again.tables, again.ledger) == (first.tables, first.ledger)
+
+
 def test_a_stated_instant_counts_as_recorded(landing: Path, run) -> None:
     """The user's word that everything before it is in the export: closings after the last creation are not cut off."""
     (landing / "deals.csv").write_text(DEALS)
