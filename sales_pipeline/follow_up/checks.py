@@ -99,16 +99,22 @@ def _without_reason(rows: pa.Table, left_out: pa.Table) -> Iterator[str]:
 
 
 def _incomplete(rows: pa.Table, left_out: pa.Table, scored: pa.Table) -> Iterator[str]:
-    places = Counter([*_keys(rows), *_keys(left_out)])
-    is_open = set(_keys(scored))
-    for key in sorted(key for key in is_open | places.keys() if places[key] != 1 or key not in is_open):
-        where = f"in {places[key]} places" if key in is_open else "not open"
-        yield f"opportunity {key[1]} is {where}"
+    seen = [_seen(table, places=1, is_open=False) for table in (rows, left_out)]
+    told = pa.concat_tables([*seen, _seen(scored, places=0, is_open=True)]).group_by(_KEYS)
+    found = told.aggregate([("places", "sum"), ("is_open", "max")])
+    is_at_fault = pc.or_(pc.not_equal(found["places_sum"], 1), pc.invert(found["is_open_max"]))
+    for row in found.filter(is_at_fault).sort_by([(name, "ascending") for name in _KEYS]).to_pylist():
+        where = f"in {row['places_sum']} places" if row["is_open_max"] else "not open"
+        yield f"opportunity {row['opportunity_id']} is {where}"
 
 
-def _keys(table: pa.Table) -> list[tuple[str, str]]:
-    columns = (table.column(name).to_pylist() for name in ("source_system", "opportunity_id"))
-    return list(zip(*columns, strict=True))
+_KEYS = ["source_system", "opportunity_id"]
+
+
+def _seen(table: pa.Table, *, places: int, is_open: bool) -> pa.Table:
+    """The opportunities of a table, with whether each row of it is a place that an open opportunity must be in once, and whether it says that it is open."""
+    told = {"places": pa.repeat(pa.scalar(places, pa.int64()), len(table)), "is_open": pa.repeat(is_open, len(table))}
+    return pa.table({name: table[name] for name in _KEYS} | told)
 
 
 def _again(queue: Sequence[dict[str, Any]], said: Feedback, as_of: AsOf, params: FollowUpParams) -> Iterator[str]:
