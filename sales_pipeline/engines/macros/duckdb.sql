@@ -16,7 +16,7 @@ CREATE MACRO days_before(x, n) AS MAKE_TIMESTAMPTZ(EPOCH_US(x) - n * 86400000000
 -- whole calendar days (UTC) from a to b; both engines count day boundaries because both sides are dates
 CREATE MACRO days_between(a, b) AS DATE_DIFF('DAY', day_of(a), day_of(b));
 -- hours (UTC) from a to b, by the hours of the clock they lie in: where Spark counts what has elapsed, DuckDB counts the hours that began
-CREATE MACRO hours_between(a, b) AS DATE_DIFF('HOUR', DATE_TRUNC('HOUR', a), DATE_TRUNC('HOUR', b));
+CREATE MACRO hours_between(a, b) AS DATE_DIFF('HOUR', DATE_TRUNC('HOUR', MAKE_TIMESTAMP(EPOCH_US(a))), DATE_TRUNC('HOUR', MAKE_TIMESTAMP(EPOCH_US(b))));
 -- the value of x in the row with the greatest t, NULL values included
 CREATE MACRO latest(x, t) AS ARG_MAX_NULL(x, t);
 -- x / y as a double, NULL where y is zero

@@ -2,7 +2,7 @@
 SELECT
   account_id,
   COUNT(*) AS won_count,
-  COUNT(DISTINCT COALESCE(CAST(closed_at AS DATE), CAST('1900-01-01' AS DATE))) AS purchase_days,
+  COUNT(DISTINCT COALESCE(day_of(closed_at), CAST('1900-01-01' AS DATE))) AS purchase_days,
   MIN(closed_at) AS first_won_at,
   MAX(closed_at) AS last_won_at
 FROM opportunity_states

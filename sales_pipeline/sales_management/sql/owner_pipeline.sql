@@ -8,7 +8,7 @@ WITH opened AS (
     s.expected_value,
     s.kind = $counted_kind AS is_counted,
     s.crm_close_date,
-    COALESCE(f.close_date_push_count, 0) > 0 OR s.crm_close_date < CAST(s.as_of - INTERVAL '1' MICROSECOND AS DATE) AS is_slipped,
+    COALESCE(f.close_date_push_count, 0) > 0 OR s.crm_close_date < day_of(instant_before(s.as_of)) AS is_slipped,
     LEAST(COALESCE(f.days_since_last_activity, f.age_days), COALESCE(f.days_since_last_change, f.age_days)) AS untouched_days
   FROM scored_opportunities AS s
   LEFT JOIN features AS f ON f.opportunity_id = s.opportunity_id
