@@ -6,7 +6,9 @@ Belongs here: putting the rows together, segments and trends. Does not belong he
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import operator
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.derive import arrow_schema
 from sales_pipeline.contracts.management import ACCOUNT_INSIGHTS, SURVEY_DAYS, TREND_DAYS
@@ -34,7 +37,7 @@ MOST_FREQUENT = 5
 _DAY_SECONDS = 86_400.0
 RULE_COLUMNS = {name: name for name in ("because", "support", "confidence", "lift")} | {"id": "product"}
 """Columns of the next product, with the part of its rule that each tells."""
-Columns = dict[str, Sequence[Any]]
+Columns = dict[str, pa.Array]
 """Values by column, one per account."""
 
 
@@ -43,13 +46,11 @@ def build_accounts(
     seen: Seen, params: AccountParams, *, source_system: str, language: Language, run_id: str
 ) -> pa.Table:
     """ACCOUNT_INSIGHTS at an as-of: one row per account with anything open or won before it."""
-    frame = seen.query("account_owners").set_index("account_id").sort_index()
+    frame = seen.query("account_facts", answered_from=seen.before(SURVEY_DAYS), **_windows(seen))
     if frame.empty:
         return arrow_schema(ACCOUNT_INSIGHTS).empty_table()
-    frame = frame.join(_money(seen)).join(seen.query("account_purchases").set_index("account_id"))
-    frame = frame.join(seen.query("account_contacts", **_windows(seen)).set_index("account_id"))
-    frame = frame.join(seen.query("account_cases", answered_from=seen.before(SURVEY_DAYS)).set_index("account_id"))
-    for name in ("won_count", "purchase_days", "won_cents", "open_count", "open_cents", "expected_cents"):
+    frame = frame.assign(**_money(seen, frame["account_id"]))
+    for name in ("won_count", "purchase_days"):
         frame[name] = frame[name].fillna(0).astype("int64")
     frame["days_since_last_win"] = _days_since(seen, frame["last_won_at"])
     frame["days_since_last_contact"] = _days_since(seen, frame["last_contact_at"])
@@ -64,34 +65,34 @@ def build_accounts(
     )
     told = {name: columns[name] for name in CARE_INPUTS}
     actions, reasons = care(told, params, language, has_activities=seen.has_activities)
-    columns |= {"care_action": actions, "care_reason": reasons}
+    columns |= {"care_action": pa.array(actions), "care_reason": pa.array(reasons)}
     same = {
         "source_system": source_system,
         "as_of": seen.as_of.instant,
         "currency": seen.exchange.currency,
         "run_id": run_id,
     }
-    columns |= {name: [value] * len(frame) for name, value in same.items()}
-    columns |= {"account_id": frame.index.tolist()}
-    schema = arrow_schema(ACCOUNT_INSIGHTS)
-    arrays = [pa.array(columns[field.name], field.type) for field in schema]
-    return conform(pa.Table.from_arrays(arrays, schema=schema), ACCOUNT_INSIGHTS)
+    columns |= {name: pa.repeat(value, len(frame)) for name, value in same.items()}
+    columns |= {"account_id": _texts(frame["account_id"])}
+    return conform(pa.table({name: columns[name] for name in ACCOUNT_INSIGHTS.column_names}), ACCOUNT_INSIGHTS)
 
 
-def _money(seen: Seen) -> pd.DataFrame:
+def _money(seen: Seen, accounts: pd.Series) -> dict[str, Indices]:
     """By account: won, open and expected cents, and how many are open."""
-    wins, opened = seen.query("account_wins"), seen.query("account_open")
-    wins = wins.assign(won_cents=seen.cents(wins, "won_value"))
-    opened = opened.assign(
-        open_cents=seen.cents(opened, "open_value"), expected_cents=seen.cents(opened, "expected_value")
-    )
-    return pd.concat(
-        [
-            wins.groupby("account_id")[["won_cents"]].sum(),
-            opened.groupby("account_id")[["open_count", "open_cents", "expected_cents"]].sum(),
-        ],
-        axis=1,
-    )
+    named = _texts(accounts)
+
+    def total(table: pa.Table, values: Indices) -> Indices:
+        found = np.zeros(len(named), dtype=np.int64)
+        np.add.at(found, pc.index_in(table.column("account_id"), value_set=named).to_numpy(), values)
+        return found
+
+    wins, opened = seen.read("account_wins"), seen.read("account_open")
+    return {
+        "won_cents": total(wins, seen.cents(wins, "won_value")),
+        "open_count": total(opened, opened.column("open_count").to_numpy()),
+        "open_cents": total(opened, seen.cents(opened, "open_value")),
+        "expected_cents": total(opened, seen.cents(opened, "expected_value")),
+    }
 
 
 def trend_from(as_of: AsOf) -> datetime:
@@ -104,24 +105,25 @@ def _windows(seen: Seen) -> dict[str, Any]:
 
 
 def _facts(seen: Seen, frame: pd.DataFrame) -> Columns:
-    owners = pa.array(frame["owner_id"], pa.string(), from_pandas=True).to_pylist()
+    owners = _texts(frame["owner_id"]).dictionary_encode()
+    teams = pa.array([seen.team_of(owner) for owner in owners.dictionary.to_pylist()], pa.string())
     open_cents = frame["open_cents"].clip(lower=0).to_numpy()
     total = int(open_cents.sum())
     return {
-        "owner_id": owners,
-        "team": [seen.team_of(owner) for owner in owners],
-        "won_count": frame["won_count"].tolist(),
-        "purchase_days": frame["purchase_days"].tolist(),
+        "owner_id": owners.cast(pa.string()),
+        "team": teams.take(owners.indices),
+        "won_count": pa.array(frame["won_count"]),
+        "purchase_days": pa.array(frame["purchase_days"]),
         "won_amount": amounts(pa.array(frame["won_cents"], pa.int64())),
         "first_won_at": _instants(frame["first_won_at"]),
         "last_won_at": _instants(frame["last_won_at"]),
         "days_since_last_win": _ints(frame["days_since_last_win"].to_numpy()),
         "last_contact_at": _instants(frame["last_contact_at"]),
         "days_since_last_contact": _ints(frame["days_since_last_contact"].to_numpy()),
-        "open_count": frame["open_count"].tolist(),
+        "open_count": pa.array(frame["open_count"]),
         "open_value": amounts(pa.array(frame["open_cents"], pa.int64())),
         "expected_value": amounts(pa.array(frame["expected_cents"], pa.int64())),
-        "open_value_share": (open_cents / total).tolist() if total else [None] * len(frame),
+        "open_value_share": pa.array(open_cents / total) if total else pa.nulls(len(frame)),
     }
 
 
@@ -136,16 +138,22 @@ def _segments(frame: pd.DataFrame) -> Columns:
     recency = _fifths(-days, has_won & np.isfinite(days))
     money = _fifths(frame["won_cents"].to_numpy(dtype=np.float64), has_won)
     frequency = np.minimum(frame["purchase_days"].to_numpy(), MOST_FREQUENT)
+    (r, f, m, won), place = _different(recency, frequency, money, has_won.astype(np.int64))
     segments = [
-        segment(int(r) or UNKNOWN_RECENCY, int(f), int(m)) if won else "prospect"
-        for r, f, m, won in zip(recency, frequency, money, has_won, strict=True)
+        segment(r or UNKNOWN_RECENCY, f, m) if won else "prospect"
+        for r, f, m, won in zip(r.tolist(), f.tolist(), m.tolist(), won.tolist(), strict=True)
     ]
     return {
-        "recency_score": [int(value) or None for value in recency],
-        "frequency_score": [int(value) or None for value in frequency],
-        "monetary_score": [int(value) or None for value in money],
-        "segment": segments,
+        "recency_score": _scores(recency),
+        "frequency_score": _scores(frequency),
+        "monetary_score": _scores(money),
+        "segment": pa.array(segments).take(pa.array(place)),
     }
+
+
+def _scores(values: Indices) -> pa.Array:
+    """Scores from 1 on, NULL for 0."""
+    return pa.array(values, mask=values == 0)
 
 
 def segment(recency: int, frequency: int, money: int) -> str:
@@ -159,6 +167,15 @@ def segment(recency: int, frequency: int, money: int) -> str:
     if recency >= 3:
         return "occasional"
     return "at_risk" if frequency >= 2 or money >= 4 else "dormant"
+
+
+def _different(*columns: Indices) -> tuple[list[Indices], Indices]:
+    """The different rows of columns of small counts, by column, and the place of each row among them: most accounts share theirs with many."""
+    code = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        code = code * (column.max(initial=0) + 1) + column
+    _, first, place = np.unique(code, return_index=True, return_inverse=True)
+    return [column[first] for column in columns], place
 
 
 def _fifths(values: Floats, counted: np.ndarray[Any, np.dtype[np.bool_]]) -> Indices:
@@ -182,22 +199,21 @@ def _trends(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns:
 
     if not seen.has_activities:
         return {
-            name: [None] * len(frame)
+            name: pa.nulls(len(frame))
             for name in ("inbound_count_90d", "inbound_count_previous_90d", "engagement_trend")
         }
     now = frame["recent_inbound_count"].fillna(0).to_numpy(dtype=np.int64)
     before = frame["earlier_inbound_count"].fillna(0).to_numpy(dtype=np.int64)
     both = now + before
-    # The same two counts have the same chance: most accounts share theirs with many.
-    pairs, place = np.unique(np.stack([now, both]), axis=1, return_inverse=True)
-    p = 2 * np.minimum(binom.cdf(pairs[0], pairs[1], 0.5), binom.sf(pairs[0] - 1, pairs[1], 0.5))[place]
+    (one, sum_of_both), place = _different(now, both)
+    p = 2 * np.minimum(binom.cdf(one, sum_of_both, 0.5), binom.sf(one - 1, sum_of_both, 0.5))[place]
     trend = np.where(now > before, "rising", "falling")
     trend = np.where((p > params.trend_p) | (now == before), "steady", trend)
     trend = np.where(both == 0, "none", trend)
     return {
-        "inbound_count_90d": now.tolist(),
-        "inbound_count_previous_90d": before.tolist(),
-        "engagement_trend": trend.tolist(),
+        "inbound_count_90d": pa.array(now),
+        "inbound_count_previous_90d": pa.array(before),
+        "engagement_trend": pa.array(trend),
     }
 
 
@@ -219,64 +235,63 @@ def _repeats(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns:
         expected[dated] = model.expected_purchases(bought, WEEKS_PER_YEAR)
         silence[dated] = np.clip(model.p_silent(bought, WEEKS_PER_YEAR), 0.0, 1.0)
     days = frame["days_since_last_win"].to_numpy(dtype=np.float64)
+    is_told = ~np.isnan(silence)
     by_model = _levels(silence, params.silence_medium, params.silence_high)
     by_rule = _levels(days, params.quiet_medium_days, params.quiet_high_days)
-    basis = ["bg_nbd" if value == value else "rules" for value in silence]
-    has_won = frame["won_count"].to_numpy() > 0
+    basis = pa.array(np.where(is_told, "bg_nbd", "rules"), mask=frame["won_count"].to_numpy() == 0)
     return {
         "p_alive": _floats(alive),
         "expected_purchases_12m": _floats(expected),
         "silence_risk": _floats(silence),
-        "silence_level": [by_model[i] or by_rule[i] for i in range(count)],
-        "repeat_basis": [basis[i] if has_won[i] else None for i in range(count)],
+        "silence_level": pc.coalesce(by_model, by_rule),
+        "repeat_basis": basis,
     }
 
 
-def _levels(values: Floats, medium: float, high: float) -> list[str | None]:
-    return [
-        None if value != value else "high" if value >= high else "medium" if value >= medium else "low"
-        for value in values
-    ]
+def _levels(values: Floats, medium: float, high: float) -> pa.Array:
+    levels = np.where(values >= high, "high", np.where(values >= medium, "medium", "low"))
+    return pa.array(levels, mask=np.isnan(values))
 
 
 def _products(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns:
-    bought = _baskets(seen.query("account_products"))
-    offered = _baskets(seen.query("account_open_products"))
-    known = rules((bought[account] for account in sorted(bought)), params)
+    bought, offered = _baskets(seen.read("account_products")), _baskets(seen.read("account_open_products"))
+    known = rules(bought.values(), params)
     nothing: frozenset[str] = frozenset()
-    chosen: dict[int, tuple[str, Rule]] = {}
-    product_count = [0] * len(frame)
-    for row, account in enumerate(frame.index.tolist()):
-        if account in bought:
-            product_count[row] = len(bought[account])
-            if (rule := next_product(bought[account], known)) is not None:
-                chosen[row] = account, rule
+    chosen: dict[int, Rule] = {}
+    product_count, is_on_offer = np.zeros(len(frame), dtype=np.int64), np.zeros(len(frame), dtype=bool)
+    places = pc.index_in(pa.array(bought, pa.string()), value_set=_texts(frame["account_id"])).to_pylist()
+    for row, (account, basket) in zip(places, bought.items(), strict=True):
+        product_count[row] = len(basket)
+        if (rule := next_product(basket, known)) is not None:
+            chosen[row] = rule
+            is_on_offer[row] = rule.product in offered.get(account, nothing)
     found: Columns = {f"next_product_{name}": _at(chosen, part, len(frame)) for name, part in RULE_COLUMNS.items()}
-    on_offer = {row for row, (account, rule) in chosen.items() if rule.product in offered.get(account, nothing)}
-    return found | {
-        "product_count": product_count,
-        "is_on_offer": [row in on_offer for row in range(len(frame))],
-    }
+    return found | {"product_count": pa.array(product_count), "is_on_offer": pa.array(is_on_offer)}
 
 
-def _at(chosen: Mapping[int, tuple[str, Rule]], part: str, count: int) -> list[Any]:
-    """That part of the rules at their accounts' places, None at the others."""
+def _at(chosen: Mapping[int, Rule], part: str, count: int) -> pa.Array:
+    """That part of the rules at their accounts' places, NULL at the others."""
     values: list[Any] = [None] * count
-    for row, (_, rule) in chosen.items():
+    for row, rule in chosen.items():
         values[row] = getattr(rule, part)
-    return values
+    return pa.array(values)
 
 
-def _baskets(pairs: pd.DataFrame) -> dict[str, frozenset[str]]:
-    return {str(account): frozenset(rows) for account, rows in pairs.groupby("account_id")["product_id"]}
+def _baskets(pairs: pa.Table) -> dict[str, frozenset[str]]:
+    """By account, in their order, its products."""
+    rows = zip(*(pairs.column(name).to_pylist() for name in ("account_id", "product_id")), strict=True)
+    return {
+        account: frozenset(product for _, product in some)
+        for account, some in itertools.groupby(rows, key=operator.itemgetter(0))
+    }
 
 
 def _satisfactions(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Columns:
     table = seen.tables["cases"]
     if not isinstance(table, TableRef) or not table.rows:
         names = ("open_case_count", "survey_count", "satisfaction", "case_days")
-        nothing: Columns = {name: [None] * len(frame) for name in names}
-        return nothing | {"is_dissatisfied": [False] * len(frame)}
+        nothing: Columns = {name: pa.nulls(len(frame)) for name in names}
+        return nothing | {"is_dissatisfied": pa.repeat(False, len(frame))}
     answers = frame["survey_count"].fillna(0).to_numpy(dtype=np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(answers > 0, frame["score_sum"].to_numpy(dtype=np.float64) / np.maximum(answers, 1), np.nan)
@@ -285,10 +300,10 @@ def _satisfactions(seen: Seen, frame: pd.DataFrame, params: AccountParams) -> Co
     with np.errstate(invalid="ignore"):
         is_low = (mean <= bound) & (mean < middle)
     return {
-        "open_case_count": frame["open_case_count"].fillna(0).astype("int64").tolist(),
-        "survey_count": answers.tolist(),
+        "open_case_count": pa.array(frame["open_case_count"].fillna(0).astype("int64")),
+        "survey_count": pa.array(answers),
         "satisfaction": _floats(mean),
-        "is_dissatisfied": is_low.tolist(),
+        "is_dissatisfied": pa.array(is_low),
         "case_days": _ints(_days_since(seen, frame["oldest_open_at"])),
     }
 
@@ -320,9 +335,13 @@ def _instants(values: pd.Series) -> pa.Array:
     return stamps.cast(pa.timestamp("us", tz="UTC"))
 
 
-def _ints(values: Floats) -> list[int | None]:
-    return [None if value != value else int(value) for value in values.tolist()]
+def _texts(values: pd.Series) -> pa.Array:
+    return pa.array(values, pa.string(), from_pandas=True)
 
 
-def _floats(values: Floats) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]
+def _ints(values: Floats) -> pa.Array:
+    return pa.array(values, from_pandas=True).cast(pa.int64())
+
+
+def _floats(values: Floats) -> pa.Array:
+    return pa.array(values, from_pandas=True)

@@ -14,11 +14,13 @@ The order is a judgement: what the customer waits for comes before what we want.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sales_pipeline.contracts.management import INBOUND_DAYS
 from sales_pipeline.features.terms import Language
@@ -86,7 +88,7 @@ _SHOWN: Mapping[str, Callable[[Any], Any]] = {
 
 
 def care(
-    accounts: Mapping[str, Sequence[Any]], params: AccountParams, language: Language, *, has_activities: bool
+    accounts: Mapping[str, pa.Array], params: AccountParams, language: Language, *, has_activities: bool
 ) -> tuple[list[str], list[str]]:
     """Action and reason of each account.
 
@@ -99,44 +101,50 @@ def care(
     actions, reasons = ["none"] * count, [texts["none"]] * count
     is_left = np.ones(count, dtype=bool)
     for text, figures in _FIGURES.items():
-        rows = np.flatnonzero(is_left & holds[text]).tolist()
+        rows = np.flatnonzero(is_left & holds[text])
         is_left &= ~holds[text]
-        told = {name: (accounts[column], _SHOWN.get(name, _as_it_is)) for name, column in figures.items()}
+        told = [accounts[column].take(pa.array(rows)).to_pylist() for column in figures.values()]
+        shown = [(name, _SHOWN.get(name, _as_it_is)) for name in figures]
         low_share = round(100 * params.low_satisfaction)
         action = _ACTIONS.get(text, text)
-        for row in rows:
+        for row, *values in zip(rows.tolist(), *told, strict=True):
             actions[row] = action
-            values = {name: show(column[row]) for name, (column, show) in told.items()}
-            reasons[row] = texts[text].format(low_share=low_share, **values)
+            said = {name: show(value) for (name, show), value in zip(shown, values, strict=True)}
+            reasons[row] = texts[text].format(low_share=low_share, **said)
     return actions, reasons
 
 
 _ACTIONS = {"win_back_by_rule": "win_back", "check_in_never": "check_in"}
 
 
-def _holds(accounts: Mapping[str, Sequence[Any]], params: AccountParams, *, has_activities: bool) -> dict[str, Bools]:
+def _holds(accounts: Mapping[str, pa.Array], params: AccountParams, *, has_activities: bool) -> dict[str, Bools]:
     """By text, the accounts it is true of."""
 
     def number(name: str) -> Floats:
-        return np.array(accounts[name], dtype=np.float64)
+        return np.asarray(accounts[name].cast(pa.float64()).to_numpy(zero_copy_only=False))
 
-    def text(name: str) -> npt.NDArray[np.object_]:
-        return np.array(accounts[name], dtype=object)
+    def is_said(name: str, value: str) -> Bools:
+        return np.asarray(
+            pc.fill_null(pc.equal(accounts[name].cast(pa.string()), value), False).to_numpy(zero_copy_only=False)
+        )
+
+    def flag(name: str) -> Bools:
+        return np.asarray(accounts[name].to_numpy(zero_copy_only=False), dtype=bool)
 
     # What is not known (NaN) is neither as large nor as small as anything.
-    won, silence, contact = number("won_count") > 0, text("silence_level") == "high", number("days_since_last_contact")
+    won, silence, contact = number("won_count") > 0, is_said("silence_level", "high"), number("days_since_last_contact")
     inbound, risk = number("inbound_days"), number("silence_risk")
     is_worth_it = (number("purchase_days") > 1) | (number("monetary_score") >= LARGE)
     is_lost = won & is_worth_it & silence & (number("open_count") == 0) & ~np.isnan(number("days_since_last_win"))
-    is_named = np.array([name is not None for name in accounts["next_product_id"]], dtype=bool)
+    is_named = np.asarray(accounts["next_product_id"].is_valid().to_numpy(zero_copy_only=False))
     return {
         "solve_case": (np.nan_to_num(number("case_days")) >= params.case_days) & (number("open_case_count") > 0),
-        "ask_about_satisfaction": np.array(accounts["is_dissatisfied"], dtype=bool),
+        "ask_about_satisfaction": flag("is_dissatisfied"),
         "answer_customer": (params.answer_days <= inbound) & (inbound <= INBOUND_DAYS),
         "win_back_by_rule": is_lost & np.isnan(risk),
         "win_back": is_lost & ~np.isnan(risk),
-        "revive_contact": text("engagement_trend") == "falling",
-        "offer_product": is_named & ~np.array(accounts["is_on_offer"], dtype=bool) & ~silence,
+        "revive_contact": is_said("engagement_trend", "falling"),
+        "offer_product": is_named & ~flag("is_on_offer") & ~silence,
         "check_in_never": won & has_activities & np.isnan(contact),
         "check_in": won & has_activities & (contact >= params.check_in_days),
     }

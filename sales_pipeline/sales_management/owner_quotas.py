@@ -35,8 +35,8 @@ def owner_quotas(seen: Seen) -> pd.DataFrame:
     if not quotas:
         return pd.DataFrame()
     periods = [{"owner_id": row["owner_id"], "period_start": row["period_start"]} for row, _ in quotas]
-    wins = seen.with_table("quota_periods", pa.Table.from_pylist(periods, schema=_SCHEMA)).query("quota_wins")
-    won = wins.assign(won_cents=seen.cents(wins, "won_value")).groupby("owner_id")["won_cents"].sum()
+    wins = seen.with_table("quota_periods", pa.Table.from_pylist(periods, schema=_SCHEMA)).read("quota_wins")
+    won = pd.Series(seen.cents(wins, "won_value")).groupby(wins.column("owner_id").to_pandas()).sum()
     found = pd.DataFrame(
         {"quota_cents": [to_cents(row["amount"], factor) for row, factor in quotas], "has_quota": 1},
         index=pd.Index([row["owner_id"] for row, _ in quotas], dtype=object),

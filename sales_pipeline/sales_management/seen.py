@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from sales_pipeline.domain.money import AMOUNT_PRECISION, AMOUNT_SCALE
 from sales_pipeline.domain.time import AsOf
 from sales_pipeline.engines.base import Cut, Engine, Source, WorkTable
 from sales_pipeline.engines.compiler import Scalar, parse_model
@@ -30,7 +29,15 @@ from sales_pipeline.sales_management.contacts import all_read
 from sales_pipeline.sales_management.currency import Exchange, exchange_at
 
 SQL = Path(__file__).parent / "sql"
-WRITTEN_OUT = ("open_states", "known_contacts", "known_talks")
+WRITTEN_OUT = (
+    "open_states",
+    "known_contacts",
+    "known_talks",
+    "account_owners",
+    "account_purchases",
+    "account_contacts",
+    "account_cases",
+)
 """Models that others read in the place of their names."""
 CANONICAL_INPUTS = (
     "opportunities",
@@ -68,12 +75,16 @@ class Seen:
     has_activities: bool
     has_changes: bool
 
-    def query(self, name: str, **parameters: Scalar) -> pd.DataFrame:
-        """The result of one of this package's models; instants are UTC, NULL is None or NaN."""
+    def read(self, name: str, **parameters: Scalar) -> pa.Table:
+        """The result of one of this package's models, sorted by its columns."""
         tree, inputs = written_out(parse_model(SQL / f"{name}.sql"), self.tables)
         given = {"as_of": self.as_of.instant, "counted_kind": self.counted_kind, **parameters}
         found = self.engine.query(tree, inputs, parameters=given)
-        frame: pd.DataFrame = found.sort_by([(column, "ascending") for column in found.column_names]).to_pandas()
+        return found.sort_by([(column, "ascending") for column in found.column_names])
+
+    def query(self, name: str, **parameters: Scalar) -> pd.DataFrame:
+        """The same as a frame; instants are UTC, NULL is None or NaN."""
+        frame: pd.DataFrame = self.read(name, **parameters).to_pandas()
         return frame
 
     def release(self) -> None:
@@ -92,19 +103,19 @@ class Seen:
         """The team of an owner, None where there is no owner or no team."""
         return self.owners.get(owner, (None, None))[0] if owner is not None else None
 
-    def cents(self, frame: pd.DataFrame, name: str) -> npt.NDArray[np.int64]:
-        """Amounts of a frame with a `currency` column as cents of the company's currency; 0 where there is no rate."""
-        factors = self.exchange.factors(np.asarray(frame["currency"], dtype=object))
-        values = pa.array(frame[name], pa.decimal128(AMOUNT_PRECISION, AMOUNT_SCALE))
+    def cents(self, table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+        """Amounts of a table with a column `currency` as cents of the company's currency; 0 where there is no rate."""
+        factors = self.exchange.factors(table.column("currency"))
+        values = table.column(name)
         cents = pc.multiply(values, pa.scalar(Decimal(100))).cast(pa.int64()).fill_null(0)
-        found = np.where(np.isfinite(factors), cents.to_numpy(zero_copy_only=False), 0)
-        for row in np.flatnonzero(np.isfinite(factors) & (factors != 1.0)):
-            found[row] = to_cents(frame[name].iloc[row], factors[row])
+        found = np.where(np.isfinite(factors), cents.to_numpy(), 0)
+        for row in np.flatnonzero(np.isfinite(factors) & (factors != 1.0)).tolist():
+            found[row] = to_cents(values[row].as_py(), factors[row])
         return found
 
-    def has_rate(self, frame: pd.DataFrame) -> pd.Series:
+    def has_rate(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """Whether amounts of the row's currency can be counted."""
-        return pd.Series(np.isfinite(self.exchange.factors(np.asarray(frame["currency"], dtype=object))), frame.index)
+        return np.asarray(np.isfinite(self.exchange.factors(table.column("currency"))))
 
 
 def look(

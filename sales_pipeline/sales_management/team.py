@@ -154,12 +154,13 @@ def _times(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _counts(seen: Seen, mix: pd.DataFrame, beside: Beside, params: TeamParams, named: Collection[str]) -> pd.DataFrame:
     """COUNTS, one row per owner with anything open, closed or to reach, and for those `named` by times alone."""
-    pipeline = seen.query("owner_pipeline", stale_days=params.stale_days)
+    found = seen.read("owner_pipeline", stale_days=params.stale_days)
+    pipeline = found.to_pandas()
     pipeline = pipeline.assign(
         owner_id=_named(pipeline["owner_id"]),
-        open_cents=seen.cents(pipeline, "open_value"),
-        expected_cents=seen.cents(pipeline, "expected_value"),
-        unvalued_count=pipeline["open_count"] - pipeline["valued_count"].where(seen.has_rate(pipeline), 0),
+        open_cents=seen.cents(found, "open_value"),
+        expected_cents=seen.cents(found, "expected_value"),
+        unvalued_count=pipeline["open_count"] - pipeline["valued_count"].where(seen.has_rate(found), 0),
     )
     closed = mix.assign(closed_count=1, won_count=mix["is_won"])[["owner_id", "closed_count", "won_count"]]
     parts = [pipeline.groupby("owner_id").sum(numeric_only=True), closed.groupby("owner_id").sum(), owner_quotas(seen)]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from sales_pipeline.contracts.management import CARE_ACTIONS
@@ -247,7 +248,7 @@ def test_no_history_gives_no_row_and_no_amount_no_share(found: Found) -> None:
 
 def care(account: dict[str, Any], language: Language, *, has_activities: bool) -> tuple[str, str]:
     """Of one account, among others of which nothing is said."""
-    many = {name: [QUIET[name], value, QUIET[name]] for name, value in account.items()}
+    many = {name: pa.array([QUIET[name], value, QUIET[name]]) for name, value in account.items()}
     actions, reasons = care_of_all(many, AccountParams(), language, has_activities=has_activities)
     assert actions[0] == actions[2] == "none"
     return actions[1], reasons[1]
