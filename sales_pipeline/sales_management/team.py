@@ -96,7 +96,7 @@ def build_team(seen: Seen, beside: Beside, params: TeamParams, *, run_id: str) -
     responses = _times(
         seen.query("responses", inbound_from=seen.before(INBOUND_DAYS)).rename(columns={"hours": "days"})
     )
-    named = {owner for times in (cycles, stays, responses) for owner in times["owner_id"]}
+    named = {owner for times in (cycles, stays, responses) for owner in times["owner_id"].unique()}
     counts = _counts(seen, mix, beside, params, named)
     rates = _Rates(mix, params)
     shared = {"as_of": seen.as_of.instant, "run_id": run_id}
@@ -133,7 +133,7 @@ def _keys(level: str, seen: Seen) -> Callable[[str], str]:
 
 
 def _named(owners: pd.Series) -> pd.Series:
-    return owners.astype(object).where(owners.notna(), UNASSIGNED)
+    return owners.fillna(UNASSIGNED)
 
 
 def _closed(seen: Seen) -> pd.DataFrame:

@@ -13,7 +13,6 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from sales_pipeline.models.matrix import Floats, Indices
@@ -131,7 +130,7 @@ def _features(mix: pd.DataFrame, params: TeamParams) -> tuple[Floats, Indices]:
 
     One column per category met often enough, and per fifth of amount and of size; what is missing is a category of its own.
     """
-    values = [mix[name].astype(object).where(mix[name].notna(), "") for name in CATEGORIES]
+    values = [mix[name].fillna("") for name in CATEGORIES]
     values += [pd.Series(_fifths(mix[name].to_numpy(dtype=np.float64))) for name in ("amount", "employees")]
     codes = [pd.factorize(column, sort=True)[0].astype(np.int64) for column in values]
     pattern, first = np.zeros(len(mix), dtype=np.int64), np.zeros(1, dtype=np.int64)
@@ -147,12 +146,13 @@ def _features(mix: pd.DataFrame, params: TeamParams) -> tuple[Floats, Indices]:
     return (np.column_stack(found) if found else np.zeros((len(first), 1))), pattern
 
 
-def _fifths(values: Floats) -> npt.NDArray[np.object_]:
+def _fifths(values: Floats) -> Indices:
+    """0–4, -1 where there is no value."""
     known = np.isfinite(values)
-    fifth = np.full(len(values), "", dtype=object)
+    fifth = np.full(len(values), -1, dtype=np.int64)
     if known.any():
         edges = np.quantile(values[known], [0.2, 0.4, 0.6, 0.8])
-        fifth[known] = np.searchsorted(edges, values[known], side="left").astype(str)
+        fifth[known] = np.searchsorted(edges, values[known], side="left")
     return fifth
 
 
