@@ -49,6 +49,7 @@ def forecast_tables(
     def build(folder: Path) -> dict[str, Any]:
         from sales_pipeline.features.standing import stays_of_all
         from sales_pipeline.sales_management.forecast import Past, forecast
+        from sales_pipeline.sales_management.pipeline import SCORED_COLUMNS
         from sales_pipeline.sales_management.published import past_forecasts
         from sales_pipeline.sales_management.shocks import estimate_shocks
 
@@ -58,7 +59,7 @@ def forecast_tables(
         replayed = read_table(replay.path / REPLAY_ROWS) if replay else None
         shocks = estimate_shocks(replayed, as_of.instant.timestamp() * 1e6, params.shocks)
         now = forecast(
-            read_table(scored),
+            read_table(scored, SCORED_COLUMNS),
             past,
             as_of=as_of,
             zone=settings.time_zone,

@@ -41,7 +41,7 @@ NOT_FORECAST_THEN = "The earlier run did not forecast this period"
 
 @dataclass(frozen=True)
 class Earlier:
-    """A published run: its id, its as-of, and its SCORED_OPPORTUNITIES and REVENUE_FORECAST."""
+    """A published run: its id, its as-of, and of its SCORED_OPPORTUNITIES what the forecast reads, and its REVENUE_FORECAST."""
 
     run_id: str
     as_of: datetime

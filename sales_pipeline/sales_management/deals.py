@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class Deals:
     def __len__(self) -> int:
         return len(self.opportunity_id)
 
-    @property
+    @cached_property
     def is_first(self) -> Flags:
         """The first row of each opportunity: a reopened one has several, and was created once."""
         return np.diff(self.number, prepend=-1) > 0

@@ -140,10 +140,7 @@ def compute(
     expected = sums.by_name[EXPECTED]
     low, high, is_drawn = expected.copy(), expected.copy(), np.zeros(len(expected), dtype=bool)
     if pipeline.counted.any() or len(new.cents):
-        spans = [
-            [number for number, month in enumerate(horizon.spans) if month in horizon.positions(period)]
-            for period in horizon.periods
-        ]
+        spans = [_spans_of(period, horizon) for period in horizon.periods]
         for key, cents in _totals(
             pipeline.by_span(horizon.spans),
             places,
@@ -232,7 +229,14 @@ def _totals(
     yield from zip(of_teams, teams, strict=True)
 
 
-def _quantiles(periods: list[list[int]], cents: Floats) -> Ints:
+def _spans_of(period: Period, horizon: Horizon) -> slice:
+    """The positions of a period's spans: its months follow one another."""
+    months = horizon.positions(period)
+    within = [number for number, month in enumerate(horizon.spans) if month in months]
+    return slice(within[0], within[-1] + 1)
+
+
+def _quantiles(periods: list[slice], cents: Floats) -> Ints:
     """Low and high of the totals of each period (given by its spans), whole cents, (2, periods)."""
     rising = np.sort([cents[spans].sum(axis=0) for spans in periods], axis=1)
     return np.stack([np.floor(_quantile(rising, share) + 0.5).astype(np.int64) for share in (LOW, HIGH)])

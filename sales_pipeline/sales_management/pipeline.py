@@ -81,9 +81,13 @@ class Pipeline:
 
 
 def read_pipeline(scored: pa.Table, horizon: Horizon, exchange: Exchange, past: PastWins) -> Pipeline:
-    """The pipeline of SCORED_OPPORTUNITIES, or of REPLAY rows of one date: they share the columns that are read."""
+    """The pipeline of SCORED_OPPORTUNITIES, or of REPLAY rows of one date: they share the columns that are read (`SCORED_COLUMNS`)."""
     leads = pc.sum(pc.equal(scored.column("kind"), "lead")).as_py() or 0
-    rows = scored.filter(pc.equal(scored.column("kind"), "opportunity")).sort_by([("opportunity_id", "ascending")])
+    rows = (
+        scored.select(SCORED_COLUMNS)
+        .filter(pc.equal(scored.column("kind"), "opportunity"))
+        .sort_by([("opportunity_id", "ascending")])
+    )
     numbers = {name: _numbers(rows, name) for name in _NUMBERS}
     p = numbers["win_probability"]
     factors = exchange.factors(_texts(rows, "currency"))
@@ -206,6 +210,16 @@ _NUMBERS = (
     "expected_amount_low",
     "expected_amount_high",
 )
+SCORED_COLUMNS = [
+    "opportunity_id",
+    "kind",
+    "owner_id",
+    "currency",
+    "crm_close_date",
+    "predicted_close_date",
+    *_NUMBERS,
+]
+"""What is read of scored opportunities."""
 
 
 def _numbers(rows: pa.Table, name: str) -> Floats:

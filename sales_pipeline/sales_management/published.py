@@ -19,6 +19,7 @@ from sales_pipeline.lake.layout import Lake
 from sales_pipeline.lake.runs import MANIFEST, read_manifest
 from sales_pipeline.lake.tables import read_table
 from sales_pipeline.sales_management.changes import Earlier
+from sales_pipeline.sales_management.pipeline import SCORED_COLUMNS
 
 BRIDGE_DAYS = 7
 HISTORY_DAYS = 400
@@ -60,5 +61,5 @@ def bridge_start(runs: Sequence[PastForecast], as_of: datetime) -> Earlier | Non
     chosen = min(runs, key=lambda run: (abs(run.as_of - wanted), as_of - run.as_of), default=None)
     if chosen is None:
         return None
-    scored = read_table(chosen.path / f"{SCORED_OPPORTUNITIES.name}.parquet")
+    scored = read_table(chosen.path / f"{SCORED_OPPORTUNITIES.name}.parquet", SCORED_COLUMNS)
     return Earlier(chosen.run_id, chosen.as_of, scored, read_table(chosen.table))

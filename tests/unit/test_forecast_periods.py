@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -58,3 +59,18 @@ def test_the_period_before() -> None:
 def test_best_case_cannot_ask_for_more_than_commit() -> None:
     with pytest.raises(ValueError, match="expected best_case_probability at most commit_probability"):
         ForecastParams(best_case_probability=0.8)
+
+
+def test_months_that_no_period_tells_apart_are_one_span() -> None:
+    for params in (ForecastParams(), ForecastParams(months=1, quarters=3), ForecastParams(months=7, quarters=2)):
+        for day in (date(2026, 6, 30), date(2026, 8, 14), date(2026, 12, 1)):
+            found = horizon(AsOf.end_of_day(day), params, "UTC")
+            edges = [*found.spans, len(found.months)]
+            assert edges[0] == 0
+            for begin, end in pairwise(edges):
+                told = [
+                    [period for period in found.periods if found.months[place] in period.months]
+                    for place in range(begin, end)
+                ]
+                assert all(one == told[0] for one in told)
+    assert horizon(AsOf.end_of_day(date(2026, 6, 30)), ForecastParams(), "UTC").spans == (0, 1, 2, 3, 4, 6)
