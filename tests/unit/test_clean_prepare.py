@@ -164,6 +164,36 @@ def test_changes_are_whole_states_in_order(world: Canonical) -> None:
     ]
 
 
+def test_changes_at_one_instant_are_numbered_by_their_ids_and_those_that_change_nothing_take_no_number(
+    tmp_path: Path, engine: Engine
+) -> None:
+    created, later = "2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z"
+
+    def change(number: str, at: str, field: str, old: str | None, new: str) -> dict[str, Any]:
+        return {"opportunity_id": "o1", "changed_at": at, "field": field, "old_value": old, "new_value": new, "change_id": number}  # fmt: skip
+
+    history = [
+        change("5", later, "amount", "7", "9"),
+        change("4", later, "stage", "Offer", "Offer"),
+        change("3", later, "stage", "New", "Offer"),
+        change("6", "2026-01-06T00:00:00Z", "amount", "9", "11"),
+        change("7", "2026-01-06T00:00:00Z", "stage", "Offer", "Offer"),
+        change("2", created, "amount", "3", "7"),
+        change("8", "2026-01-07T00:00:00Z", "amount", "11", "12"),
+    ]
+    opportunity = {"opportunity_id": "o1", "stage": "Offer", "amount": "12", "created_at": created, "modified_at": "2026-01-08T00:00:00Z"}  # fmt: skip
+    export = ingested(tmp_path / "raw", {"opportunities": [opportunity], "field_history": history})
+    found = prepare(Lake(tmp_path / "lake"), [export], MAPPING, CleanParams(), engine)
+    assert [(row["changed_at"].day, row["sequence"], row["stage"], row["amount"]) for row in _changes(found, "o1")] == [
+        (1, 0, "New", 3),
+        (1, 1, "New", 7),
+        (5, 0, "Offer", 7),
+        (5, 1, "Offer", 9),
+        (6, 0, "Offer", 11),
+        (7, 0, "Offer", 12),
+    ]
+
+
 def test_a_field_nobody_versions_carries_the_last_seen_value_and_says_so(world: Canonical) -> None:
     history = _rows(world, "field_history", "field")
     assert {f: r["is_versioned"] for f, r in history.items()} == {

@@ -1,6 +1,7 @@
 -- The whole state of every opportunity right after each change. Events (snapshots, single fields, creation, what the last export shows) are
 -- put in one order and filled forward; an event that changes nothing leaves no row. Sentinels stand for "set to nothing" while filling.
--- `is_turn`: the state (open, won, lost) is another than before, or the first.
+-- `is_turn`: the state (open, won, lost) is another than before, or the first. `shares_instant`: other events, be they kept or not, stand at the same
+-- instant; then `step`, `change_id` and `source_record` say in which order.
 WITH current_rows AS (
   SELECT s.* FROM staged_opportunities AS s
   JOIN opportunity_keys AS k ON k.found_id = s.opportunity_id AND k.opportunity_id = s.opportunity_id
@@ -135,13 +136,11 @@ WITH current_rows AS (
     OR ($close_date_is_versioned AND COALESCE(crm_close_date, no_day()) <> COALESCE(previous_close_date, no_day()))
     OR ($probability_is_versioned AND COALESCE(crm_probability, -1) <> COALESCE(previous_probability, -1))
     OR ($owner_is_versioned AND COALESCE(owner_id, '') <> COALESCE(previous_owner_id, ''))
-), numbered AS (
-  SELECT *, CASE WHEN shares_instant THEN ROW_NUMBER() OVER (PARTITION BY opportunity_id, changed_at ORDER BY step, change_id, source_record) - 1 ELSE 0 END AS sequence FROM kept
 )
-SELECT n.opportunity_id, n.changed_at, n.sequence, n.is_creation, n.is_turn,
+SELECT n.opportunity_id, n.changed_at, n.shares_instant, n.step, CASE WHEN n.shares_instant THEN n.change_id END AS change_id, n.source_record, n.is_creation, n.is_turn,
   CASE WHEN $stage_is_versioned THEN n.stage ELSE c.stage END AS stage, n.state,
   CASE WHEN $amount_is_versioned THEN n.amount ELSE c.amount END AS amount,
   CASE WHEN $close_date_is_versioned THEN n.crm_close_date ELSE c.crm_close_date END AS crm_close_date,
   CASE WHEN $probability_is_versioned THEN n.crm_probability ELSE c.crm_probability END AS crm_probability,
   CASE WHEN $owner_is_versioned THEN n.owner_id ELSE c.owner_id END AS owner_id
-FROM numbered AS n JOIN current_rows AS c ON c.opportunity_id = n.opportunity_id
+FROM kept AS n JOIN current_rows AS c ON c.opportunity_id = n.opportunity_id
