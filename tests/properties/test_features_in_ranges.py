@@ -73,6 +73,6 @@ def test_three_ranges_give_what_one_gives(
 
 
 def test_every_model_that_grows_with_the_opportunities_may_be_cut() -> None:
-    results = {"spine", "outcomes", "attributes", "features"}
+    results = {"spine", "outcomes", "attributes", "features", "touches"}
     assert results | {"account_counts"} == set(CUTS)
     assert all(cut for _, cut in PREPARED.values())
