@@ -7,8 +7,8 @@ Belongs here: everything done to trees. Does not belong here: running SQL.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
@@ -38,6 +38,26 @@ class Macro:
 
     parameters: tuple[str, ...]
     body: exp.Expr
+    _given: dict[tuple[exp.Expr | None, ...], exp.Expr] = field(default_factory=dict, compare=False, repr=False)
+
+    def of(self, arguments: Sequence[exp.Expr]) -> exp.Expr:
+        """The body with arguments in place of the parameters.
+
+        Most arguments but the first are constants, the same ones in every call of a model: what they leave of the body is worked out once.
+        """
+        constants = tuple(value if isinstance(value, _CONSTANTS) else None for value in arguments)
+        if constants not in self._given:
+            known = {name: value for name, value in zip(self.parameters, constants, strict=True) if value is not None}
+            self._given[constants] = _substitute(self.body.copy(), known)
+        others = {
+            name: value
+            for name, value in zip(self.parameters, arguments, strict=True)
+            if not isinstance(value, _CONSTANTS)
+        }
+        return _substitute(self._given[constants].copy(), others)
+
+
+_CONSTANTS = (exp.Literal, exp.Boolean, exp.Null)
 
 
 @functools.cache
@@ -140,8 +160,7 @@ def _inline(tree: exp.Expr, known: Mapping[str, Macro]) -> exp.Expr:
                 f"macro {call.name} takes {len(macro.parameters)} arguments",
                 found=f"{len(call.expressions)}: {call.sql(DIALECT)}",
             )
-        arguments = dict(zip(macro.parameters, call.expressions, strict=True))
-        body = _substitute(macro.body.copy(), arguments)
+        body = macro.of(call.expressions)
         if isinstance(body, _NEEDS_BRACKETS):
             body = exp.paren(body, copy=False)
         if call is tree:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,11 @@ class DuckDBEngine(Engine):
 
     def _write(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None:
         if cut is not None:
-            self._write_pieces(to_sql(tree), inputs, output, cut)
+            self._write_pieces(tree, inputs, output, cut)
             return
-        query = to_sql(tree)
-        with self._views({**_named(query, inputs), _NOTHING: _NO_ROWS}):
+        names = tree.named_selects
+        with self._bound(tree, inputs) as query, self._registered({_NOTHING: _NO_ROWS}):
             target = exp.Literal.string(str(output)).sql(DIALECT)
-            names = tree.named_selects
             count = len(self._connection.sql(query).columns if "*" in names else names)
             # A column the planner knows to hold no NULL would be written as required, in other bytes: what it knows depends on the plan. Of a
             # union with no rows of unknown columns it knows nothing.
@@ -104,21 +104,21 @@ class DuckDBEngine(Engine):
             )
 
     def _pieces(
-        self, query: str, inputs: Mapping[str, Source], cut: Cut | None, *, rows: int = _BATCH_ROWS, most: int | None = None
+        self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None, *, rows: int = _BATCH_ROWS, most: int | None = None
     ) -> Iterator[pa.Table]:  # fmt: skip
         """The rows of a query, range by range where it is cut, a few at a time; the first piece of each range holds none."""
         for one in self._ranges(inputs, cut, most=most) if cut is not None else [None]:
-            with self._views(inputs, cut, one), self._connection.sql(query).to_arrow_reader(rows) as reader:
+            with self._bound(tree.copy(), inputs, cut, one) as query, self._connection.sql(query).to_arrow_reader(rows) as reader:  # fmt: skip
                 yield reader.schema.empty_table()
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
 
     def write_readable(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path) -> None:
         """The rows of a query in its order as one Parquet file that Spark's reader can read too: it knows not every encoding that DuckDB writes."""
-        self._write_pieces(to_sql(tree), inputs, output, None)
+        self._write_pieces(tree, inputs, output, None)
 
-    def _write_pieces(self, query: str, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None:
-        pieces = self._pieces(query, inputs, cut)
+    def _write_pieces(self, tree: exp.Query, inputs: Mapping[str, Source], output: Path, cut: Cut | None) -> None:
+        pieces = self._pieces(tree, inputs, cut)
         first = next(pieces)
         write_pieces(itertools.chain([first], pieces), output, first.schema, is_encoded_by_look=True)
 
@@ -129,11 +129,13 @@ class DuckDBEngine(Engine):
         count = how_many(sum(rows.values()), min(self._rows_at_once, most or self._rows_at_once))
         if count == 1:
             return [Range(cut.key, None, None)]
-        key, table = (exp.to_identifier(name, quoted=True).sql(DIALECT) for name in (cut.key, first))
         step = probe_step(rows[first], count)
-        numbered = f"SELECT {key} AS value, ROW_NUMBER() OVER () AS number FROM {table}"
-        with self._views({first: inputs[first]}):
-            probes = self._connection.sql(f"SELECT value FROM ({numbered}) WHERE number % {step} = 0").fetchall()
+        numbered = exp.select(
+            exp.alias_(exp.column(cut.key, quoted=True), "value"),
+            exp.alias_(exp.Window(this=exp.RowNumber()), "number"),
+        ).from_(exp.to_table(first))
+        with self._bound(numbered, inputs) as query:
+            probes = self._connection.sql(f"SELECT value FROM ({query}) WHERE number % {step} = 0").fetchall()
         return between(cut.key, (value for (value,) in probes if value is not None), count)
 
     def _hold(self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None, beside: int) -> WorkTable:
@@ -146,24 +148,23 @@ class DuckDBEngine(Engine):
         read = {table.name for table in tree.find_all(exp.Table)}
         inputs = {key: source for key, source in inputs.items() if key in read}
         ranges = self._ranges(inputs, cut) if cut is not None else [None]
-        query = to_sql(tree)
         if self._files is not None and max([beside, *map(_row_count, inputs.values())]) > self._rows_at_once:
-            return self._hold_files(self._files.path / name, query, inputs, cut, ranges)
+            return self._hold_files(self._files.path / name, tree, inputs, cut, ranges)
         start = f"CREATE TEMP TABLE {name} AS"
         for part in ranges:
-            with self._views(inputs, cut, part):
+            with self._bound(tree.copy() if part else tree, inputs, cut, part) as query:
                 self._connection.execute(f"{start} {query}")
             start = f"INSERT INTO {name}"
         table = self._connection.table(name)
         return WorkTable(name, tuple(table.columns), len(table))
 
-    def _hold_files(self, folder: Path, query: str, inputs: Mapping[str, Source], cut: Cut | None, ranges: Sequence[Range | None]) -> WorkTable:  # fmt: skip
+    def _hold_files(self, folder: Path, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None, ranges: Sequence[Range | None]) -> WorkTable:  # fmt: skip
         """A file for each range."""
         folder.mkdir()
         files = tuple(folder / f"{number}{PARQUET}" for number in range(len(ranges)))
         for part, file in zip(ranges, files, strict=True):
             target = exp.Literal.string(str(file)).sql(DIALECT)
-            with self._views(inputs, cut, part):
+            with self._bound(tree.copy(), inputs, cut, part) as query:
                 found = self._connection.sql(query)
                 names, types = found.columns, found.types
                 self._connection.execute(f"COPY ({query}) TO {target} ({_HELD})")
@@ -181,15 +182,13 @@ class DuckDBEngine(Engine):
             self._connection.execute(f"DROP TABLE {table.name}")
 
     def _read(self, tree: exp.Query, inputs: Mapping[str, Source]) -> pa.Table:
-        query = to_sql(tree)
-        with self._views(_named(query, inputs)):
+        with self._bound(tree, inputs) as query:
             return self._connection.sql(query).to_arrow_table()
 
     def explain(self, model: Path | exp.Query, inputs: Mapping[str, Source], **parameters: Any) -> str:
         """DuckDB's physical plan of a model, as JSON."""
-        tree = self.compiled(model, parameters)
-        with self._views(inputs):
-            return str(self._connection.execute(f"EXPLAIN (FORMAT json) {to_sql(tree)}").fetchall()[0][1])
+        with self._bound(self.compiled(model, parameters), inputs) as query:
+            return str(self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1])
 
     def apply_batches(
         self,
@@ -204,57 +203,65 @@ class DuckDBEngine(Engine):
         cut: Cut | None = None,
     ) -> TableRef:
         """See `Engine.apply_batches`: one batch after the other in this process, of a model that is cut one range after the other."""
-        order = ", ".join(exp.column(name, quoted=True).sql(DIALECT) for name in contract.key)
-        query = f"SELECT * FROM ({to_sql(self.compiled(model))}) ORDER BY {order}"
+        rows = self.compiled(model).subquery("rows", copy=False)
+        tree = exp.select("*").from_(rows).order_by(*(exp.column(name, quoted=True) for name in contract.key))
 
-        pieces = self._pieces(query, inputs, cut, rows=batch_rows, most=_RANGE_ROWS)
+        pieces = self._pieces(tree, inputs, cut, rows=batch_rows, most=_RANGE_ROWS)
         results = (conform(function(piece, shared), contract) for piece in pieces if piece.num_rows)
         write_pieces(results, output, arrow_schema(contract))
         return table_ref(contract.name, output)
 
-    def _views(self, inputs: Mapping[str, Source], cut: Cut | None = None, part: Range | None = None) -> _Views:
-        """The inputs by name; of the tables that are cut the rows within the range alone."""
-        parts = dict.fromkeys(cut.tables, part) if cut and part and (part.low, part.high) != (None, None) else {}
-        return _Views(self._connection, inputs, {name: part for name, part in parts.items() if part})
+    @contextmanager
+    def _bound(
+        self, tree: exp.Query, inputs: Mapping[str, Source], cut: Cut | None = None, part: Range | None = None
+    ) -> Iterator[str]:
+        """The text of a query, which is used up, with its inputs in it where their names stood; of the tables that are cut the rows within the range alone.
 
-
-class _Views:
-    """Named inputs as views for the length of one statement."""
-
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, inputs: Mapping[str, Source], parts: Mapping[str, Range]
-    ) -> None:
-        self._connection = connection
-        self._inputs = inputs
-        self._parts = parts
-
-    def __enter__(self) -> None:
-        for name, source in self._inputs.items():
-            part = self._parts.get(name)
-            if isinstance(source, pa.Table):
-                self._connection.register(name, part.rows(source) if part else source)
+        Views of them would be bound twice, when they are made and where they are read, which takes longer than a short query does. Tables in
+        memory have no name but the one they are registered under for as long as the text is used.
+        """
+        is_cut = cut is not None and part is not None and (part.low, part.high) != (None, None)
+        parts = dict.fromkeys(cut.tables, part) if cut and is_cut else {}
+        in_memory: dict[str, pa.Table] = {}
+        made = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+        known = {name.lower(): name for name in inputs if name.lower() not in made}
+        for table in list(tree.find_all(exp.Table)):
+            name = known.get(table.name.lower())
+            if name is None:
                 continue
-            view = exp.to_identifier(name, quoted=True).sql(DIALECT)
-            if isinstance(source, WorkTable) and not source.parts:
-                rows = source.name
-            else:
-                files = ", ".join(exp.Literal.string(str(path)).sql(DIALECT) for path in _paths(source))
-                rows = f"read_parquet([{files}], union_by_name = true)"
-            where = f" WHERE {part.sql()}" if part else ""
-            self._connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM {rows}{where}")
-
-    def __exit__(self, *_: object) -> None:
-        for name, source in self._inputs.items():
+            source, part = inputs[name], parts.get(name)
             if isinstance(source, pa.Table):
+                in_memory[name] = part.rows(source) if part else source
+                continue
+            if not table.alias:
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+            if part is None:
+                table.set("this", _rows_of(source))
+                continue
+            rows = exp.select("*").from_(exp.Table(this=_rows_of(source))).where(part.condition())
+            table.replace(exp.Subquery(this=rows, alias=table.args["alias"]))
+        with self._registered(in_memory):
+            yield to_sql(tree)
+
+    @contextmanager
+    def _registered(self, tables: Mapping[str, pa.Table]) -> Iterator[None]:
+        """Tables in memory under their names."""
+        for name, table in tables.items():
+            self._connection.register(name, table)
+        try:
+            yield
+        finally:
+            for name in tables:
                 self._connection.unregister(name)
-            else:
-                self._connection.execute(f"DROP VIEW IF EXISTS {exp.to_identifier(name, quoted=True).sql(DIALECT)}")
 
 
-def _named(query: str, inputs: Mapping[str, Source]) -> dict[str, Source]:
-    """The inputs a query may read, by their names in its text: a view of every other would be made, and its files opened, for nothing."""
-    text = query.lower()
-    return {name: source for name, source in inputs.items() if name.lower() in text}
+def _rows_of(source: TableRef | WorkTable | Path | Sequence[Path]) -> exp.Expr:
+    """What stands for a table after FROM."""
+    if isinstance(source, WorkTable) and not source.parts:
+        return exp.to_identifier(source.name)
+    files = exp.Array(expressions=[exp.Literal.string(str(path)) for path in _paths(source)])
+    by_name = exp.EQ(this=exp.column("union_by_name"), expression=exp.true())
+    return exp.ReadParquet(expressions=[files, by_name])
 
 
 def _paths(source: TableRef | WorkTable | Path | Sequence[Path]) -> list[Path]:

@@ -12,8 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from sales_pipeline.engines.compiler import DIALECT
-
 ROW_BYTES = 512
 """What a row of input takes while a model runs: a wide row that waits to be sorted, its groups and hash tables. Measured with the features of 100,000
 opportunities (1.9 million rows of input), which spill from 700 MB down."""
@@ -32,12 +30,12 @@ class Range:
     low: str | None
     high: str | None
 
-    def sql(self) -> str:
-        """The condition in DuckDB's SQL."""
+    def condition(self) -> exp.Expr:
+        """Whether a row is in it."""
         column = exp.column(self.key, quoted=True)
         low = [column >= exp.Literal.string(self.low)] if self.low is not None else []
         high = [column < exp.Literal.string(self.high)] if self.high is not None else []
-        return exp.and_(*low, *high).sql(DIALECT)
+        return exp.and_(*low, *high)
 
     def rows(self, table: pa.Table) -> pa.Table:
         """The rows of a table in memory within the range."""
