@@ -45,7 +45,7 @@ WITH current_rows AS (
     TRY_CAST(CAST(c.crm_close_date AS VARCHAR) || ' 23:59:59 ' || $zone AS TIMESTAMPTZ) AS close_day_end,
     s.stage AS snapshot_stage, s.state AS snapshot_state, s.amount AS snapshot_amount, s.crm_close_date AS snapshot_close_date,
     s.crm_probability AS snapshot_probability, s.owner_id AS snapshot_owner_id,
-    COALESCE(s.changed_at <= c.created_at + INTERVAL 1 DAY, FALSE) AS is_snapshot_early,
+    COALESCE(days_before(s.changed_at, 1) <= c.created_at, FALSE) AS is_snapshot_early,
     COALESCE(b.has_stage, FALSE) AS has_old_stage, b.stage AS old_stage, b.state AS old_state,
     COALESCE(b.has_amount, FALSE) AS has_old_amount, b.amount AS old_amount,
     COALESCE(b.has_close_date, FALSE) AS has_old_close_date, b.crm_close_date AS old_close_date,

@@ -70,5 +70,5 @@ SELECT source_file, source_record, exported_at, opportunity_id, kind, pipeline, 
   stage <> stage_text AS touched_stage_label, (stage_key IS NULL AND outcome_key IS NULL AND state = 'open') AS touched_no_stage,
   (amount IS NOT NULL AND NOT is_plain_number(amount_raw, '.')) AS touched_amount,
   CASE WHEN amount IS NOT NULL AND NOT is_plain_number(amount_raw, '.') THEN cjk_exponent(bare_number(amount_raw)) <> 'e0' END AS touched_amount_unit,
-  crm_close_date < CAST(created_at AS DATE) AS touched_close_before_creation, CAST(1 AS BIGINT) AS version
+  crm_close_date < day_of(created_at) AS touched_close_before_creation, CAST(1 AS BIGINT) AS version
 FROM judged

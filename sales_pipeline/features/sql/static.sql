@@ -8,6 +8,6 @@ SELECT
   o.lead_source,
   o.opportunity_type,
   o.converted_from_lead_id IS NOT NULL AS is_from_lead,
-  EXTRACT(MONTH FROM CAST(s.created_at AS DATE)) AS created_month
+  EXTRACT(MONTH FROM day_of(s.created_at)) AS created_month
 FROM spine AS s
 JOIN opportunities AS o ON o.opportunity_id = s.opportunity_id
