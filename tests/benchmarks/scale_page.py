@@ -27,6 +27,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 OF_STAGES = ("floor", *STAGES, "floor again", *PEERS)
 OF_DAYS = tuple(part + name for part in ("", DATA) for name in NAMES)
+LINEAR_AT_MOST = 1.2
+"""The floor reads every file once: where its exponent of growth is more, the sizes were measured at different speeds of the machine."""
 
 
 def machines(lines: Iterable[Line]) -> str:
@@ -56,12 +58,13 @@ def stage_table(lines: Iterable[Line]) -> str:
                 "without start, row ledger and validation."
             )
     for small, large in pairs(sizes):
-        grown = ", ".join(
-            f"{stage} {exponent:.2f}"
-            for stage, exponent in growth(sizes[small], sizes[large]).items()
-            if stage not in (*OF_DAYS, "export")
-        )
-        text.append(f"- Exponent of growth in CPU from {small[0]:,} to {large[0]:,} ({small[1]}; 1 is linear): {grown}.")  # fmt: skip
+        found = growth(sizes[small], sizes[large])
+        between = f"{small[0]:,} to {large[0]:,} ({small[1]}"
+        if found.get("floor", 1.0) > LINEAR_AT_MOST:
+            text.append(f"- No exponent from {between}): the floor's, which is linear, came to {found['floor']:.2f}, so the machine was slower at the larger size.")  # fmt: skip
+            continue
+        grown = ", ".join(f"{stage} {exponent:.2f}" for stage, exponent in found.items() if stage not in (*OF_DAYS, "export"))  # fmt: skip
+        text.append(f"- Exponent of growth in CPU from {between}; 1 is linear): {grown}.")
     return "\n".join(text)
 
 

@@ -53,6 +53,15 @@ def test_growth_is_told_between_sizes_of_the_same_files_only() -> None:
     assert pairs(sizes) == [((1000, "csv"), (10_000, "csv")), ((10_000, "parquet"), (100_000, "parquet"))]
 
 
+def test_no_exponent_is_told_between_sizes_measured_at_different_speeds_of_the_machine() -> None:
+    assert "Exponent of growth in CPU from 1,000 to 10,000 (csv; 1 is linear): floor 1.00" in stage_table(
+        [*_lines(1000, 1.0), *_lines(10_000, 10.0)]
+    )
+    slowed = stage_table([*_lines(1000, 1.0), *_lines(10_000, 30.0)])
+    assert "No exponent from 1,000 to 10,000 (csv): the floor's, which is linear, came to 1.48" in slowed
+    assert "Exponent of growth" not in slowed
+
+
 def test_days_are_shares_of_the_full_run() -> None:
     found = shares(_days(1000, 200.0, 10.0, 50.0))
     assert found == {part + name: share for part in ("", DATA) for name, share in (("unchanged day", 0.05), ("new day", 0.25))}  # fmt: skip
