@@ -8,7 +8,8 @@ totals spread. Amounts are lognormal about the expected amount with factors of t
 
 Draws are keyed by seed and id: an opportunity's luck is the same whatever else is open, and equal inputs give equal bytes. An opportunity's numbers are a stretch
 of one long row of random numbers, which starts where a hash of its id says (random starting points: L'Ecuyer, Munger, Oreshkin and Simard, "Random numbers for
-parallel computers", Mathematics and Computers in Simulation 2017): two of them would share their luck only if they started at the same place. A draw from a distribution is one
+parallel computers", Mathematics and Computers in Simulation 2017): two of them share their luck only if they start at the same one of two million
+places, and as many such pairs have it with the other sign, so that totals are not spread by them. A draw from a distribution is one
 of so many equally likely parts of it, which stands for their mean: `CELLS` of the hidden variable, as chances may be small, `AMOUNT_CELLS` of an amount; that takes a look into a
 table, and is as fine as thousands of draws can tell. What an opportunity brings, before what all amounts share, is whole cents, so that totals are exact in any order.
 
