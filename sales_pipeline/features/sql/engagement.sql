@@ -1,16 +1,7 @@
 -- Family engagement: activities with the opportunity, each counted from the later of when it happened and when the CRM knew of it.
--- Windows are half-open: [as_of - n days, as_of). A contact counts from the first activity with it on: telling the contacts of each as-of apart would cost
--- as much as all other counts together.
+-- Windows are half-open: [as_of - n days, as_of).
 WITH known AS (
-  SELECT
-    opportunity_id,
-    contact_id,
-    kind = 'call' AS is_call,
-    kind = 'email' AS is_email,
-    kind = 'meeting' AS is_meeting,
-    direction = 'inbound' AS is_inbound,
-    direction = 'outbound' AS is_outbound,
-    GREATEST(occurred_at, logged_at) AS known_at
+  SELECT opportunity_id, contact_id, kind, direction, GREATEST(occurred_at, logged_at) AS known_at
   FROM activities
   WHERE opportunity_id IS NOT NULL
 ), windows AS (
@@ -31,36 +22,27 @@ WITH known AS (
     COUNT(CASE WHEN k.known_at >= w.from_60d AND k.known_at < w.from_30d THEN 1 END) AS activity_count_previous_30d,
     COUNT(CASE WHEN k.known_at >= w.from_90d THEN 1 END) AS activity_count_90d,
     COUNT(k.known_at) AS activity_count,
-    COUNT(CASE WHEN k.is_call AND k.known_at >= w.from_30d THEN 1 END) AS call_count_30d,
-    COUNT(CASE WHEN k.is_call AND k.known_at >= w.from_90d THEN 1 END) AS call_count_90d,
-    COUNT(CASE WHEN k.is_email AND k.known_at >= w.from_30d THEN 1 END) AS email_count_30d,
-    COUNT(CASE WHEN k.is_email AND k.known_at >= w.from_90d THEN 1 END) AS email_count_90d,
-    COUNT(CASE WHEN k.is_meeting AND k.known_at >= w.from_30d THEN 1 END) AS meeting_count_30d,
-    COUNT(CASE WHEN k.is_meeting AND k.known_at >= w.from_90d THEN 1 END) AS meeting_count_90d,
-    COUNT(CASE WHEN k.is_meeting THEN 1 END) AS meeting_count,
-    COUNT(CASE WHEN k.is_inbound AND k.known_at >= w.from_7d THEN 1 END) AS inbound_count_7d,
-    COUNT(CASE WHEN k.is_inbound AND k.known_at >= w.from_30d THEN 1 END) AS inbound_count_30d,
-    COUNT(CASE WHEN k.is_inbound AND k.known_at >= w.from_90d THEN 1 END) AS inbound_count_90d,
-    COUNT(CASE WHEN k.is_inbound THEN 1 END) AS inbound_count,
-    COUNT(CASE WHEN k.is_outbound AND k.known_at >= w.from_30d THEN 1 END) AS outbound_count_30d,
-    COUNT(CASE WHEN k.is_outbound AND k.known_at >= w.from_90d THEN 1 END) AS outbound_count_90d,
+    COUNT(CASE WHEN k.kind = 'call' AND k.known_at >= w.from_30d THEN 1 END) AS call_count_30d,
+    COUNT(CASE WHEN k.kind = 'call' AND k.known_at >= w.from_90d THEN 1 END) AS call_count_90d,
+    COUNT(CASE WHEN k.kind = 'email' AND k.known_at >= w.from_30d THEN 1 END) AS email_count_30d,
+    COUNT(CASE WHEN k.kind = 'email' AND k.known_at >= w.from_90d THEN 1 END) AS email_count_90d,
+    COUNT(CASE WHEN k.kind = 'meeting' AND k.known_at >= w.from_30d THEN 1 END) AS meeting_count_30d,
+    COUNT(CASE WHEN k.kind = 'meeting' AND k.known_at >= w.from_90d THEN 1 END) AS meeting_count_90d,
+    COUNT(CASE WHEN k.kind = 'meeting' THEN 1 END) AS meeting_count,
+    COUNT(CASE WHEN k.direction = 'inbound' AND k.known_at >= w.from_7d THEN 1 END) AS inbound_count_7d,
+    COUNT(CASE WHEN k.direction = 'inbound' AND k.known_at >= w.from_30d THEN 1 END) AS inbound_count_30d,
+    COUNT(CASE WHEN k.direction = 'inbound' AND k.known_at >= w.from_90d THEN 1 END) AS inbound_count_90d,
+    COUNT(CASE WHEN k.direction = 'inbound' THEN 1 END) AS inbound_count,
+    COUNT(CASE WHEN k.direction = 'outbound' AND k.known_at >= w.from_30d THEN 1 END) AS outbound_count_30d,
+    COUNT(CASE WHEN k.direction = 'outbound' AND k.known_at >= w.from_90d THEN 1 END) AS outbound_count_90d,
+    COUNT(DISTINCT k.contact_id) AS contact_count,
     MAX(k.known_at) AS last_activity_at,
-    MAX(CASE WHEN k.is_inbound THEN k.known_at END) AS last_inbound_at,
-    MAX(CASE WHEN k.is_outbound THEN k.known_at END) AS last_outbound_at,
-    MAX(CASE WHEN k.is_meeting THEN k.known_at END) AS last_meeting_at
+    MAX(CASE WHEN k.direction = 'inbound' THEN k.known_at END) AS last_inbound_at,
+    MAX(CASE WHEN k.direction = 'outbound' THEN k.known_at END) AS last_outbound_at,
+    MAX(CASE WHEN k.kind = 'meeting' THEN k.known_at END) AS last_meeting_at
   FROM windows AS w
   LEFT JOIN known AS k ON k.opportunity_id = w.opportunity_id AND k.known_at < w.as_of
   GROUP BY w.opportunity_id, w.as_of
-), first_contacts AS (
-  SELECT opportunity_id, MIN(known_at) AS known_at
-  FROM known
-  WHERE contact_id IS NOT NULL
-  GROUP BY opportunity_id, contact_id
-), contacted AS (
-  SELECT s.opportunity_id, s.as_of, COUNT(*) AS contact_count
-  FROM spine AS s
-  JOIN first_contacts AS f ON f.opportunity_id = s.opportunity_id AND f.known_at < s.as_of
-  GROUP BY s.opportunity_id, s.as_of
 )
 SELECT
   s.opportunity_id,
@@ -84,11 +66,10 @@ SELECT
   c.outbound_count_30d,
   c.outbound_count_90d,
   ratio(c.inbound_count_90d, c.outbound_count_90d) AS inbound_response_ratio,
-  COALESCE(m.contact_count, 0) AS contact_count,
+  c.contact_count,
   days_between(c.last_activity_at, instant_before(s.as_of)) AS days_since_last_activity,
   days_between(c.last_inbound_at, instant_before(s.as_of)) AS days_since_last_inbound,
   days_between(c.last_outbound_at, instant_before(s.as_of)) AS days_since_last_outbound,
   days_between(c.last_meeting_at, instant_before(s.as_of)) AS days_since_last_meeting
 FROM spine AS s
 JOIN counted AS c ON c.opportunity_id = s.opportunity_id AND c.as_of = s.as_of
-LEFT JOIN contacted AS m ON m.opportunity_id = s.opportunity_id AND m.as_of = s.as_of

@@ -1,5 +1,5 @@
 -- Family state: where the opportunity stood and how it had moved, from the changes strictly before the as-of. Every entry into a stage but the first
--- into each is a return; no stage counts as one too. Few opportunities return: their entries alone are told apart.
+-- into each is a return; no stage counts as one too.
 WITH changes AS (
   SELECT
     s.opportunity_id,
@@ -11,30 +11,11 @@ WITH changes AS (
     COUNT(t.pushed_days) AS close_date_push_count,
     CAST(COALESCE(SUM(t.pushed_days), 0) AS BIGINT) AS pushed_days_total,
     MAX(t.first_amount) AS first_amount,
-    MAX(CASE WHEN t.is_stage_entry THEN t.changed_at END) AS stage_entered_at,
+    MAX(t.stage_entered_at) AS stage_entered_at,
+    COUNT(DISTINCT t.stage) + MAX(CASE WHEN t.stage IS NULL THEN 1 ELSE 0 END) AS stage_count,
     MAX(t.changed_at) AS last_changed_at
   FROM spine AS s
   JOIN timeline AS t ON t.opportunity_id = s.opportunity_id AND t.changed_at < s.as_of
-  GROUP BY s.opportunity_id, s.as_of
-), repeated AS (
-  SELECT opportunity_id, stage
-  FROM timeline
-  WHERE is_stage_entry
-  GROUP BY opportunity_id, stage
-  HAVING COUNT(*) > 1
-), entries AS (
-  SELECT
-    t.opportunity_id,
-    t.changed_at,
-    ROW_NUMBER() OVER (PARTITION BY t.opportunity_id, t.stage ORDER BY t.position) AS number
-  FROM timeline AS t
-  JOIN repeated AS r ON r.opportunity_id = t.opportunity_id AND r.stage IS NOT DISTINCT FROM t.stage
-  WHERE t.is_stage_entry
-), returned AS (
-  SELECT s.opportunity_id, s.as_of, COUNT(*) AS stage_return_count
-  FROM spine AS s
-  JOIN entries AS e ON e.opportunity_id = s.opportunity_id AND e.changed_at < s.as_of
-  WHERE e.number > 1
   GROUP BY s.opportunity_id, s.as_of
 )
 SELECT
@@ -47,8 +28,8 @@ SELECT
   s.crm_close_date < day_of(instant_before(s.as_of)) AS is_past_crm_close_date,
   days_between(s.created_at, s.crm_close_date) AS planned_cycle_days,
   c.stage_entry_count - 1 AS stage_move_count,
-  CASE WHEN c.opportunity_id IS NOT NULL THEN COALESCE(r.stage_return_count, 0) END AS stage_return_count,
-  c.stage_entry_count - COALESCE(r.stage_return_count, 0) AS stage_count,
+  c.stage_entry_count - c.stage_count AS stage_return_count,
+  c.stage_count,
   c.reopened_count,
   c.close_date_push_count,
   c.pushed_days_total,
@@ -60,4 +41,3 @@ SELECT
   s.crm_probability
 FROM spine AS s
 LEFT JOIN changes AS c ON c.opportunity_id = s.opportunity_id AND c.as_of = s.as_of
-LEFT JOIN returned AS r ON r.opportunity_id = s.opportunity_id AND r.as_of = s.as_of
